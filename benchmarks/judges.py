@@ -6,7 +6,9 @@
 Kendall's τ is that of the score with gold, on unseen texts, with the linear backbone.
 
 lenient: two judges read 3 points above gold, two read gold, two read 3 points below. τ by default,
-with everybody believed alike (`--no-judges`), and of a default fit to unbiased judges.
+with everybody believed alike (`--no-judges`), and of a default fit to unbiased judges. A label near
+the end of the scale tells less than one in its middle, so the share is also given of unbiased
+judges with as much Fisher information about a score of their own τ (see `information`).
 crowds: good and bad judges. `always_yes`: two of six say yes to every text. `guessers`: nine in ten
 labels are positive, and two of six judges guess. `easy_pairs`: all six are equally good, and one
 compares easy pairs only. The share of (good, bad) pairs in which the good judge has the higher
@@ -20,13 +22,17 @@ The last line is one JSON object.
 
 import argparse
 import json
+import math
 import random
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from common import UNSEEN_SEED, spread
+from scipy.stats import norm
 
 import tastemaker as tm
 from tastemaker.data import Judgement
@@ -74,7 +80,8 @@ def lenient(options: argparse.Namespace) -> dict[str, Any]:
     """Return τ by kind of judgement."""
     line: dict[str, Any] = {}
     for kind in ("label", "grade", "rating"):
-        taus: dict[str, list[float]] = {"default": [], "no_judges": [], "unbiased": []}
+        names = ("default", "no_judges", "unbiased", "same_information")
+        taus: dict[str, list[float]] = {name: [] for name in names}
         for seed in options.seeds:
             unseen = Unseen(options.unseen, seed)
             biased, unbiased = (
@@ -84,12 +91,40 @@ def lenient(options: argparse.Namespace) -> dict[str, Any]:
             taus["default"].append(unseen.tau(biased, seed))
             taus["no_judges"].append(unseen.tau(biased, seed, judges=False))
             taus["unbiased"].append(unseen.tau(unbiased, seed))
+            share = 1.0
+            if kind == "label":
+                share = information(unseen.gold, taus["unbiased"][-1])
+            fewer = unbiased[: round(share * len(unbiased))]
+            taus["same_information"].append(unseen.tau(fewer, seed))
             latest = {name: round(values[-1], 3) for name, values in taus.items()}
             _log(f"lenient and severe, {kind}, seed {seed}: {latest}")
-        shares = _ratios(taus["default"], taus["unbiased"])
         line[kind] = {name: spread(values) for name, values in taus.items()}
-        line[kind]["share_of_unbiased"] = spread(shares)
+        for name in ("unbiased", "same_information"):
+            shares = _ratios(taus["default"], taus[name])
+            line[kind][f"share_of_{name}"] = spread(shares)
     return line
+
+
+def information(gold: Sequence[float], tau: float) -> float:
+    """Return the Fisher information of a label about the score, as a share of unbiased judges'.
+
+    The score has this τ with gold. Score, gold and noise are taken as jointly Normal, so τ is
+    2/π · arcsin of their correlation, and a label is a probit of the score whose noise is what the
+    score leaves of gold and the judge's own.
+    """
+    correlation = math.sin(math.pi * tau / 2)
+    spread_of_gold = statistics.pstdev(gold)
+    left = (1 - correlation**2) * spread_of_gold**2
+    noise = math.sqrt(left + NOISE**2)
+    scores = norm.ppf((np.arange(2000) + 0.5) / 2000) * correlation * spread_of_gold
+
+    def of_bias(bias: float) -> float:
+        z = (scores + bias) / noise
+        chance = np.clip(norm.cdf(z), 1e-12, 1 - 1e-12)
+        return float(np.mean(norm.pdf(z) ** 2 / (chance * (1 - chance))))
+
+    biased = [of_bias(bias) for bias in (BIAS, 0.0, -BIAS)]
+    return statistics.fmean(biased) / of_bias(0.0)
 
 
 def _ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:

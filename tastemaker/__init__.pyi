@@ -1,8 +1,9 @@
 from .bulk import score_file as score_file
-from .data.columns import Columns as Columns
 from .data.downloading import fetch as fetch
 from .data.formats.single import from_row as from_row
 from .data.formats.single import to_row as to_row
+from .data.inspecting import Inspection as Inspection
+from .data.inspecting import inspect as inspect
 from .data.judgements import Comparison as Comparison
 from .data.judgements import Example as Example
 from .data.judgements import Grade as Grade
@@ -11,8 +12,10 @@ from .data.judgements import Label as Label
 from .data.judgements import Message as Message
 from .data.judgements import Ranking as Ranking
 from .data.judgements import Rating as Rating
+from .data.read_as import ReadAs as ReadAs
 from .data.reading import read as read
 from .data.reading import read_examples as read_examples
+from .data.roles import Columns as Columns
 from .data.splitting import split as split
 from .doctor.diagnosis import Diagnosis as Diagnosis
 from .doctor.diagnosis import doctor as doctor

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tastemaker.cli.data import demo, doctor, fetch
+from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
@@ -17,6 +17,8 @@ from tastemaker.errors import TastemakerError
 
 _VERBS = (
     fetch,
+    inspect,
+    split,
     doctor,
     fit,
     score,

@@ -1,4 +1,4 @@
-"""The verbs about data: `fetch`, `doctor` and `demo`."""
+"""The verbs about data: `fetch`, `inspect`, `split`, `doctor` and `demo`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,22 @@ FETCH = """Download a data set from its authors' address. A broken download is c
 Example:
 
   tastemaker fetch imdb --out data
+"""
+
+INSPECT = """Show what a source is read as, with examples, before a model is trained on it.
+
+Examples:
+
+  tastemaker inspect reviews.csv
+
+  tastemaker inspect reviews.csv:text=words,grade=stars --json
+"""
+
+SPLIT = """Divide judgements into a training file and a test file that share no text and no prompt.
+
+Example:
+
+  tastemaker split reviews.csv --held-out 0.1 --out parts
 """
 
 DOCTOR = """Look for problems in judgements before a model is trained on them.
@@ -63,6 +79,73 @@ def fetch(
         )
 
 
+@o.verb(INSPECT)
+@click.argument("source", help=o.SOURCES)
+@o.reading
+@o.output
+def inspect(source: str, reading: o.Reading, json: bool, quiet: bool) -> None:
+    """Show what a source is read as."""
+    import tastemaker as tm
+
+    shown = tm.inspect(
+        source,
+        columns=reading.columns,
+        format=reading.format,
+        split=reading.split,
+    )
+    if json:
+        o.say_json(shown.as_dict())
+    else:
+        o.say(str(shown))
+
+
+@o.verb(SPLIT)
+@click.argument("source", help=o.SOURCES)
+@o.option(
+    "--out", type=o.PATH, required=True, help="Folder for train.* and test.*."
+)
+@o.option(
+    "--held-out",
+    type=float,
+    default=0.1,
+    help="Share of the texts and prompts that is for testing.",
+)
+@o.reading
+@o.skip_bad
+@o.output
+def split(
+    source: str,
+    out: Path,
+    held_out: float,
+    reading: o.Reading,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Divide judgements into a training file and a test file."""
+    import tastemaker as tm
+    from tastemaker.data.writing_splits import write_split
+
+    skipped: list[Any] = []
+    judgements = reading.judgements([source], skipped if skip_bad else None)
+    parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
+    reading.say(json=json, quiet=quiet)
+    o.note_skipped(skipped, quiet=quiet)
+    paths = write_split(source, out, parts, header=reading.columns.header)
+    if json:
+        result: dict[str, Any] = {"read_as": reading.as_list()}
+        for name, path, part in zip(
+            ("train", "test"), paths, parts, strict=True
+        ):
+            result[name] = {"path": str(path), "judgements": len(part)}
+        if skip_bad:
+            result["skipped"] = len(skipped)
+        o.say_json(result)
+        return
+    for path, part in zip(paths, parts, strict=True):
+        o.say(f"{path}: {len(part):,} judgements")
+
+
 @o.verb(DOCTOR)
 @click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
 @o.option(
@@ -100,10 +183,13 @@ def doctor(
     judgements: list[Any] = []
     for source in sources:
         judgements += _readable(source, reading, odd_rows)
+    reading.say(json=json, quiet=quiet)
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
-        tested = _readable(test, replace(reading, split=split, limit=None), [])
+        tested = _readable(
+            test, replace(reading, split=split, limit=None, read_as=[]), []
+        )
     if backbone is None and max_length is not None:
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)
@@ -118,7 +204,7 @@ def doctor(
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
     if json:
-        o.say_json(diagnosis.as_dict())
+        o.say_json(diagnosis.as_dict() | {"read_as": reading.as_list()})
     else:
         o.say(str(diagnosis))
     return int(strict and not diagnosis.is_healthy)

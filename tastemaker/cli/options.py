@@ -4,7 +4,7 @@ import functools
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,10 @@ Settings = dict[str, Any]
 """Those settings of a settings object that the command line or `--config` gave, by field."""
 
 DATA, REWARDS, BEST_OF, RUN = "Data", "Rewards", "Best of n", "Run"
-SOURCES = "aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name."
+SOURCES = (
+    "aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name; columns may follow: "
+    "reviews.csv:text=words,grade=stars."
+)
 PATH = click.Path(path_type=Path)
 _LISTED = 20
 """Rows that were left out are listed up to this many."""
@@ -305,7 +308,7 @@ chat = flag(
 
 @dataclass(frozen=True)
 class Reading:
-    """How a verb reads its sources."""
+    """How a verb reads its sources. read_as: takes what each was read as."""
 
     target: str | None = None
     seed: int = 0
@@ -314,26 +317,36 @@ class Reading:
     format: str | None = None
     text_column: str | None = None
     prompt_column: str | None = None
+    system_column: str | None = None
     label_column: str | None = None
     grade_column: str | None = None
     rating_column: str | None = None
+    judge_column: str | None = None
+    time_column: str | None = None
+    weight_column: str | None = None
     positive: str | None = None
     scale: tuple[int, int] | None = None
+    order: str | None = None
+    answers: str | None = None
+    better: str | None = None
+    first: str | None = None
+    tie: str | None = None
+    header: str | None = None
+    read_as: list[Any] = field(default_factory=list, compare=False)
 
     @property
     def columns(self) -> Any:
         """The columns that were named."""
-        from tastemaker.data.columns import Columns
+        from tastemaker.data.roles import Columns
 
-        return Columns(
-            text=self.text_column,
-            prompt=self.prompt_column,
-            label=self.label_column,
-            grade=self.grade_column,
-            rating=self.rating_column,
-            positive=self.positive,
-            scale=self.scale,
-        )
+        columns = {}
+        for each in fields(Columns):
+            name = each.name
+            value = getattr(self, f"{name}_column", None)
+            value = getattr(self, name, value)
+            if value is not None:
+                columns[name] = value
+        return Columns(**columns)
 
     def judgements(
         self, sources: Sequence[str], skipped: list[Any] | None = None
@@ -352,8 +365,30 @@ class Reading:
                 split=self.split,
                 columns=self.columns,
                 skip_bad=skipped,
+                report=self.read_as,
             )
         return judgements
+
+    def say(self, *, json: bool, quiet: bool) -> None:
+        """Print on stderr what each source was read as; with --json that is in the object."""
+        for each in self.read_as:
+            name = f"{each.source} " if len(self.read_as) > 1 else ""
+            note(f"{name}{each}", quiet=json or quiet)
+            for line in each.notes:
+                note(f"  note: {line}", quiet=json or quiet)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return what each source was read as, for JSON."""
+        return [each.as_dict() for each in self.read_as]
+
+
+def _column(role: str, what: str) -> Callable[[F], F]:
+    return option(
+        f"--{role}-column",
+        help=f"Column of {what}; none: leave it out.",
+        shown="recognised",
+        panel=DATA,
+    )
 
 
 _reading_options = _several(
@@ -373,24 +408,13 @@ _reading_options = _several(
     format,
     text_column,
     prompt_column,
-    option(
-        "--label-column",
-        help="Column of a yes-or-no label.",
-        shown="recognised",
-        panel=DATA,
-    ),
-    option(
-        "--grade-column",
-        help="Column of a whole number.",
-        shown="recognised",
-        panel=DATA,
-    ),
-    option(
-        "--rating-column",
-        help="Column of any number.",
-        shown="recognised",
-        panel=DATA,
-    ),
+    _column("system", "the system prompt"),
+    _column("label", "a yes-or-no label"),
+    _column("grade", "a whole number"),
+    _column("rating", "any number"),
+    _column("judge", "who judged"),
+    _column("time", "when it was judged"),
+    _column("weight", "how many judgements a row counts for"),
     option(
         "--positive",
         help="Label that means positive, where it is not obvious.",
@@ -403,6 +427,42 @@ _reading_options = _several(
         help="Scale of the grades or ratings, such as 1,5.",
         panel=DATA,
     ),
+    option(
+        "--order",
+        metavar="WORST,...,BEST",
+        help="Order of the classes of the label column, such as low,medium,high.",
+        panel=DATA,
+    ),
+    option(
+        "--answers",
+        metavar="COLUMN,...",
+        help="Columns of the texts that are compared; without --better, best first.",
+        panel=DATA,
+    ),
+    option(
+        "--better",
+        metavar="COLUMN",
+        help="Column that says which of the answers is better.",
+        panel=DATA,
+    ),
+    option(
+        "--first",
+        metavar="VALUE",
+        help="Value of --better that means the first answer, where it is not obvious.",
+        panel=DATA,
+    ),
+    option(
+        "--tie",
+        metavar="VALUE",
+        help="Value of --better that means a tie.",
+        panel=DATA,
+    ),
+    option(
+        "--header",
+        metavar="NAME,...",
+        help="Names of the columns of a CSV or TSV file without a header.",
+        panel=DATA,
+    ),
 )
 
 
@@ -411,9 +471,10 @@ def reading(function: F) -> F:
 
     @functools.wraps(function)
     def call(**options: Any) -> Any:
-        values = {
-            field.name: options.pop(field.name) for field in fields(Reading)
-        }
+        values = {}
+        for each in fields(Reading):
+            if each.name != "read_as":
+                values[each.name] = options.pop(each.name)
         return function(**options, reading=Reading(**values))
 
     return _reading_options(call)  # type: ignore[return-value]
@@ -462,6 +523,7 @@ def comparisons(
     *,
     chat: bool,
     skip_bad: bool,
+    json: bool,
     quiet: bool,
 ) -> list[Any]:
     """Return the judgements of all sources. chat: prompts of text are what a user says.
@@ -477,6 +539,7 @@ def comparisons(
         rows = reading.judgements([source], skipped if skip_bad else None)
         check_compares(rows, source)
         judgements += rows
+    reading.say(json=json, quiet=quiet)
     note_skipped(skipped, quiet=quiet)
     if not chat:
         return judgements

@@ -134,6 +134,7 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
+    reading.say(json=json, quiet=quiet)
     o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
@@ -149,6 +150,7 @@ def fit(
         "model": str(out),
         "seconds": round(seconds, 3),
         "evaluation": contract.evaluation,
+        "read_as": reading.as_list(),
     }
     if contract.judges:
         result["judges"] = contract.judges
@@ -444,6 +446,7 @@ def evaluate(
         judgements = reading.judgements(
             [source], skipped if skip_bad else None
         )
+        reading.say(json=json, quiet=quiet)
         o.note_skipped(skipped, quiet=quiet)
         measured = tm.evaluate(
             taste,
@@ -460,6 +463,8 @@ def evaluate(
         o.say(str(measured))
         return
     result = measured.as_dict()
+    if reading.read_as:
+        result["read_as"] = reading.as_list()
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
@@ -484,8 +489,7 @@ def _rewardbench_items(source: str, reading: o.Reading) -> Any:
     """Return RewardBench 2's rows; None for another source, and where a column was named."""
     from tastemaker.data.reading import rewardbench_items
 
-    columns = reading.columns
-    if columns.text or columns.label or columns.grade or columns.rating:
+    if reading.columns.describes_a_table:
         return None
     return rewardbench_items(
         source, split=reading.split, format=reading.format

@@ -191,9 +191,19 @@ def steer(
     learner = algorithm_named(algorithm, **algorithm_settings)
     judged = None
     if judgements:
-        reading = o.Reading(split=split, seed=seed, format=format)
+        reading = o.Reading(
+            split=split,
+            seed=seed,
+            format=format,
+            prompt_column=prompt_column if prompts is None else None,
+        )
         judged = o.comparisons(
-            judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
+            judgements,
+            reading,
+            chat=chat,
+            skip_bad=skip_bad,
+            json=json,
+            quiet=quiet,
         )
     steered = tm.steer(
         model,

@@ -7,7 +7,7 @@ where all of its fields are quoted, and a field where it holds doubled quotes.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,11 @@ _quotings: dict[tuple[str, int, int], "Quoting"] = {}
 NumberedRows = Iterator[tuple[int, dict[str, Any] | DataError]]
 
 
-def delimited_rows(path: Path, lines: Lines, delimiter: str) -> NumberedRows:
-    """Yield (line, row) of a file with a header, or the error of a row."""
+def delimited_rows(
+    path: Path, lines: Lines, delimiter: str, names: Sequence[str] = ()
+) -> NumberedRows:
+    """Yield (line, row), or the error of a row. names: the header of a file that has none."""
+    check_header(names, path.name)
     csv.field_size_limit(LONGEST_FIELD)  # the whole process's
     if delimiter == TAB:
         status = path.stat()
@@ -39,11 +42,11 @@ def delimited_rows(path: Path, lines: Lines, delimiter: str) -> NumberedRows:
             _quotings[version] = quoting_of(lines)
         quoting = _quotings[version]
         if not quoting.encloses:
-            yield from _line_rows(path, lines, quoting)
+            yield from _line_rows(path, lines, quoting, names)
             return
     # strict: a quote left open is an error
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
-    header: list[str] = []
+    header = list(names)
     start = 1
     try:
         for fields in reader:
@@ -73,9 +76,11 @@ def _row(
     )
 
 
-def _line_rows(path: Path, lines: Lines, quoting: "Quoting") -> NumberedRows:
+def _line_rows(
+    path: Path, lines: Lines, quoting: "Quoting", names: Sequence[str]
+) -> NumberedRows:
     """Yield the rows of a file in which every line is a row."""
-    header: list[str] = []
+    header = list(names)
     for number, line in enumerate(lines(), 1):
         if not without_end(line):
             continue
@@ -96,7 +101,7 @@ def _line_rows(path: Path, lines: Lines, quoting: "Quoting") -> NumberedRows:
             )
 
 
-def check_header(names: list[str], file: str) -> None:
+def check_header(names: Sequence[str], file: str) -> None:
     """Raise DataError for two columns of one name."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

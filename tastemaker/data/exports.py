@@ -120,11 +120,11 @@ _ENDS = (("1", "2"), ("a", "b"), ("left", "right"), ("0", "1"))
 def _two_sides(data: Row) -> tuple[str, str] | None:
     """Return the two names that differ only in their end: `answer1` and `answer2`."""
     names = {name.lower(): name for name in data}
-    for name in names:
+    for name, written in names.items():
         for first, second in _ENDS:
             other = name.removesuffix(first) + second
             if name.endswith(first) and other in names:
-                return names[name], names[other]
+                return written, names[other]
     return None
 
 

@@ -8,22 +8,33 @@ the last line of this one. A program can register a format of its own in the sam
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from tastemaker.data.chats import check_spelling, with_chat
-from tastemaker.data.columns import RECOGNISED
-from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.tables import (
-    Metadata,
-    Row,
-    Table,
-    column_for,
-    metadata_columns,
+from tastemaker.data.columns import RECOGNISED, check_named
+from tastemaker.data.judgements import (
+    Comparison,
+    Judgement,
+    Prompt,
+    Ranking,
 )
+from tastemaker.data.metadata import metadata_columns
+from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import Layout
+from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
+
+PROMPT = "prompt"
+
+_PROMPTS = ("instruction", "question", "query", "context", "history", "source")
+"""Names of a prompt in formats that have no column of that name."""
+
+_TEXTS = ("completion", "response")
+"""Names of the text in formats of one text a row."""
 
 TABLE = "table"
 """The name of no format: a table with a text column and columns of judgements."""
@@ -50,6 +61,20 @@ class Format:
     optional: tuple[str, ...] = ()
     matches: Callable[[Row], bool] = lambda row: True
     excludes_others: bool = False
+
+    def role_of(self, column: str) -> str:
+        """Return what a column is for: the prompt, the text, or what its own name says."""
+        if column in _PROMPTS and not self.has_prompt:
+            return PROMPT
+        is_single = not any(
+            kind in {Comparison, Ranking, Judgement} for kind in self.kinds
+        )
+        return "text" if is_single and column in _TEXTS else column
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether rows may have the prompt in a column of that name."""
+        return PROMPT in self.columns or PROMPT in self.optional
 
     def fits(self, row: Row) -> bool:
         """Return whether a row is recognised as one of this format."""
@@ -129,12 +154,17 @@ class Reading:
 
     also: the formats that the first rows fit. A row that fits another one is an error.
     columns: those of the first rows. A row that lacks an optional one has an empty cell there.
+    named: the columns that somebody named. prompts: those that hold the prompt, where it is not in
+    the format's own column. layout: what `ReadAs` reports.
     """
 
     table: Table
     format: Format
     also: frozenset[str]
     columns: tuple[str, ...]
+    named: Columns = field(default_factory=Columns)
+    prompts: PromptColumns = field(default_factory=PromptColumns)
+    layout: Layout = field(default_factory=Layout)
 
     def judgements(
         self, skipped: list[DataError] | None = None
@@ -154,21 +184,42 @@ class Reading:
         self, number: int, row: Row, with_prompt: list[Judgement]
     ) -> list[Judgement]:
         row = _plain_row(row)
-        self._check_format(row, self.table.place(number))
+        where = self.table.place(number)
+        self._check_format(row, where)
         for name in self.format.optional:
             if name in self.columns:
                 row.setdefault(name, None)
-        used = frozenset((*self.format.columns, *self.format.optional))
-        metadata = metadata_columns(tuple(row), used).read(
-            row, self.table, number
-        )
-        judgements = self.format.read(row, metadata)
+        columns = metadata_columns(tuple(row), self._own_columns(), self.named)
+        metadata = columns.read(row, self.table, number, self.layout.left_out)
+        judgements = self._read(row, metadata, where)
         for judgement in judgements:
             if judgement.prompt is not None:
                 if not with_prompt:
                     with_prompt.append(judgement)
                 _check_prompts(with_prompt[0], judgement)
         return judgements
+
+    def _own_columns(self) -> frozenset[str]:
+        return frozenset(
+            (
+                *self.format.columns,
+                *self.format.optional,
+                *self.prompts.all,
+            )
+        )
+
+    def _read(
+        self, row: Row, metadata: Metadata, where: str
+    ) -> list[Judgement]:
+        """Return the judgements of a row, with the prompt from other columns where it is there."""
+        if not self.prompts.names:
+            return self.format.read(row, metadata)
+        prompt = self.prompts.read(row, where)
+        if self.format.has_prompt:
+            row[PROMPT] = _as_cell(prompt)
+            return self.format.read(row, metadata)
+        judgements = self.format.read(row, metadata)
+        return [replace(each, prompt=prompt) for each in judgements]
 
     def _check_format(self, row: Row, where: str) -> None:
         """Raise DataError for a row of another format, a missing column and a broken chat."""
@@ -194,13 +245,17 @@ class Reading:
 
 
 def recognise(
-    table: Table, format: str | None = None, *, past_bad: bool = False
+    table: Table,
+    format: str | None = None,
+    columns: Columns | None = None,
+    *,
+    past_bad: bool = False,
 ) -> Reading | None:
     """Return how to read a table that has a format; None for one to be read column by column.
 
     format: the format's name, or "table"; None: recognised by the columns of the first rows.
-    past_bad: go past rows that are not well formed. Raises UsageError for an unknown name, and
-    DataError where the columns are those of several formats.
+    columns: those that somebody named. past_bad: go past rows that are not well formed. Raises
+    UsageError for an unknown name, and DataError where the columns are those of several formats.
     """
     if format is not None and format not in (*FORMATS, TABLE):
         raise UsageError(
@@ -213,13 +268,88 @@ def recognise(
     names = tuple(dict.fromkeys(name for row in first_rows for name in row))
     row = next((row for row in first_rows if _fitting(row)), None)
     fitting = [] if row is None else _fitting(row)
+    if format is None:
+        if row is None:
+            return None
+        _check_only_one(table, fitting, row)
+    chosen = fitting[0] if format is None else FORMATS[format]
+    columns = (columns or Columns()).settled(names)
+    check_named(table, columns, names)
+    prompts = _prompts(chosen, names, first_rows, columns)
     also = frozenset(each.name for each in fitting)
-    if format is not None:
-        return Reading(table, FORMATS[format], also, names)
-    if row is None:
-        return None
-    _check_only_one(table, fitting, row)
-    return Reading(table, fitting[0], also, names)
+    layout = _layout(chosen, names, first_rows, columns, prompts)
+    return Reading(table, chosen, also, names, columns, prompts, layout)
+
+
+def _prompts(
+    format: Format,
+    names: tuple[str, ...],
+    first_rows: list[Row],
+    columns: Columns,
+) -> PromptColumns:
+    """Return the columns of a prompt that the format does not read by itself.
+
+    A named column is one for every format. Others are recognised where a row may have a prompt but
+    is no whole dialogue, which holds its prompt already.
+    """
+    chosen = prompt_columns(
+        names, {*format.columns} - {PROMPT}, first_rows, columns
+    )
+    if columns.name_of("prompt") is not None:
+        return chosen
+    if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
+        return PromptColumns()
+    is_dialogue = any(
+        isinstance(row.get(name), list)
+        for row in first_rows
+        for name in format.columns
+        if name != PROMPT
+    )
+    return PromptColumns() if is_dialogue else chosen
+
+
+def _layout(
+    format: Format,
+    names: tuple[str, ...],
+    first_rows: list[Row],
+    columns: Columns,
+    prompts: PromptColumns,
+) -> Layout:
+    """Return what is known of a table in a format before it is read."""
+    own = {*format.columns, *format.optional}
+    metadata = metadata_columns(
+        names, frozenset((*own, *prompts.all)), columns
+    ).roles
+    roles: dict[str, str] = {}
+    if prompts.names:
+        roles[PROMPT] = str(prompts)
+        own.discard(PROMPT)
+    if prompts.system:
+        roles["system"] = prompts.system
+    # `annotator2` is read where the format has `annotator1`
+    stems = {_stem(name) for name in format.columns if _stem(name) != name}
+    used = {*prompts.all, *metadata.values()}
+    for name in names:
+        if name in own or _stem(name) in stems or format.excludes_others:
+            role = format.role_of(name)
+            has_role = role in roles and not prompts.names
+            roles[role] = f"{roles[role]}+{name}" if has_role else name
+            used.add(name)
+    if prompts.names:
+        roles[PROMPT] = str(prompts)
+    roles.update(metadata)
+    return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
+
+
+def _stem(name: str) -> str:
+    return name.rstrip("0123456789")
+
+
+def _as_cell(prompt: Prompt | None) -> Any:
+    """Return a prompt as it stands in a row: a text, or a list of objects."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    return [turn._asdict() for turn in prompt]
 
 
 def _fitting(row: Row) -> list[Format]:

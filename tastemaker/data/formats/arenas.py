@@ -58,7 +58,8 @@ def _conversations(row: Row, metadata: Metadata) -> list[Judgement]:
         turns = messages_of(row[side], where, side)
         dialogues.append(_first_turns(turns, count))
     prompt, first, second = divided(dialogues[0], dialogues[1], where)
-    return comparison(first, second, _LEADS[winner], prompt, metadata)
+    lead = _LEADS[winner]
+    return comparison(first, second, lead, prompt, metadata, has_margin=False)
 
 
 register_format(

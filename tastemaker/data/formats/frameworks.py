@@ -1,12 +1,12 @@
 """Formats of training frameworks, whose rows begin with a chat: LLaMA-Factory and ms-swift."""
 
+from tastemaker.data.cells import LabelCells
 from tastemaker.data.chats import (
     completion_from,
     is_message,
     is_messages,
     messages_of,
 )
-from tastemaker.data.columns import LabelCells
 from tastemaker.data.formats import Format, instruction_of, register_format
 from tastemaker.data.judgements import (
     Comparison,

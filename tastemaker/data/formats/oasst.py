@@ -47,9 +47,9 @@ def _ranked(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ranked = []
     for reply in replies:
         is_answer = reply.get("role") == "assistant"
-        if is_answer and reply.get("rank") is not None:
-            if not reply.get("deleted"):
-                ranked.append(reply)
+        is_ranked = reply.get("rank") is not None
+        if is_answer and is_ranked and not reply.get("deleted"):
+            ranked.append(reply)
     return ranked
 
 

@@ -129,10 +129,13 @@ def comparison(
     lead: float,
     prompt: Prompt | None,
     metadata: Metadata,
+    *,
+    has_margin: bool = True,
 ) -> list[Judgement]:
     """Return the comparison in which the first text leads by `lead`.
 
     Below 0 the second text is better; at 0 they are a tie. The texts were shown in this order.
+    has_margin: whether `lead` says by how much.
     """
     is_first_better = lead >= 0
     better, worse = (first, second) if is_first_better else (second, first)
@@ -140,7 +143,7 @@ def comparison(
         Comparison(
             better,
             worse,
-            abs(lead),
+            abs(lead) if has_margin else 0.0,
             lead == 0,
             chosen_first=is_first_better,
             prompt=prompt,

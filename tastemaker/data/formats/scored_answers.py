@@ -6,8 +6,8 @@ UltraFeedback, distilabel, GPT-4-LLM, Stack Exchange preferences, ELI5 and Beave
 from collections.abc import Sequence
 from typing import Any
 
+from tastemaker.data.cells import LabelCells
 from tastemaker.data.chats import completion_from, prompt_from
-from tastemaker.data.columns import LabelCells
 from tastemaker.data.formats import (
     Format,
     instruction_of,

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from tastemaker.data.columns import GradeCells
+from tastemaker.data.cells import GradeCells
 from tastemaker.data.formats import Format, records_of, register_format
 from tastemaker.data.formats.pairs import comparison
 from tastemaker.data.judgements import Comparison, Example, Grade, Judgement
-from tastemaker.data.tables import Metadata, Row, judge_of
+from tastemaker.data.metadata import judge_of
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import answer_of, bad_cell, is_missing, whole_of
 from tastemaker.errors import DataError, SaysNothing
 
@@ -46,7 +47,9 @@ def _comparisons(row: Row, metadata: Metadata) -> list[Judgement]:
     prompt = _prompt(row["info"], where)
     lead = 1.0 if choice == 0 else -1.0
     by_worker = _by_worker(row, metadata)
-    return comparison(texts[0], texts[1], lead, prompt, by_worker)
+    return comparison(
+        texts[0], texts[1], lead, prompt, by_worker, has_margin=False
+    )
 
 
 def _axes(row: Row, metadata: Metadata) -> list[Judgement]:

@@ -42,7 +42,14 @@ class _Numbered:
         prompt = prompt_from(row.get(self.prompt), where, self.prompt)
         if self.prompt == "instruction":
             prompt = instruction_of(row, where)
-        return comparison(first, second, lead, prompt, metadata)
+        return comparison(
+            first,
+            second,
+            lead,
+            prompt,
+            metadata,
+            has_margin=self.lead is _strength,
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
