@@ -131,12 +131,13 @@ class Quoting:
     def _unquoted(self, field: str, number: int) -> str:
         inner = field[1:-1]
         without_pairs = inner.replace(QUOTE * 2, "")
+        is_as_in_csv = QUOTE not in without_pairs
         if number in self.columns:
-            escaped = "\\" + QUOTE
-            pair = escaped if escaped in inner else QUOTE * 2
+            pair = QUOTE * 2 if is_as_in_csv else "\\" + QUOTE
             return inner.replace(pair, QUOTE)
-        needs_quotes = len(without_pairs) < len(inner) or "\r" in inner
-        if needs_quotes and QUOTE not in without_pairs:
+        has_pairs = len(without_pairs) < len(inner)
+        needs_quotes = has_pairs or "\r" in inner
+        if needs_quotes and is_as_in_csv:
             return inner.replace(QUOTE * 2, QUOTE)
         return field
 

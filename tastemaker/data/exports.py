@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import is_missing, show
+from tastemaker.data.values import empty_cell, is_missing, show
 from tastemaker.errors import DataError
 
 Numbered = Iterable[tuple[int, Row]]
@@ -66,35 +66,55 @@ def _of_each(
 
 
 def _is_label_studio(row: Row) -> bool:
-    annotations = row.get("annotations", row.get("completions"))
-    return isinstance(row.get("data"), dict) and isinstance(annotations, list)
+    match row:
+        case {"data": dict(), "annotations": list()}:
+            return True
+        case {"data": dict(), "completions": list()}:
+            return True
+    return False
 
 
 def _label_studio(row: Row, where: str) -> list[Row]:
-    annotations = row.get("annotations", row.get("completions"))
+    data = row["data"]
+    annotations = row.get("annotations") or row.get("completions")
     made = []
     for annotation in annotations or []:
         if annotation.get("was_cancelled"):
             continue
+        judge = _label_studio_judge(annotation)
         for result in annotation.get("result") or []:
-            cells = _label_studio_result(row["data"], result, where)
-            judge = annotation.get("completed_by")
-            if isinstance(judge, dict):
-                judge = judge.get("email") or judge.get("id")
-            made.append({**cells, "judge": _name(judge)})
-    return made or [{**row["data"], "label": None}]
+            cells = _label_studio_result(data, result, where)
+            cells["judge"] = judge
+            made.append(cells)
+    return made or [{**data, "label": None}]
 
 
-def _label_studio_result(data: Row, result: dict[str, Any], where: str) -> Row:
-    kind, value = result.get("type"), result.get("value") or {}
-    if kind == "choices":
-        return {**data, "label": _only(value.get("choices"), where, "choices")}
-    if kind in ("rating", "number"):
-        return {**data, "rating": value.get(kind)}
-    if kind == "pairwise":
-        return _better(data, value.get("selected"), where)
+def _label_studio_judge(annotation: Row) -> str | None:
+    match annotation.get("completed_by"):
+        case {"email": str(name)}:
+            return name
+        case {"id": number}:
+            return str(number)
+        case None:
+            return None
+        case name:
+            return str(name)
+
+
+def _label_studio_result(data: Row, result: Row, where: str) -> Row:
+    match result:
+        case {"type": "choices", "value": {"choices": choices}}:
+            label = _only(choices, where, "choices")
+            return {**data, "label": label}
+        case {"type": "rating", "value": {"rating": number}}:
+            return {**data, "rating": number}
+        case {"type": "number", "value": {"number": number}}:
+            return {**data, "rating": number}
+        case {"type": "pairwise", "value": {"selected": side}}:
+            return _better(data, side, where)
+    kind = show(result.get("type"))
     raise DataError(
-        f"{where}: a result of the type {show(kind)} in an export of Label Studio. Choices, "
+        f"{where}: a result of the type {kind} in an export of Label Studio. Choices, "
         "ratings, numbers and pairs can be read."
     )
 
@@ -108,23 +128,35 @@ def _better(data: Row, selected: Any, where: str) -> Row:
             f"{where}: which two of {names} did Label Studio compare, and is "
             f"{show(selected)} left or right?"
         )
-    left, right = sides
-    chosen, rejected = (left, right) if selected == "left" else (right, left)
-    rest = {name: data[name] for name in data if name not in sides}
-    return {**rest, "chosen": data[chosen], "rejected": data[rejected]}
+    chosen, rejected = sides
+    if selected == "right":
+        rejected, chosen = sides
+    made = dict(data)
+    for name in sides:
+        del made[name]
+    made["chosen"] = data[chosen]
+    made["rejected"] = data[rejected]
+    return made
 
 
-_ENDS = (("1", "2"), ("a", "b"), ("left", "right"), ("0", "1"))
+_ENDS = (
+    ("1", "2"),
+    ("0", "1"),
+    ("a", "b"),
+    ("left", "right"),
+)
 
 
 def _two_sides(data: Row) -> tuple[str, str] | None:
     """Return the two names that differ only in their end: `answer1` and `answer2`."""
-    names = {name.lower(): name for name in data}
-    for name, written in names.items():
+    for name in data:
         for first, second in _ENDS:
-            other = name.removesuffix(first) + second
-            if name.endswith(first) and other in names:
-                return written, names[other]
+            if not name.lower().endswith(first):
+                continue
+            stem = name[: -len(first)]
+            for end in (second, second.upper()):
+                if stem + end in data:
+                    return name, stem + end
     return None
 
 
@@ -132,173 +164,231 @@ def _two_sides(data: Row) -> tuple[str, str] | None:
 
 
 def _is_doccano(row: Row) -> bool:
-    labels = row.get("label", row.get("labels"))
-    text = row.get("text", row.get("data"))
-    if not isinstance(labels, list) or not isinstance(text, str):
-        return False
+    match row:
+        case {"text": str(), "label": list(labels)}:
+            pass
+        case {"data": str(), "label": list(labels)}:
+            pass
+        case {"text": str(), "labels": list(labels)}:
+            pass
+        case _:
+            return False
     return all(isinstance(each, str | list) for each in labels)
 
 
 def _doccano(row: Row, where: str) -> list[Row]:
-    labels = row.get("label", row.get("labels"))
-    text = row.get("text", row.get("data"))
-    label = _only(labels, where, "label")
+    made = dict(row)
+    text = made.pop("data", None)
+    labels = made.pop("labels", None)
+    made.setdefault("text", text)
+    label = _only(made.get("label", labels), where, "label")
     if isinstance(label, list):
         raise DataError(
             f"{where}: the label {show(label)} marks a part of the text. Labels of whole "
             "texts can be read."
         )
-    used = ("label", "labels", "text", "data")
-    rest = {name: row[name] for name in row if name not in used}
-    return [{**rest, "text": text, "label": label}]
+    made["label"] = label
+    return [made]
 
 
 def _only(values: Any, where: str, column: str) -> Any:
     """Return the one value of a list, None of an empty one. Raises DataError for several."""
-    if not values:
-        return None
-    if not isinstance(values, list):
-        return values
-    if len(values) > 1:
-        raise DataError(
-            f"{where}: {len(values)} values in {column!r}, where one belongs: {show(values)}."
-        )
-    return values[0]
+    match values:
+        case None | []:
+            return None
+        case [value]:
+            return value
+        case [*several]:
+            count = len(several)
+            raise DataError(
+                f"{where}: {count} values in {column!r}, where one belongs: {show(values)}."
+            )
+    return values
 
 
 # --- Prodigy
 
-_ANSWERS = ("accept", "reject", "ignore")
-_NEGATIVE = ("negative", "neg", "bad", "no", "false", "0")
+_NEGATIVE = (
+    "negative",
+    "neg",
+    "bad",
+    "no",
+    "false",
+    "0",
+)
+"""Labels of which "accept" says that the text is not good."""
 
 
 def _is_prodigy(row: Row) -> bool:
-    if row.get("answer") not in _ANSWERS:
-        return False
-    return any(
-        name in row for name in ("label", "options", "accept", "_task_hash")
-    )
+    match row:
+        case {"answer": "accept" | "reject" | "ignore"}:
+            signs = {"label", "options", "accept", "_task_hash"}
+            return not signs.isdisjoint(row)
+    return False
 
 
 def _prodigy(row: Row, where: str) -> list[Row]:
-    answer = row["answer"]
-    judge = _name(row.get("_annotator_id", row.get("_session_id")))
-    shared = {"judge": judge} if judge else {}
+    made: Row = {}
     for name in ("prompt", "text"):
         if isinstance(row.get(name), str):
-            shared[name] = row[name]
-    if isinstance(row.get("accept"), dict):
-        return [{**shared, **_prodigy_pair(row, answer)}]
-    if answer == "ignore":
-        return [{**shared, "label": None}]
-    if "options" in row:
-        chosen = row.get("accept") if answer == "accept" else None
-        return [{**shared, "label": _only(chosen, where, "accept")}]
-    word = str(row.get("label", "")).strip().casefold()
-    is_positive = (answer == "accept") != (word in _NEGATIVE)
-    return [{**shared, "label": is_positive}]
+            made[name] = row[name]
+    judge = row.get("_annotator_id") or row.get("_session_id")
+    if judge:
+        made["judge"] = judge
+    match row:
+        case {"accept": dict()}:
+            made.update(_prodigy_pair(row))
+        case {"answer": "accept", "options": list(), "accept": choices}:
+            made["label"] = _only(choices, where, "accept")
+        case {"answer": "ignore"} | {"options": list()}:
+            made["label"] = None
+        case {"answer": answer, "label": label}:
+            is_negative = str(label).strip().casefold() in _NEGATIVE
+            made["label"] = (answer == "accept") != is_negative
+        case {"answer": answer}:
+            made["label"] = answer == "accept"
+    return [made]
 
 
-def _prodigy_pair(row: Row, answer: str) -> Row:
-    """Return the pair of a row of `prodigy compare`; "ignore" is a tie of the same weight."""
-    accepted = row["accept"].get("text")
-    rejected = (row.get("reject") or {}).get("text")
-    if answer == "reject":
-        accepted, rejected = rejected, accepted
-    if answer == "ignore":
-        # a text compared with itself says nothing
-        rejected = accepted
-    prompt = (row.get("input") or {}).get("text")
-    return {"prompt": prompt, "chosen": accepted, "rejected": rejected}
+def _prodigy_pair(row: Row) -> Row:
+    """Return the pair of a row of `prodigy compare`."""
+    texts = {}
+    for name in ("input", "accept", "reject"):
+        cell = row.get(name) or {}
+        texts[name] = cell.get("text")
+    chosen, rejected = texts["accept"], texts["reject"]
+    match row["answer"]:
+        case "reject":
+            chosen, rejected = rejected, chosen
+        case "ignore":
+            # a text compared with itself says nothing
+            rejected = chosen
+    return {
+        "prompt": texts["input"],
+        "chosen": chosen,
+        "rejected": rejected,
+    }
 
 
 # --- Argilla
 
 
 def _is_argilla(row: Row) -> bool:
-    is_old = {"annotation", "prediction", "status"} <= row.keys()
-    return is_old or bool(_questions(row))
+    match row:
+        case {"annotation": _, "prediction": _, "status": _}:
+            return True
+    return bool(_questions(row))
 
 
 def _questions(row: Row) -> list[str]:
     """Return the questions that people answered, in either of the two newer layouts."""
     questions = []
     for name, value in row.items():
-        if name.endswith(".responses"):
-            questions.append(name.removesuffix(".responses"))
-        elif isinstance(value, list) and value:
-            first = value[0]
-            if (
-                isinstance(first, dict)
-                and {"user_id", "value"} <= first.keys()
-            ):
+        if name.endswith(_RESPONSES):
+            questions.append(name.removesuffix(_RESPONSES))
+        match value:
+            case [{"user_id": _, "value": _}, *_]:
                 questions.append(name)
     return questions
 
 
+_RESPONSES = ".responses"
+
+
 def _argilla(row: Row, where: str) -> list[Row]:
     if "annotation" in row:
-        label = row["annotation"]
-        if row["status"] in ("Discarded", "Default"):
-            label = None
-        text = row.get("text")
-        if text is None and isinstance(row.get("inputs"), dict):
-            text = row["inputs"].get("text")
-        judge = _name(row.get("annotation_agent"))
-        return [{"text": text, "label": label, "judge": judge}]
+        return [_argilla_record(row)]
     questions = _questions(row)
-    fields = {}
-    for name, value in row.items():
-        is_question = any(
-            name == question
-            or name.startswith((f"{question}.", f"{question}-"))
-            for question in questions
-        )
-        if not is_question and isinstance(value, str | list):
-            fields[name] = value
-    if isinstance(row.get("fields"), dict):
-        fields = dict(row["fields"])
+    fields = _argilla_fields(row, questions)
     made: dict[str, Row] = {}
     for question in questions:
         for user, value in _responses(row, question):
-            cells = made.setdefault(user, {**fields, "judge": user})
+            if user not in made:
+                made[user] = {**fields, "judge": user}
             role = question
             if len(questions) == 1:
-                is_number = isinstance(value, int | float)
-                is_number = is_number and not isinstance(value, bool)
-                role = "rating" if is_number else "label"
-            cells[role] = value
-    return list(made.values()) or [{**fields, "label": None}]
+                role = _role_of(value)
+            made[user][role] = value
+    if made:
+        return list(made.values())
+    return [{**fields, "label": None}]
+
+
+def _argilla_record(row: Row) -> Row:
+    """Return the row of a record of Argilla before version 1.8."""
+    text = row.get("text")
+    match row.get("inputs"):
+        case {"text": str(inner)} if text is None:
+            text = inner
+    label = row["annotation"]
+    if row["status"] in ("Discarded", "Default"):
+        label = None
+    judge = row.get("annotation_agent")
+    return {"text": text, "label": label, "judge": judge}
+
+
+def _argilla_fields(row: Row, questions: list[str]) -> Row:
+    """Return the columns that people were shown."""
+    match row.get("fields"):
+        case dict(fields):
+            return fields
+    about = tuple(f"{question}{end}" for question in questions for end in ".-")
+    fields = {}
+    for name, value in row.items():
+        is_shown = name not in questions and not name.startswith(about)
+        if is_shown and isinstance(value, str | list):
+            fields[name] = value
+    return fields
+
+
+def _role_of(value: Any) -> str:
+    """Return whether the answer to the only question is a label or a rating."""
+    match value:
+        case bool() | str():
+            return "label"
+    return "rating"
 
 
 def _responses(row: Row, question: str) -> Iterator[tuple[str, Any]]:
     """Yield (user, value) of the responses to a question that were submitted."""
-    if f"{question}.responses" in row:
-        values = row[f"{question}.responses"] or []
-        users = row.get(f"{question}.responses.users") or []
-        statuses = row.get(f"{question}.responses.status") or []
-    else:
-        responses = row[question]
-        values = [response.get("value") for response in responses]
-        users = [response.get("user_id") for response in responses]
-        statuses = [response.get("status") for response in responses]
-    for place, value in enumerate(values):
-        user = users[place] if place < len(users) else None
-        status = statuses[place] if place < len(statuses) else "submitted"
-        if status in (None, "submitted"):
-            yield _name(user) or "unnamed", value
+    for response in _records(row, question):
+        match response:
+            case {"status": "draft" | "discarded" | "pending"}:
+                continue
+            case {"value": value}:
+                user = response.get("user_id")
+                yield str(user), value
 
 
-def _name(value: Any) -> str | None:
-    return None if is_missing(value) else str(value)
+def _records(row: Row, question: str) -> list[Row]:
+    """Return the responses to a question as records."""
+    column = question + _RESPONSES
+    if column not in row:
+        return list(row[question])
+    names = {
+        "value": column,
+        "user_id": f"{column}.users",
+        "status": f"{column}.status",
+    }
+    records: list[Row] = []
+    for place, _ in enumerate(row[column] or []):
+        record = {}
+        for name, of_name in names.items():
+            cells = row.get(of_name) or []
+            if place < len(cells):
+                record[name] = cells[place]
+        records.append(record)
+    return records
 
 
 # --- OpenAssistant's messages
 
 
 def _is_oasst_message(row: Row) -> bool:
-    needed = {"message_id", "parent_id", "text", "role", "rank"}
-    return needed <= row.keys()
+    match row:
+        case {"message_id": str(), "parent_id": _, "role": str(), "rank": _}:
+            return isinstance(row.get("text"), str)
+    return False
 
 
 def _oasst_trees(
@@ -307,16 +397,18 @@ def _oasst_trees(
     messages: dict[str, Row] = {}
     roots: list[tuple[int, Row]] = []
     for number, row in numbered:
-        message = {name: row.get(name) for name in ("text", "role", "rank")}
-        message["deleted"] = row.get("deleted")
-        message["parent"] = row.get("parent_id")
+        name, parent = row.get("message_id"), row.get("parent_id")
+        if not isinstance(name, str):
+            where = table.place(number)
+            raise empty_cell(where, "message_id")
+        message = dict(row)
         message["replies"] = []
-        messages[row["message_id"]] = message
-        if is_missing(row.get("parent_id")):
-            tree = {"message_tree_id": row["message_id"], "prompt": message}
+        messages[name] = message
+        if is_missing(parent):
+            tree = {"message_tree_id": name, "prompt": message}
             roots.append((number, tree))
     for message in messages.values():
-        parent = messages.get(message["parent"])
+        parent = messages.get(message["parent_id"])
         if parent is not None:
             parent["replies"].append(message)
     yield from roots

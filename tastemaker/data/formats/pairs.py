@@ -117,7 +117,28 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     else:
         read = text_of if prompt is None else answer_of
         chosen, rejected = [read(row[side], where, side) for side in _SIDES]
+        if isinstance(prompt, str):
+            prompt, chosen, rejected = _said_once(prompt, chosen, rejected)
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
+
+
+_SHORTEST_REPEATED = 8
+"""Characters. Two answers may begin with the same short word by accident."""
+
+
+def _said_once(
+    prompt: str, chosen: str, rejected: str
+) -> tuple[str, str, str]:
+    """Return prompt and answers; a prompt that both answers repeat stands only before them."""
+    if _is_hh_dialogue(chosen) and _is_hh_dialogue(rejected):
+        shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071  characters, not folders
+        if ASSISTANT in shared and prompt.strip() in shared:
+            return split_dialogues(chosen, rejected)
+    is_repeated = chosen.startswith(prompt) and rejected.startswith(prompt)
+    if is_repeated and len(prompt.strip()) >= _SHORTEST_REPEATED:
+        chosen = chosen.removeprefix(prompt).lstrip()
+        rejected = rejected.removeprefix(prompt).lstrip()
+    return prompt, chosen, rejected
 
 
 # --- a number says which is better: HelpSteer3, WebGPT, SHP
