@@ -9,8 +9,9 @@ and the fresh log-loss less that of the base rate of the training judgements (be
 helps). Labels and comparisons; ten equally good judges, named or not. Comparisons are shown in
 random order, and a tie counts half.
 
-noise: labels by coin flips. The difference between the accuracy on the card and on fresh labels,
-and how often the card's interval holds the fresh accuracy.
+cards: labels by coin flips, and those of IMDB where its archive is in ../shared/data. The
+difference between the accuracy on the card and on fresh labels, and how often the card's interval
+holds the fresh accuracy.
 
 The last line is one JSON object.
 """
@@ -22,17 +23,19 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import UNSEEN_SEED, spread
+from common import DATA, UNSEEN_SEED, spread
 from scipy.optimize import minimize
 
 import tastemaker as tm
 from tastemaker.data import Judgement
 from tastemaker.playground import Judge, judgements, reviews
 
+IMDB = DATA / "aclImdb.tar.gz"
 FRESH = 2500
 EDGE = 1e-9  # probabilities are kept this far from 0 and 1
 
@@ -110,22 +113,40 @@ def calibration(
     return result
 
 
-def noise(
-    count: int, seeds: Sequence[int], options: argparse.Namespace
+def cards(
+    world: str, options: argparse.Namespace, path: Path | None = None
 ) -> dict[str, Any]:
-    """Return how the card's accuracy compares with that on fresh labels, all by coin flips."""
+    """Return how the card's accuracy compares with that on fresh labels, in many runs.
+
+    world: `noise` for labels by coin flips, `imdb` for reviews of the archive at `path`.
+    """
+    archive: list[Judgement] = []
+    if path is not None:
+        read = tm.read(path, target="label")
+        archive = [label for label in read if isinstance(label, tm.Label)]
     differences, held = [], 0
-    for seed in seeds:
+    for seed in range(options.card_runs):
         coin = random.Random(seed)
-        texts = list(dict.fromkeys(reviews(count + options.fresh, seed=seed)))
-        labels = [tm.Label(text, coin.random() < 0.5) for text in texts]
+        count = options.card_count
+        if archive:
+            labels = coin.sample(archive, count + options.fresh)
+        else:
+            texts = list(dict.fromkeys(reviews(count + options.fresh, seed=seed)))
+            labels = [tm.Label(text, coin.random() < 0.5) for text in texts]
         model = tm.fit(labels[:count], backbone=options.backbone, seed=seed)
-        fresh = tm.evaluate(model, labels[count:]).as_dict()["accuracy"]
+        fresh = tm.evaluate(model, labels[count:], resamples=1).as_dict()["accuracy"]
         card = model.contract.evaluation
         low, high = card["accuracy_interval"]
         differences.append(card["accuracy"] - fresh)
         held += low <= fresh <= high
-    return {"card_minus_fresh": spread(differences), "held": held, "of": len(seeds)}
+    result = {
+        "labels": options.card_count,
+        "card_minus_fresh": spread(differences),
+        "held": held,
+        "of": options.card_runs,
+    }
+    print(f"cards, {world}: {result}", file=sys.stderr, flush=True)
+    return result
 
 
 def main() -> None:
@@ -139,6 +160,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--noise", type=float, default=2.0, help="of each judge")
     parser.add_argument("--fresh", type=int, default=FRESH)
+    parser.add_argument("--card-runs", type=int, default=50)
+    parser.add_argument("--card-count", type=int, default=400)
     parser.add_argument("--backbone", default="linear")
     options = parser.parse_args()
     results: dict[str, Any] = {}
@@ -146,7 +169,9 @@ def main() -> None:
         results[kind] = {}
         for count in options.counts:
             results[kind][str(count)] = calibration(kind, count, options.seeds, options)
-    results["noise"] = noise(max(options.counts), options.seeds, options)
+    results["cards"] = {"noise": cards("noise", options)}
+    if IMDB.is_file():
+        results["cards"]["imdb"] = cards("imdb", options, IMDB)
     print(
         json.dumps(
             {"benchmark": "calibration", "noise_of_judges": options.noise, **results}

@@ -14,6 +14,9 @@ labels are positive, and two of six judges guess. `easy_pairs`: all six are equa
 compares easy pairs only. The share of (good, bad) pairs in which the good judge has the higher
 reliability, and the share of equally good judges whose interval holds their mean.
 few: many judges of three judgements each. τ less that of a fit that believes everybody alike.
+intervals: six judges of three levels of noise, labels and comparisons. The share of their 95 %
+intervals that hold what 9,000 further judgements tell about scores of the same quality.
+`reliability` is how closely a judge follows the learned score, so it depends on that score.
 troubled: 30 % of 20 judges guess and 10 % are reversed, judgements of all kinds. τ as a share of
 the τ of the same judges without these faults.
 
@@ -31,13 +34,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from common import UNSEEN_SEED, spread
 from scipy.stats import norm
 
 import tastemaker as tm
 from tastemaker.data import Judgement
+from tastemaker.kinds import links_from
 from tastemaker.maths import kendall
 from tastemaker.playground import Judge, gold_score, judgements, reviews, troubled
+from tastemaker.reward import Corpus, estimate_judges
 
 NOISE = 0.7
 BIAS = 3.0
@@ -45,6 +51,10 @@ FAR = 3.5
 """The difference in gold from which a pair is easy: five standard deviations of a judge's noise."""
 JUDGEMENTS_EACH = 3
 GOOD = [Judge(f"judge {number}", noise=NOISE) for number in range(6)]
+UNLIKE = [
+    Judge(f"judge {number}", noise=noise)
+    for number, noise in enumerate((0.7, 0.7, 1.5, 1.5, 3.0, 3.0))
+]
 BAD = {GOOD[4].name, GOOD[5].name}
 
 
@@ -244,6 +254,61 @@ def few(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+# --- intervals of reliabilities ---
+
+
+def true_reliabilities(kind: str, options: argparse.Namespace) -> np.ndarray:
+    """Return the reliabilities [judges] from many judgements, under scores of fits to few.
+
+    As in a fit, the scores are those of a fit to two thirds of the judgements, and their error is
+    estimated from two fits to a third each.
+    """
+    names = tuple(judge.name for judge in UNLIKE)
+    count, results = options.interval_count, []
+    for seed in range(options.truths):
+        given = judgements(count, kind=kind, judges=UNLIKE, seed=500 + seed)
+        fresh = judgements(options.fresh, kind=kind, judges=UNLIKE, seed=7000 + seed)
+        third = count // 3
+        parts = (given[: 2 * third], given[:third], given[third : 2 * third])
+        links = links_from(fresh, tm.Likelihood())
+        corpus = Corpus.of(fresh, links, list(names))
+        scores = []
+        for part in parts:
+            model = tm.fit(part, likelihood=tm.Likelihood(judges=False), seed=seed)
+            values = model.score_all(list(corpus.examples)).values
+            scores.append(torch.from_numpy(values))
+        estimates = estimate_judges(
+            links, corpus.evidence, scores[0], torch.stack(scores[1:]), names
+        )
+        results.append(estimates.reliability.numpy())
+    return np.mean(results, axis=0)
+
+
+def intervals(options: argparse.Namespace) -> dict[str, Any]:
+    """Return by kind how many intervals hold the reliability, and of how many."""
+    line: dict[str, Any] = {}
+    for kind in ("label", "comparison"):
+        truth = true_reliabilities(kind, options)
+        held = np.zeros(len(UNLIKE), dtype=int)
+        for seed in range(options.interval_runs):
+            given = judgements(
+                options.interval_count, kind=kind, judges=UNLIKE, seed=seed
+            )
+            likelihood = tm.Likelihood(judges=True)
+            model = tm.fit(given, likelihood=likelihood, seed=seed)
+            rows = model.contract.judges
+            ends = np.array([rows[judge.name]["interval"] for judge in UNLIKE])
+            held += (ends[:, 0] <= truth) & (truth <= ends[:, 1])
+        line[kind] = {
+            "reliability": [round(float(value), 2) for value in truth],
+            "held": held.tolist(),
+            "of_each": options.interval_runs,
+            "coverage": round(float(held.mean()) / options.interval_runs, 3),
+        }
+        _log(f"intervals, {kind}: {line[kind]}")
+    return line
+
+
 # --- careless and reversed judges ---
 
 
@@ -277,6 +342,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "lenient": lenient,
     "crowds": crowds,
     "few": few,
+    "intervals": intervals,
     "troubled": trouble,
 }
 
@@ -296,6 +362,15 @@ def main() -> None:
         default=2000,
         help="judgements with --parts troubled",
     )
+    parser.add_argument(
+        "--interval-count",
+        type=int,
+        default=900,
+        help="judgements with --parts intervals",
+    )
+    parser.add_argument("--fresh", type=int, default=9000)
+    parser.add_argument("--truths", type=int, default=3)
+    parser.add_argument("--interval-runs", type=int, default=20)
     parser.add_argument("--unseen", type=int, default=800)
     options = parser.parse_args()
     line: dict[str, Any] = {

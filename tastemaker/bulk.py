@@ -10,7 +10,6 @@ with `RewardModel.score_all`.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,14 +22,20 @@ from numpy.typing import NDArray
 from tastemaker.data.chats import example_from
 from tastemaker.data.columns import HEAD, plan
 from tastemaker.data.judgements import Example, Prompt
+from tastemaker.data.parquet_values import cells_of
 from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
-from tastemaker.data.writers import Content, Write, widened, writing_rows
+from tastemaker.data.writers import (
+    Content,
+    Say,
+    silent,
+    widened,
+    writing_table,
+)
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import ScoringChoice
-from tastemaker.files import writing_file
 from tastemaker.progress import progress
 from tastemaker.scores import Caution, Scores
 
@@ -103,6 +108,7 @@ def score_file(
     caution: Caution = 0.0,
     uncertainty: bool = False,
     chunk: int = 2048,
+    say: Say = silent,
 ) -> FileScores:
     """Score every row of `source` and write it, with its score, to `target`.
 
@@ -111,7 +117,7 @@ def score_file(
     Two columns are added: `score` and `truncated`, or `NAME` and `NAME_truncated` for another
     `score_column`. uncertainty: add `uncertainty` or `NAME_uncertainty`, the standard deviation of
     an ensemble's members. text_column, prompt_column: None: recognised by name. caution: see
-    `Scores.cautious`. chunk: how many rows the model is given at a time.
+    `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
@@ -126,7 +132,9 @@ def score_file(
     read = _batches if keeps_types else _rows
     done = truncated = 0
     with (
-        _writing(target, [*table.columns, *new], schema) as write,
+        writing_table(
+            target, [*table.columns, *new], schema, say=say
+        ) as write,
         progress(f"scoring {source.name}", table.rows) as advance,
     ):
         for examples, content in read(table, chunk):
@@ -198,12 +206,14 @@ def complete_file(
     chat: bool = False,
     is_scored: bool = False,
     chunk: int = 64,
+    say: Say = silent,
 ) -> list[Written]:
     """Write the completions of every prompt of `source` to `target`; return them without texts.
 
     source: JSONL, CSV, TSV or Parquet with a column of prompts, or a text file with one prompt a
     line. target: JSONL, CSV or TSV, one row a completion, with the source's columns.
     chat: prompts are messages of a user. is_scored: add a column with the scores of completions.
+    say: takes a remark.
     Raises DataError for a file or row that cannot be read. Raises UsageError for another target,
     and where the source has a column of a new name already. Raises StorageError for a full disk.
     On any error `target` is as it was before.
@@ -228,7 +238,7 @@ def complete_file(
     done: list[Written] = []
     number = 0
     with (
-        _writing(target, [*prompts.columns, *new]) as write,
+        writing_table(target, [*prompts.columns, *new], say=say) as write,
         progress(f"writing for {source.name}", prompts.count) as advance,
     ):
         numbered = prompts.rows(chat=chat)
@@ -242,25 +252,6 @@ def complete_file(
             write(new_rows)
             advance(len(part), "")
     return done
-
-
-@contextmanager
-def _writing(
-    target: Path, columns: list[str], schema: pa.Schema | None = None
-) -> Iterator[Write]:
-    """Yield a function that writes rows. `target` is replaced when the block ends without error."""
-    is_packed = target.name.lower().endswith(".gz")
-    with (
-        writing_file(target) as temporary,
-        writing_rows(
-            temporary,
-            format_of(target),
-            columns,
-            schema=schema,
-            is_packed=is_packed,
-        ) as write,
-    ):
-        yield write
 
 
 def _cells(written: Written) -> dict[str, Any]:
@@ -449,7 +440,7 @@ def _batches(
             source.path, buffer_size=_READ_AHEAD, pre_buffer=False
         ) as file:
             for batch in file.iter_batches(size, columns=columns):
-                read = enumerate(batch.select(needed).to_pylist(), number + 1)
+                read = enumerate(cells_of(batch.select(needed)), number + 1)
                 yield [source.example(row, at) for at, row in read], batch
                 number += len(batch)
     except UnicodeDecodeError as error:

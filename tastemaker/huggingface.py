@@ -13,6 +13,9 @@ from transformers.utils import logging as transformers_logging
 
 from tastemaker.errors import DataError, ModelError, UsageError
 
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""For every `from_pretrained`: left out, transformers asks on the terminal whether to run code."""
+
 _ALIGNED = 64  # bytes
 
 
@@ -57,6 +60,7 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         raise
     # a hub, a file system and dozens of model classes: any error of theirs is a failed load
     except Exception as error:
+        message = " ".join(str(error).split())
         reason = (
             str(error).strip().split("\n")[0].rstrip(".")
             or type(error).__name__
@@ -66,9 +70,24 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             if Path(source).is_dir()
             else " Give a folder, or a hub name while the hub can be reached."
         )
+        if "trust_remote_code" in message:
+            reason = "it needs code of its own (auto_map), which is never run"
+            advice = " Give a model of a class that transformers has."
+        elif Path(source).is_dir() and part != "model":
+            advice = _missing_tokenizer(Path(source))
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
+
+
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
+
+
+def _missing_tokenizer(folder: Path) -> str:
+    """Return a sentence about a folder without a file of a tokenizer; "" for other folders."""
+    if any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+        return ""
+    return " There is no tokenizer in the folder: copy tokenizer.json there."
 
 
 def set_dropout(config: Any, dropout: float) -> None:

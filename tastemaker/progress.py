@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tastemaker.readable import visible
+
 Advance = Callable[[float, str], None]
 """A function of (the amount of work done since the last call, a short note or "")."""
 
@@ -18,6 +20,10 @@ def set_quiet(quiet: bool) -> None:
 
 def _ignore(amount: float, note: str) -> None:
     """Show nothing."""
+
+
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
 
 
 @contextmanager
@@ -39,18 +45,19 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        # names of files are no markup
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(
         *columns, console=Console(stderr=True), transient=True
     ) as bar:
-        task = bar.add_task(title, total=total, note="")
+        task = bar.add_task(_one_line(title), total=total, note="")
 
         def advance(amount: float, note: str) -> None:
-            bar.update(task, advance=amount, note=note)
+            bar.update(task, advance=amount, note=_one_line(note))
 
         yield advance

@@ -69,6 +69,31 @@ def printable(text: str) -> str:
     return _without(text, UNPRINTABLE)
 
 
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal obeys or cannot show: control characters but for line breaks and tabs, changes of
+the direction of writing, and halves of surrogate pairs."""
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters a terminal shows and does not obey: "\\x1b".
+
+    Everything that is printed, on a terminal or into a log, goes through here.
+    """
+    return _OBEYED.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def visible_json(text: str) -> str:
+    """Return JSON with an escape for each character that a terminal would obey."""
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _without(text: str, categories: frozenset[str]) -> str:
     """Return a text with a replacement for each character of some Unicode categories."""
     characters = []

@@ -175,9 +175,12 @@ def test_the_playground_is_judged_in_every_kind(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_judges_who_differ_are_measured(bench: Bench) -> None:
-    sizes = ["--count", "90", "--many", "20", "--parts", "lenient", "crowds", "few"]
-    line = bench("judges", *sizes, "--unseen", "30", "--seeds", "0")
+    sizes = ["--count", "90", "--many", "20", "--unseen", "30", "--seeds", "0"]
+    parts = ["lenient", "crowds", "few", "intervals"]
+    few = ["--interval-count", "90", "--interval-runs", "1", "--truths", "1"]
+    line = bench("judges", *sizes, *few, "--fresh", "90", "--parts", *parts)
     assert set(line["lenient"]) == {"label", "grade", "rating"}
+    assert line["intervals"]["comparison"]["of_each"] == 1
     assert len(line["lenient"]["grade"]["share_of_unbiased"]["values"]) == 1
     crowds = line["crowds"]
     assert crowds["always_yes"]["pairs"] == 4 * 2
@@ -189,9 +192,10 @@ def test_judges_who_differ_are_measured(bench: Bench) -> None:
 
 def test_calibration_is_measured(bench: Bench) -> None:
     sizes = ["--counts", "60", "--kinds", "label", "--fresh", "100", "--seeds", "0"]
-    line = bench("calibration", *sizes)
+    cards = ["--card-runs", "2", "--card-count", "60"]
+    line = bench("calibration", *sizes, *cards)
     assert set(line["label"]["60"]) == {"named", "unnamed"}
-    assert line["noise"]["of"] == 1
+    assert line["cards"]["noise"]["of"] == 2
 
 
 def test_coverage_is_measured() -> None:

@@ -14,6 +14,7 @@ from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
 from tastemaker.errors import TastemakerError
+from tastemaker.readable import visible
 
 _VERBS = (
     fetch,
@@ -82,5 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write("tastemaker: " + " ".join(message.split()) + "\n")
+    line = visible(" ".join(message.split()))
+    sys.stderr.write(f"tastemaker: {line}\n")
     return code

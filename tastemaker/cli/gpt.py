@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.readable import visible
 
 PRETRAIN = """Train a GPT on text, from nothing or from a given model.
 
@@ -232,6 +233,7 @@ def write(
             prompt_column=prompt_column,
             chat=chat,
             is_scored=best_of is not None,
+            say=lambda line: o.note(line, quiet=quiet),
         )
         endings = [row.ended for row in rows]
         if json:
@@ -345,17 +347,17 @@ def _stream(
 
     # shown with the first token: until then the prompt may be refused
     start = prompt if isinstance(prompt, str) else ""
-    shown, row = "", None
+    before, row = "", None
     for rows in policy.stream(
         [prompt], samples=1, sampling=sampling, seed=seed
     ):
         row = rows[0]
         text = start + shown_so_far(policy, row, sampling)
-        sys.stdout.write(text[len(shown) :])
+        sys.stdout.write(visible(text[len(before) :]))
         sys.stdout.flush()
-        shown = text
+        before = text
     text = start + policy.completion(prompt, row, sampling).text
-    sys.stdout.write(text[len(shown) :] + "\n")
+    sys.stdout.write(visible(text[len(before) :]) + "\n")
     _note_unended(
         [row.ended] if row is not None else [], sampling, quiet=quiet
     )

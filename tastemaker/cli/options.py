@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from tastemaker.errors import UsageError
+from tastemaker.readable import visible, visible_json
 from tastemaker.settings import MAIN, nearest, numbers_of, scale_of, weight_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -485,20 +486,19 @@ def reading(function: F) -> F:
 
 def say(text: str) -> None:
     """Print a line on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(visible(text) + "\n")
 
 
 def note(text: str, *, quiet: bool) -> None:
     """Print a side remark on stderr, unless quiet."""
     if not quiet:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(visible(text) + "\n")
 
 
 def say_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(
-        json_module.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    text = json_module.dumps(values, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(visible_json(text) + "\n")
 
 
 def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:

@@ -287,6 +287,7 @@ def score(
             uncertainty=uncertainty,
             precision=precision,
             caution=caution,
+            say=lambda line: o.note(line, quiet=quiet),
         )
         if json:
             o.say_json(

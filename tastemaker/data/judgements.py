@@ -342,6 +342,10 @@ class Comparison(Judgement):
         return (self.margin,)
 
 
+MOST_RANKED = 1000
+"""Texts of one ranking. Time and memory of a fit grow with the square of their number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking(Judgement):
     """An order of texts: `tiers` from best to worst, the texts of a tier equally good.
@@ -373,6 +377,11 @@ class Ranking(Judgement):
         if len(texts) < 2:
             raise self.says_nothing(
                 f"a ranking of {len(texts)} answers. It needs at least two."
+            )
+        if len(texts) > MOST_RANKED:
+            raise self.wrong(
+                f"a ranking of {len(texts):,} answers. At most {MOST_RANKED:,} can be read, since "
+                "all pairs of them are compared: divide it into several."
             )
         if not self.tiers or not all(self.tiers):
             raise self.wrong(
@@ -410,9 +419,8 @@ class Ranking(Judgement):
     @property
     def places(self) -> tuple[int, ...]:
         """The place of each of `texts` in `shown`; () where unknown."""
-        if not self.shown:
-            return ()
-        return tuple(self.shown.index(text) for text in self.texts)
+        place_of = {text: place for place, text in enumerate(self.shown)}
+        return tuple(place_of[text] for text in self.texts if place_of)
 
 
 def _tier(tier: str | Sequence[str]) -> tuple[str, ...]:

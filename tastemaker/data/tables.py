@@ -2,7 +2,7 @@
 
 Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line`
 in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from
-1. A .json file may also be one JSON array of objects, which is read as a whole; its places are
+1. A .json file may also be one JSON array of objects, which is read item by item; its places are
 `name:row`.
 
 `tastemaker.data.metadata` has the columns of the judge, the time and the weight.
@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, TypedDict, TypeVar, cast
 
 from tastemaker.data.delimited import TAB, check_header, delimited_rows
+from tastemaker.data.json_values import array_items, decoded
+from tastemaker.data.parquet_values import cells_of, check_nesting
 from tastemaker.data.values import (
     show,
 )
@@ -43,12 +44,14 @@ SUFFIXES: dict[str, Format] = {
 """The format of a file by the end of its name; text formats also with `.gz` after it."""
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes. A longer line is an error, so that no file can fill the memory."""
+"""Bytes. A longer line or item of an array is an error, so that no file can fill the memory."""
 
-LARGEST_ARRAY = 2 * 2**30
-"""Bytes, unpacked. A longer JSON array is an error, for the same reason."""
+MOST_BAD_ROWS = 100_000
+"""Reading goes past so many bad rows, or past as many as there are good ones."""
 
 _BATCH = 1024  # rows of a Parquet file in memory
+_MOST_ERRORS = 1_000_000
+_BEGINNING = 2**16  # bytes in which the first character of an array must come
 _MARK = b"\xef\xbb\xbf"  # the byte order mark
 
 
@@ -85,31 +88,45 @@ class Table:
         nothing are left out and counted on standard error.
         """
         silent: list[DataError] = []
-        count = 0
+        before, good = len(skipped or ()), 0
         for number, row in self.rows_past(skipped):
             try:
                 items = read(number, row)
             except DataError as error:
                 if skipped is not None:
-                    skipped.append(error)
+                    # without the frames that hold the row
+                    skipped.append(error.with_traceback(None))
                 elif isinstance(error, SaysNothing):
-                    silent.append(error)
+                    silent.append(error.with_traceback(None))
                 else:
                     raise
             else:
-                count += 1
+                good += 1
                 yield from items
+            if skipped is not None:
+                self._check_bad(skipped, before, good)
         if silent:
-            self._report(silent, count)
+            self._report(silent, good)
 
-    def _report(self, silent: list[DataError], count: int) -> None:
+    def _report(self, silent: list[DataError], good: int) -> None:
         """Say how many rows were left out. Raises DataError where no other row was read."""
-        if not count:
+        if not good:
             raise DataError(f"{self.name}: no row says anything; {silent[0]}")
         left_out = "1 row says nothing and was left out"
         if len(silent) > 1:
             left_out = f"{len(silent)} rows say nothing and were left out"
         sys.stderr.write(f"{self.name}: {left_out}; the first: {silent[0]}\n")
+
+    def _check_bad(
+        self, skipped: list[DataError], before: int, good: int
+    ) -> None:
+        """Raise DataError where most of very many rows are bad: their errors fill the memory."""
+        bad = len(skipped) - before
+        if bad > max(MOST_BAD_ROWS, good):
+            raise DataError(
+                f"{self.name}: {bad:,} rows cannot be read and {good:,} can; "
+                f"the first bad one: {skipped[before]}"
+            )
 
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
@@ -175,6 +192,10 @@ def _well_formed(
             yield number, row
         elif skipped is None:
             raise row
+        elif len(skipped) > _MOST_ERRORS:
+            raise DataError(
+                f"{len(skipped):,} rows cannot be read; the first one: {skipped[0]}"
+            )
         else:
             skipped.append(row)
 
@@ -188,15 +209,11 @@ def _lines(path: Path) -> Iterator[str]:
     line = b""
     try:
         with damage_as_data_error(path, path.name), opened(path) as file:
-            limit = LONGEST_LINE
-            while line := file.readline(limit + 1):
-                if offset == 0 and _begins_array(line, path):
-                    limit = LARGEST_ARRAY
-                    if not line.endswith(b"\n"):
-                        line += file.readline(LARGEST_ARRAY)
-                if len(line) > limit:
+            while line := file.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    most = LONGEST_LINE >> 20
                     raise DataError(
-                        f"{path.name}: a line of more than {limit >> 20} MiB at byte {offset}."
+                        f"{path.name}: a line of more than {most} MiB at byte {offset}."
                     )
                 yield line.decode("utf-8-sig" if offset == 0 else "utf-8")
                 offset += len(line)
@@ -230,28 +247,27 @@ def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
         ) from error
 
 
-def _begins_array(line: bytes, path: Path) -> bool:
-    """Return whether the first line of a .json file begins an array."""
-    is_json = path.name.lower().removesuffix(".gz").endswith(".json")
-    return is_json and line.removeprefix(_MARK).lstrip().startswith(b"[")
+def _holds_array(path: Path) -> bool:
+    """Return whether a .json file begins with an array."""
+    if not path.name.lower().removesuffix(".gz").endswith(".json"):
+        return False
+    with damage_as_data_error(path, path.name), opened(path) as file:
+        start = file.read(_BEGINNING)
+    return start.removeprefix(_MARK).lstrip().startswith(b"[")
 
 
 def _json_rows(path: Path) -> _RowsOrErrors:
-    lines = _lines(path)
-    is_first = True
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        if is_first and _begins_array(line.encode(), path):
-            yield from _array_rows(path, chain([line], lines))
-            return
-        is_first = False
-        yield number, _object(line, f"{path.name}:{number}")
+    if _holds_array(path):
+        yield from _array_rows(path)
+        return
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            yield number, _object(line, f"{path.name}:{number}")
 
 
 def _object(line: str, where: str) -> Row | DataError:
     try:
-        value = json.loads(line)
+        value = decoded(line)
     except json.JSONDecodeError as error:
         hint = ""
         if line.lstrip().startswith("["):
@@ -262,8 +278,8 @@ def _object(line: str, where: str) -> Row | DataError:
         return DataError(
             f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
-    except (ValueError, RecursionError) as error:
-        # a number of thousands of digits; deep brackets
+    # a number of thousands of digits; deep brackets
+    except ValueError as error:
         return DataError(f"{where}: JSON that cannot be read: {error}.")
     return _row(value, where)
 
@@ -276,31 +292,12 @@ def _row(value: Any, where: str) -> Row | DataError:
     )
 
 
-def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
+def _array_rows(path: Path) -> _RowsOrErrors:
     """Yield the elements of a file that is one JSON array, numbered from 1."""
-    size, parts = 0, []
-    for line in lines:
-        size += len(line.encode())
-        if size > LARGEST_ARRAY:
-            most = LARGEST_ARRAY >> 20
-            raise DataError(
-                f"{path.name}: a JSON array of more than {most} MiB. "
-                "Write one object a line (.jsonl)."
-            )
-        parts.append(line)
-    try:
-        values = json.loads("".join(parts))
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, character {error.colno}"
-        raise DataError(
-            f"{path.name}: not JSON: {error.msg} at {place}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path.name}: JSON that cannot be read: {error}."
-        ) from error
-    for number, value in enumerate(values, 1):
-        yield number, _row(value, f"{path.name}:{number}")
+    with damage_as_data_error(path, path.name), opened(path) as file:
+        items = array_items(file, path.name, LONGEST_LINE)
+        for number, value in enumerate(items, 1):
+            yield number, _row(value, f"{path.name}:{number}")
 
 
 def _parquet_rows(path: Path) -> Rows:
@@ -311,8 +308,9 @@ def _parquet_rows(path: Path) -> Rows:
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             check_header(file.schema_arrow.names, path.name)
+            check_nesting(file.schema_arrow, path.name)
             for batch in file.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
+                for row in cells_of(batch):
                     number += 1
                     yield number, row
     except UnicodeDecodeError as error:

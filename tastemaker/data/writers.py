@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,16 +12,64 @@ from typing import IO, Any, TypeAlias, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tastemaker.data.tables import Format, Row
+from tastemaker.data.tables import Format, Row, format_of
 from tastemaker.errors import DataError
+from tastemaker.files import writing_file
 
 Content: TypeAlias = "list[Row] | pa.RecordBatch"
 """Some rows; a record batch only from Parquet to Parquet, which keeps the types."""
 
 Write = Callable[[Any], None]
 
+Say = Callable[[str], None]
+"""Takes a remark about what was written."""
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
 ROW_GROUP = 8 * 2**20
 """Bytes of rows that a Parquet file gathers before it writes them."""
+
+
+@contextmanager
+def writing_table(
+    target: Path,
+    columns: list[str],
+    schema: pa.Schema | None = None,
+    *,
+    say: Say,
+) -> Iterator[Write]:
+    """Yield a function that writes rows into a file, which is replaced when the block ends well.
+
+    say: takes a warning of texts that a spreadsheet would compute. They are written as they are,
+    because no change of them would be read back as the same text.
+    """
+    formulas = 0
+    is_packed = target.name.lower().endswith(".gz")
+    with (
+        writing_file(target) as temporary,
+        writing_rows(
+            temporary,
+            format_of(target),
+            columns,
+            schema=schema,
+            is_packed=is_packed,
+        ) as write,
+    ):
+
+        def counted(content: Content) -> None:
+            nonlocal formulas
+            write(content)
+            formulas += _formulas_in(content)
+
+        yield counted
+    if formulas and format_of(target) in ("csv", "tsv"):
+        say(
+            f"{target.name}: {formulas:,} cells begin with =, +, - or @. They are texts; a "
+            "spreadsheet that opens the file may compute them. Import the columns as text."
+        )
 
 
 def writing_rows(
@@ -151,6 +200,20 @@ class _Lines:
     def write(self, line: str) -> None:
         """Take one line."""
         self.lines.append(line.removesuffix("\r\n").encode() + b"\n")
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:[eE][+-]?\d+)?%?")
+
+
+def _formulas_in(rows: Content) -> int:
+    """Return how many texts spreadsheets would take for formulas when they open a CSV file."""
+    count = 0
+    for row in rows if isinstance(rows, list) else []:
+        for value in row.values():
+            if isinstance(value, str) and _FORMULA.match(value):
+                count += not _NUMBER.fullmatch(value)
+    return count
 
 
 def _cell(value: object) -> str:

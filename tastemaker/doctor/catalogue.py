@@ -270,9 +270,10 @@ def _pairs_of(
 
 @cache
 def _near_pairs(k: int) -> tuple[Ints, Ints]:
-    upper, lower = np.triu_indices(k, 1)
-    near = lower - upper <= _NEAR
-    return upper[near], lower[near]
+    upper, step = np.divmod(np.arange(k * _NEAR), _NEAR)
+    lower = upper + step + 1
+    is_pair = lower < k
+    return upper[is_pair], lower[is_pair]
 
 
 def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:

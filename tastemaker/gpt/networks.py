@@ -37,6 +37,7 @@ from transformers.models.auto.modeling_auto import (
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.huggingface import (
+    NO_CODE,
     align,
     is_path,
     one_line_errors,
@@ -248,16 +249,20 @@ def open_causal(source: str | Path) -> Opened:
             "Give a folder that `pretrain --out` wrote, or a hub name."
         )
     with quiet_transformers(), one_line_errors(name, "policy"):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, **NO_CODE)
         _check_causal(config, name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, **NO_CODE)
         if not tokenizer.is_fast:
             raise ModelError(
                 f"the policy {name!r} has no fast tokenizer (tokenizer.json): convert it first."
             )
         set_dropout(config, 0.0)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, config=config, dtype=torch.float32, output_loading_info=True
+            name,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **NO_CODE,
         )
     module, report = loaded
     missing = sorted(report["missing_keys"])
@@ -276,7 +281,7 @@ def is_causal(folder: Path) -> bool:
     if not (folder / "config.json").is_file():
         return False
     with quiet_transformers(), one_line_errors(str(folder), "model"):
-        return _is_causal(AutoConfig.from_pretrained(folder))
+        return _is_causal(AutoConfig.from_pretrained(folder, **NO_CODE))
 
 
 def _is_causal(config: Any) -> bool:

@@ -42,6 +42,10 @@ from tastemaker.maths.statistics import (
     top_one_by_list,
 )
 
+# numbers in one table of a fit; more would take gigabytes
+_MOST_PAIRS, _MOST_SETS = 2 * 10**8, 3 * 10**8
+_LONG = 100  # texts of a ranking
+_MOST_FILLED = 4  # times the pairs that there are
 _FURTHEST = 8  # tiers apart; the last part holds all beyond
 
 
@@ -132,6 +136,7 @@ class RankingLink(Link):
     ) -> Self:
         """Start at the shares of tiers of 1, 2 … texts. Raises DataError for ties alone."""
         check_ties(judgements, likelihood)
+        _check_size(judgements, by=likelihood.ranking)
         if all(len(j.tiers) == 1 and not j.rest for j in judgements):
             raise DataError(
                 f"all {len(judgements)} rankings hold one tier only: nothing to learn from."
@@ -154,6 +159,7 @@ class RankingLink(Link):
     def targets(self, judgements: Sequence[Ranking]) -> Tensor:
         """Return [m, K + 1]: the number of tiers, then each text's tier, −1 for no text."""
         check_ties(judgements, self.aids)
+        _check_size(judgements, by=self.by)
         longest = max((len(j.texts) for j in judgements), default=0)
         rows = [
             [len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))]
@@ -254,6 +260,46 @@ class RankingLink(Link):
         slope = four_digits(self.slope.item())
         chance = "P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)"
         return f"Ranking ({model}): `{chance}`, a = {slope}"
+
+
+def _check_size(judgements: Sequence[Ranking], *, by: str) -> None:
+    """Raise DataError for rankings that would fill the memory.
+
+    All rankings are one table, as wide as the longest one: with the pairs of its texts, and, where
+    texts tie, with the sets of up to as many texts as tie.
+    """
+    count = len(judgements)
+    longest = 0
+    largest = 1
+    pairs_needed = 0
+    where = ""
+    for judgement in judgements:
+        length = len(judgement.texts)
+        pairs_needed += length**2
+        if length > longest:
+            longest = length
+            where = judgement.where
+        for tier in judgement.tiers:
+            largest = max(largest, len(tier))
+    pairs = count * longest**2
+    sets = 0
+    if largest > 1 and by != "pairs":
+        sets = count * longest * largest**2
+    advice = ""
+    if sets > _MOST_SETS:
+        advice = "Divide the large ties, or choose --ranking pairs."
+    is_mostly_filling = pairs > _MOST_FILLED * pairs_needed
+    if pairs > _MOST_PAIRS and (longest > _LONG or is_mostly_filling):
+        advice = "Divide the long rankings, or leave them out."
+    if not advice:
+        return
+    message = (
+        f"{count:,} rankings of up to {longest:,} answers, of which up to "
+        f"{largest:,} tie, would fill the memory. {advice}"
+    )
+    if where:
+        message = f"{where}: {message}"
+    raise DataError(message)
 
 
 def _log_sets(texts: float, size: int) -> float:

@@ -90,7 +90,7 @@ class Contract:
 
     def judges_in_words(self) -> list[str]:
         """Return what was learned about the judges, and what could not be, as sentences."""
-        lines = []
+        lines = list(self.data.get("not_learned", []))
         bias = self.judge_model.get("position_bias")
         if bias:
             lines.append(

@@ -5,7 +5,7 @@ A corpus holds each text once, so that it is encoded once, however many judgemen
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, TypeVar
@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.judgements import Example, Judgement, fingerprint, lot
+from tastemaker.data.splitting import prompt_key
 from tastemaker.data.texts import features_of
 from tastemaker.kinds.base import Link
 
@@ -122,11 +123,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Corpus:
-    """n unique examples and, by kind, the judgements about them. judges: names by number."""
+    """n unique examples and, by kind, the judgements about them.
+
+    judges: names by number. groups: by the fingerprint of a text or of `prompt_key`, the name of
+    its group of relatives, such as near-copies.
+    """
 
     examples: list[Example]
     evidence: AllEvidence
     judges: tuple[str, ...] = ()
+    groups: Mapping[int, int] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -238,7 +244,29 @@ class Corpus:
                 evidence[kind] = part[kind]
             else:
                 evidence[kind] = of_kind.rows([], place)
-        return Corpus(examples, evidence, self.judges)
+        return replace(self, examples=examples, evidence=evidence)
+
+    def folds(self, seed: int, count: int) -> list[list[Unit]]:
+        """Return the units of each fold; relatives are in one fold.
+
+        The fold depends on a text, not on the order of rows.
+        """
+        folds: list[list[Unit]] = [[] for _ in range(count)]
+        for unit in self.units:
+            name = min(self._fold_name(text) for text in unit.texts)
+            folds[lot(seed, "fold", name) % count].append(unit)
+        return folds
+
+    def _fold_name(self, text: int) -> str:
+        """Return the text, or the name of its group where it has relatives."""
+        example = self.examples[text]
+        if not self.groups:
+            return example.text
+        group = self.groups.get(fingerprint(example.text))
+        if group is None and example.prompt is not None:
+            prompt = prompt_key(example.prompt)
+            group = self.groups.get(fingerprint(prompt))
+        return example.text if group is None else f"group {group}"
 
     def resampled(self, seed: int) -> "Corpus":
         """Return the corpus with unit weights drawn from Exp(1).
@@ -255,7 +283,7 @@ class Corpus:
         for unit, weight in zip(self.units, drawn.tolist(), strict=True):
             for kind, rows in unit.rows.items():
                 evidence[kind].weight[rows] *= weight
-        return Corpus(self.examples, evidence, self.judges)
+        return replace(self, evidence=evidence)
 
     def _of_several_texts(
         self,

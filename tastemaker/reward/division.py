@@ -30,7 +30,8 @@ class Division:
     calibrates links; empty where links are calibrated by cross-fitting. held_out: what the
     evaluation of the finished model measures, and nothing else makes use of its judgements.
     relatives: the near-copies and shared beginnings that are on one side; their numbers are 0 where
-    the held-out judgements were given.
+    the held-out judgements were given. not_learned: what the judgements could not teach, a sentence
+    each.
     """
 
     train: Corpus
@@ -42,6 +43,7 @@ class Division:
     likelihood: Likelihood
     digest: str
     relatives: Related
+    not_learned: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return how many texts and judgements each part has, and the digest."""
@@ -56,6 +58,7 @@ class Division:
             "near_copies": self.relatives.near_copies,
             "shared_beginnings": self.relatives.beginnings,
             "digest": self.digest,
+            "not_learned": list(self.not_learned),
         }
 
     @property
@@ -160,11 +163,14 @@ def divide(
     validated: Sequence[Judgement] = []
     if validates:
         train, validated = _validation(train, measured, seed, relatives)
+    train, not_learned = _that_can_teach(train, likelihood)
     links = links_from(train, likelihood)
     measured = [j for j in measured if type(j) in links]
     validated = [j for j in validated if type(j) in links]
-    judges = _judges(train, likelihood)
-    corpus = Corpus.of(train, links, judges)
+    judges, why_none = _judges(train, likelihood)
+    if why_none:
+        not_learned.append(why_none)
+    corpus = replace(Corpus.of(train, links, judges), groups=relatives.names)
     digest = digest_of_items([*train, None, *validated, None, *measured])
     return Division(
         train=corpus,
@@ -176,7 +182,33 @@ def divide(
         likelihood=likelihood,
         digest=digest,
         relatives=relatives,
+        not_learned=tuple(not_learned),
     )
+
+
+def _that_can_teach(
+    judgements: Sequence[Judgement], likelihood: Likelihood
+) -> tuple[Sequence[Judgement], list[str]]:
+    """Return the judgements of kinds that teach, and a sentence about each other kind.
+
+    A kind whose judgements are all alike (labels of one class, ties alone) teaches nothing. Raises
+    DataError where that is true of every kind.
+    """
+    by_kind: dict[type[Judgement], list[Judgement]] = {}
+    for judgement in judgements:
+        by_kind.setdefault(type(judgement), []).append(judgement)
+    sentences = []
+    for kind, of_kind in list(by_kind.items()):
+        try:
+            links_from(of_kind, likelihood)
+        except DataError as error:
+            if len(by_kind) == 1:
+                raise
+            del by_kind[kind]
+            sentences.append(f"{error} They were left out.")
+    if not sentences:
+        return judgements, []
+    return [j for j in judgements if type(j) in by_kind], sentences
 
 
 def _validation(
@@ -204,22 +236,32 @@ def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
 
 def _judges(
     judgements: Sequence[Judgement], likelihood: Likelihood
-) -> list[str]:
-    """Return the judges whose reliability is learned: all named ones, or none.
+) -> tuple[list[str], str]:
+    """Return the judges who are told apart, all named ones or none, and why there are none.
 
-    They are learned if `likelihood.judges` is set, or by default from enough judgements.
+    They are told apart if `likelihood.judges` is set, or by default from enough judgements. The
+    reason is empty where nobody is named, or where it was asked for.
     """
     counts = Counter(j.judge for j in judgements if j.judge is not None)
-    if likelihood.judges is None:
-        enough = _ENOUGH_OF_A_JUDGE * len(counts)
-        is_learned = len(counts) > 1 and counts.total() >= enough
-    else:
-        is_learned = likelihood.judges
-    if is_learned and not counts:
-        raise DataError(
-            "the reliability of judges was asked for, but no judgement names its judge."
+    if likelihood.judges is not None:
+        if likelihood.judges and not counts:
+            raise DataError(
+                "the reliability of judges was asked for, but no judgement names its judge."
+            )
+        return (sorted(counts) if likelihood.judges else []), ""
+    if len(counts) == 1:
+        return [], (
+            f"all judgements are by one judge, {next(iter(counts))}: "
+            "how judges differ could not be learned."
         )
-    return sorted(counts) if is_learned else []
+    mean = counts.total() / max(1, len(counts))
+    if counts and mean < _ENOUGH_OF_A_JUDGE:
+        return [], (
+            f"{len(counts):,} judges have {mean:.1f} judgements each on average: how they differ "
+            f"could not be learned, for that takes about {_ENOUGH_OF_A_JUDGE}. "
+            "All are believed alike (--judges learns all the same)."
+        )
+    return sorted(counts), ""
 
 
 def _check_prompts(judgements: Sequence[Judgement]) -> None:

@@ -22,7 +22,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from tastemaker.data.judgements import Judgement, joined, lot
+from tastemaker.data.judgements import Judgement, joined
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
 from tastemaker.maths.statistics import Floats
@@ -402,7 +402,7 @@ def cross_fitted_scores(
     call, where the search starts; it is replaced by the new one.
     """
     starts = starts if starts is not None else {}
-    folds = _folds(corpus, seed, count)
+    folds = corpus.folds(seed, count)
     scores = torch.zeros(len(corpus), dtype=torch.float64)
     for number, fold in enumerate(folds):
         others = [
@@ -436,7 +436,7 @@ def independent_scores(
 
     How well the two agree tells how much of a score is error.
     """
-    folds = _folds(corpus, seed)
+    folds = corpus.folds(seed, FOLDS)
     scores = torch.zeros(2, len(corpus), dtype=torch.float64)
     is_scored = torch.zeros(len(corpus), dtype=torch.long)
     for number, fold in enumerate(folds):
@@ -452,15 +452,6 @@ def independent_scores(
         scores[is_scored[texts].clamp(max=1), texts] = values
         is_scored[texts] += 1
     return scores
-
-
-def _folds(corpus: Corpus, seed: int, count: int = FOLDS) -> list[list[Unit]]:
-    """Return the units of each fold. The fold depends on a text, not on the order of rows."""
-    folds: list[list[Unit]] = [[] for _ in range(count)]
-    for unit in corpus.units:
-        name = min(corpus.examples[text].text for text in unit.texts)
-        folds[lot(seed, "fold", name) % count].append(unit)
-    return folds
 
 
 def _scored(

@@ -3,12 +3,14 @@ is; noise gives the base rate.
 """
 
 import copy
+import random
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+import tastemaker as tm
 from tastemaker.data import Judgement, Label
 from tastemaker.kinds import LabelLink, Likelihood, links_from
 from tastemaker.reward import (
@@ -201,3 +203,18 @@ def test_the_anchor_is_the_mean_and_the_standard_deviation() -> None:
         5.0, 1.0, 2
     )  # no spread to speak of: the unit stays
     assert anchor_of(scored([0.7])) == Anchor(0.7, 1.0, 1)
+
+
+def test_near_copies_do_not_make_noise_look_sure() -> None:
+    """Each text of a coin's labels stands there three times, a character changed."""
+    coin = random.Random(0)
+    words = [f"w{number}" for number in range(60)]
+    labels = []
+    for number in range(100):
+        text = " ".join([f"t{number}", *coin.choices(words, k=30)])
+        positive = coin.random() < 0.5
+        labels += [Label(text + end, positive) for end in (".", "!", "?")]
+    model = tm.fit(labels)
+    fresh = [" ".join(coin.choices(words, k=30)) for _ in range(200)]
+    probability = np.array(model.probability(fresh))
+    assert np.abs(probability - 0.5).mean() < 0.1

@@ -3,7 +3,7 @@ cannot tell.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -164,6 +164,41 @@ def test_ties_alone_teach_nothing(likelihood: Likelihood) -> None:
     ]
     with pytest.raises(DataError, match="comparisons are ties: nothing to learn from"):
         tm.fit(ties, likelihood=likelihood)
+
+
+def test_a_kind_that_teaches_nothing_is_left_out_of_a_mixture() -> None:
+    labels = judgements(60, kind="label", judges=GOOD, seed=0)
+    ties = [
+        replace(pair, tie=True)
+        for pair in judgements(60, kind="comparison", judges=GOOD, seed=1)
+    ]
+    alone, mixed = tm.fit(labels), tm.fit([*labels, *ties])
+    assert set(mixed.links) == {tm.Label}
+    sentence = mixed.contract.data["not_learned"][0]
+    assert "comparisons are ties" in sentence
+    assert "left out" in sentence
+    assert alone.contract.data["not_learned"] != mixed.contract.data["not_learned"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (lambda number: "ann", "one judge, ann"),
+        (lambda number: f"judge {number}", "1.0 judgements each"),
+    ],
+)
+def test_judges_who_cannot_be_told_apart_are_believed_alike(
+    name: Callable[[int], str], words: str
+) -> None:
+    labels = [
+        replace(label, judge=name(number))
+        for number, label in enumerate(judgements(60, kind="label", seed=0))
+    ]
+    contract = tm.fit(labels).contract
+    assert contract.judges == {}
+    (sentence,) = contract.data["not_learned"]
+    assert words in sentence
+    assert sentence in contract.judges_in_words()
 
 
 def test_judges_of_comparisons_have_no_leniency() -> None:

@@ -27,6 +27,7 @@ from transformers import (
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 from tastemaker.huggingface import (
+    NO_CODE,
     align,
     is_path,
     one_line_errors,
@@ -75,14 +76,15 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         one_line_errors(source, "backbone"),
     ):
         torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(source, num_labels=1)
+        config = AutoConfig.from_pretrained(source, num_labels=1, **NO_CODE)
         set_dropout(config, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
         module = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
+            **NO_CODE,
         )
         make_ready(module, tokenizer, source)
         draw_head(head_of(module))
@@ -100,13 +102,14 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
         )
     with quiet_transformers(), one_line_errors(str(folder), "backbone"):
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True
+            folder, local_files_only=True, **NO_CODE
         )
         module, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
+            **NO_CODE,
         )
     missing = sorted(report["missing_keys"])
     if missing:
@@ -166,6 +169,10 @@ def make_ready(module: Any, tokenizer: Any, source: str) -> None:
         "version": _sentence_transformers_version(),
     }
     config.use_cache = False
+    # a name of code that is not there, and would be asked for
+    if hasattr(config, "auto_map"):
+        del config.auto_map
+    tokenizer.init_kwargs.pop("auto_map", None)
 
 
 def _sentence_transformers_version() -> str:
@@ -357,7 +364,7 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     source = source_of(backbone)
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
         backend = tokenizer.backend_tokenizer
     # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
     except Exception as error:

@@ -1,0 +1,181 @@
+"""JSON of any origin: values that are not nested too deep, and arrays read item by item.
+
+Deep values end Python's recursion in whatever reads them later. An array that is decoded as a whole
+takes many times the memory of its text, and a small compressed file can hold a large one.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from tastemaker.errors import DataError
+
+MOST_NESTED = 100
+"""Levels of lists and objects in one value. More are an error."""
+
+_CHUNK = 2**20  # bytes read at once
+_SPACE = re.compile(r"[ \t\n\r]*")
+_decode = json.JSONDecoder().raw_decode
+# what a value may lack because the text so far ends inside it: a literal, or \uXXXX and its pair
+_LONGEST_PIECE = 12
+
+
+def decoded(text: str) -> Any:
+    """Return the value of a JSON text. Raises ValueError for a text that is none, or too deep."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise _too_deep() from error
+    check_depth(value, text.count("[") + text.count("{"))
+    return value
+
+
+def check_depth(value: object, brackets: int) -> None:
+    """Raise ValueError for a value that is nested too deep. brackets: that its text opens."""
+    if brackets <= MOST_NESTED:
+        return
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner.extend(each.values())
+            elif isinstance(each, list):
+                inner.extend(each)
+        level = [each for each in inner if isinstance(each, dict | list)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested more than {MOST_NESTED} deep")
+
+
+def array_items(file: IO[bytes], name: str, most: int) -> Iterator[Any]:
+    """Yield the items of a file that is one JSON array, one at a time.
+
+    name: of the file, for messages. most: bytes of an item, about; a longer one is an error.
+    Raises DataError for what is not JSON, with its line, and UnicodeDecodeError with the offset in
+    the file for what is not UTF-8.
+    """
+    text = _Text(file, name, most)
+    text.skip("[")
+    if text.next_character() == "]":
+        text.skip("]")
+    else:
+        is_over = False
+        while not is_over:
+            yield text.value()
+            is_over = text.next_character() == "]"
+            text.skip("]" if is_over else ",")
+    if text.next_character():
+        raise text.problem("Extra data", text.at)
+
+
+class _Text:
+    """A file's text, of which only the part around `at` is in memory."""
+
+    def __init__(self, file: IO[bytes], name: str, most: int) -> None:
+        self.file, self.name, self.most = file, name, most
+        self.text = ""
+        self.at = 0
+        self.line, self.column = 1, 1  # of the first character in memory
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.offset = 0  # bytes decoded
+        self.has_more = True
+
+    def more(self, size: int = _CHUNK) -> None:
+        """Read on, and forget what is before `at`."""
+        self._forget()
+        data = self.file.read(max(size, _CHUNK))
+        self.has_more = bool(data)
+        waiting = len(self.decoder.getstate()[0])
+        try:
+            text = self.decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            # the offset in the file, not in this piece
+            start = self.offset - waiting + error.start
+            raise DataError(
+                f"{self.name}: not UTF-8 at byte {start}. Convert the file to UTF-8."
+            ) from error
+        if self.offset == 0:
+            text = text.removeprefix("\ufeff")
+        self.offset += len(data)
+        self.text += text
+
+    def _forget(self) -> None:
+        self.line, self.column = self.place(self.at)
+        self.text = self.text[self.at :]
+        self.at = 0
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return the line and the column of a character in memory, both from 1."""
+        lines = self.text.count("\n", 0, at)
+        if not lines:
+            return self.line, self.column + at
+        return self.line + lines, at - self.text.rfind("\n", 0, at)
+
+    def problem(self, what: str, at: int) -> DataError:
+        """Return the error of the text at a character in memory."""
+        line, column = self.place(at)
+        return DataError(
+            f"{self.name}: not JSON: {what} at line {line}, character {column}."
+        )
+
+    def next_character(self) -> str:
+        """Go past white space; return the character there, "" at the end of the file."""
+        while True:
+            match = _SPACE.match(self.text, self.at)
+            assert match is not None  # it matches anything
+            self.at = match.end()
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.has_more:
+                return ""
+            self.more()
+
+    def skip(self, character: str) -> None:
+        """Go past a character. Raises DataError where there is another one."""
+        if self.next_character() != character:
+            raise self.problem(f"Expecting {character!r} delimiter", self.at)
+        self.at += 1
+
+    def value(self) -> Any:
+        """Return the value that begins here, and go past it."""
+        self.next_character()
+        while True:
+            start = self.at
+            try:
+                value, end = _decode(self.text, start)
+                # the digits of a number may go on
+                if end < len(self.text) or not self.has_more:
+                    brackets = self.text.count("[", start, end)
+                    brackets += self.text.count("{", start, end)
+                    check_depth(value, brackets)
+                    self.at = end
+                    return value
+            except json.JSONDecodeError as error:
+                if not (self.has_more and self._may_be_cut(error)):
+                    raise self.problem(error.msg, error.pos) from error
+            except (ValueError, RecursionError) as error:
+                # a number of thousands of digits; deep brackets
+                reason = (
+                    _too_deep() if isinstance(error, RecursionError) else error
+                )
+                raise DataError(
+                    f"{self.name}: JSON that cannot be read: {reason}."
+                ) from error
+            if len(self.text) - start > self.most:
+                line, _ = self.place(start)
+                raise DataError(
+                    f"{self.name}: an item of more than {self.most >> 20} MiB at line {line}."
+                )
+            self.more(len(self.text) - start)
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        """Return whether the value may be whole once more of the file is read."""
+        is_at_end = len(self.text) - error.pos <= _LONGEST_PIECE
+        return is_at_end or error.msg.startswith("Unterminated string")
