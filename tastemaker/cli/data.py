@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 
 FETCH = """Download a data set from its authors' address. A broken download is continued.
 
@@ -81,9 +82,9 @@ def fetch(
 
 @o.verb(INSPECT)
 @click.argument("source", help=o.SOURCES)
-@o.reading
+@r.reading
 @o.output
-def inspect(source: str, reading: o.Reading, json: bool, quiet: bool) -> None:
+def inspect(source: str, reading: r.Reading, json: bool, quiet: bool) -> None:
     """Show what a source is read as."""
     import tastemaker as tm
 
@@ -110,14 +111,14 @@ def inspect(source: str, reading: o.Reading, json: bool, quiet: bool) -> None:
     default=0.1,
     help="Share of the texts and prompts that is for testing.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def split(
     source: str,
     out: Path,
     held_out: float,
-    reading: o.Reading,
+    reading: r.Reading,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -129,15 +130,20 @@ def split(
     skipped: list[Any] = []
     judgements = reading.judgements([source], skipped if skip_bad else None)
     parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
-    reading.say(json=json, quiet=quiet)
+    reading.say(
+        json=json,
+        quiet=quiet,
+    )
     o.note_skipped(skipped, quiet=quiet)
     paths = write_split(source, out, parts, header=reading.columns.header)
     if json:
         result: dict[str, Any] = {"read_as": reading.as_list()}
-        for name, path, part in zip(
-            ("train", "test"), paths, parts, strict=True
-        ):
-            result[name] = {"path": str(path), "judgements": len(part)}
+        for path, part in zip(paths, parts, strict=True):
+            name = path.name.partition(".")[0]
+            result[name] = {
+                "path": str(path),
+                "judgements": len(part),
+            }
         if skip_bad:
             result["skipped"] = len(skipped)
         o.say_json(result)
@@ -161,11 +167,11 @@ def split(
     "--backbone",
     help="Whose tokens: linear (words), minilm, a model folder, a hub name.",
 )
-@o.reading
+@r.reading
 @o.output
 def doctor(
     sources: tuple[str, ...],
-    reading: o.Reading,
+    reading: r.Reading,
     test: str | None,
     max_length: int | None,
     backbone: str | None,
@@ -183,7 +189,6 @@ def doctor(
     judgements: list[Any] = []
     for source in sources:
         judgements += _readable(source, reading, odd_rows)
-    reading.say(json=json, quiet=quiet)
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
@@ -200,6 +205,10 @@ def doctor(
         max_length=max_length,
         count_tokens=count,
     )
+    reading.say(
+        json=json,
+        quiet=quiet,
+    )
     if report is not None:
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
@@ -211,7 +220,7 @@ def doctor(
 
 
 def _readable(
-    source: str, reading: o.Reading, odd_rows: list[Any]
+    source: str, reading: r.Reading, odd_rows: list[Any]
 ) -> list[Any]:
     """Return what can be read; the other rows go to `odd_rows`.
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.settings import caution_of
 
@@ -78,7 +79,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
     help="Share of the texts that only measures.",
     shown="0.1, at most 1,000 texts",
 )
-@o.reading
+@r.reading
 @o.settings("training")
 @o.settings("backbone_settings", "backbone")
 @o.settings("likelihood")
@@ -114,7 +115,7 @@ def fit(
     sources: tuple[str, ...],
     out: Path,
     backbone: str,
-    reading: o.Reading,
+    reading: r.Reading,
     backbone_settings: o.Settings,
     likelihood: o.Settings,
     anchor: str | None,
@@ -134,7 +135,9 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
-    reading.say(json=json, quiet=quiet)
+    # before the training where somebody watches, else with the result: an error is one line
+    is_watched = sys.stderr.isatty()
+    reading.say(json=json, quiet=quiet or not is_watched)
     o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
@@ -143,6 +146,7 @@ def fit(
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
     if not json:
+        reading.say(json=False, quiet=quiet or is_watched)
         _describe_fit(model, out, seconds)
         return
     contract = model.contract
@@ -152,10 +156,9 @@ def fit(
         "evaluation": contract.evaluation,
         "read_as": reading.as_list(),
     }
-    if contract.judges:
-        result["judges"] = contract.judges
-    if contract.judge_model:
-        result["judge_model"] = contract.judge_model
+    for name in ("judges", "judge_model"):
+        if value := getattr(contract, name):
+            result[name] = value
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
@@ -409,13 +412,13 @@ def _score_lines(
     type=o.PATH,
     help="Write report.html, report.png, evaluation.json there.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def evaluate(
     model: Path,
     source: str,
-    reading: o.Reading,
+    reading: r.Reading,
     report: Path | None,
     skip_bad: bool,
     json: bool,
@@ -447,7 +450,6 @@ def evaluate(
         judgements = reading.judgements(
             [source], skipped if skip_bad else None
         )
-        reading.say(json=json, quiet=quiet)
         o.note_skipped(skipped, quiet=quiet)
         measured = tm.evaluate(
             taste,
@@ -457,6 +459,7 @@ def evaluate(
             training_fingerprints=taste.training_fingerprints,
             training_sketches=taste.training_sketches,
         )
+    reading.say(json=json, quiet=quiet)
     if report is not None:
         tm.write_report(measured, report)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
@@ -471,7 +474,7 @@ def evaluate(
     o.say_json(result)
 
 
-def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
+def _as_trained(reading: r.Reading, contract: Any, source: str) -> r.Reading:
     """Return how to read as the model's training data was read, where no option differs."""
     from tastemaker.data.reading import has_splits
 
@@ -486,7 +489,7 @@ def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
     )
 
 
-def _rewardbench_items(source: str, reading: o.Reading) -> Any:
+def _rewardbench_items(source: str, reading: r.Reading) -> Any:
     """Return RewardBench 2's rows; None for another source, and where a column was named."""
     from tastemaker.data.reading import rewardbench_items
 

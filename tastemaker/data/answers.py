@@ -57,7 +57,8 @@ class Answers:
     layout: Layout
 
     def judgements(
-        self, skipped: list[DataError] | None = None
+        self,
+        skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row; see `columns.Plan.judgements`."""
         return self.table.read_rows(self._row, skipped)
@@ -69,7 +70,11 @@ class Answers:
             for text in texts:
                 yield Example(text, prompt)
 
-    def _texts(self, row: Row, where: str) -> tuple[Prompt | None, list[str]]:
+    def _texts(
+        self,
+        row: Row,
+        where: str,
+    ) -> tuple[Prompt | None, list[str]]:
         """Return the prompt and the answers, without those that a ranking lacks."""
         prompt = self.prompts.read(row, where) if self.prompts.names else None
         cells = {name: with_chat(row.get(name)) for name in self.answers}
@@ -93,7 +98,11 @@ class Answers:
         ]
         return prompt, texts
 
-    def _row(self, number: int, row: Row) -> list[Judgement]:
+    def _row(
+        self,
+        number: int,
+        row: Row,
+    ) -> list[Judgement]:
         where = self.table.place(number)
         metadata = self.metadata.read(
             row, self.table, number, self.layout.left_out
@@ -186,7 +195,10 @@ def _led(
 
 
 def answers_plan(
-    table: Table, columns: Columns, *, past_bad: bool = False
+    table: Table,
+    columns: Columns,
+    *,
+    past_bad: bool = False,
 ) -> Answers | None:
     """Return how to read a table of answers; None for another table.
 

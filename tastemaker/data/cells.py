@@ -69,7 +69,10 @@ class LabelCells:
         return f"positive: {' or '.join(words)}" if words else ""
 
     def judgement(
-        self, value: Any, example: Example, metadata: Metadata
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
     ) -> Label:
         """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
         word, where = word_of(value), metadata["where"]
@@ -104,7 +107,10 @@ class GradeCells:
         return f"{self.lowest}–{self.highest}"
 
     def judgement(
-        self, value: Any, example: Example, metadata: Metadata
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
     ) -> Grade:
         """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
         where = metadata["where"]
@@ -138,7 +144,10 @@ class RatingCells:
         return "" if self.scale is None else f"{self.scale[0]}–{self.scale[1]}"
 
     def judgement(
-        self, value: Any, example: Example, metadata: Metadata
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
     ) -> Rating:
         """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
         where = metadata["where"]
@@ -163,7 +172,10 @@ class ClassCells:
         return " < ".join(self.steps)
 
     def judgement(
-        self, value: Any, example: Example, metadata: Metadata
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
     ) -> Grade:
         """Return the class as a grade. Raises DataError for one that the order does not hold."""
         word, where = word_of(value), metadata["where"]
@@ -186,7 +198,10 @@ Cells = LabelCells | GradeCells | RatingCells | ClassCells
 
 
 def _check_scale(
-    number: float, scale: tuple[int, int], where: str, column: str
+    number: float,
+    scale: tuple[int, int],
+    where: str,
+    column: str,
 ) -> None:
     lowest, highest = scale
     if not lowest <= number <= highest:
@@ -205,7 +220,11 @@ class Survey:
     highest: float = -math.inf
     is_whole: bool = True
 
-    def add(self, value: Any, where: str) -> None:
+    def add(
+        self,
+        value: Any,
+        where: str,
+    ) -> None:
         """Take note of one cell. Bad cells are left for the second pass to complain about."""
         word = word_of(value)
         if word is not None and len(self.words) <= MOST_STEPS:
@@ -223,13 +242,18 @@ class Survey:
         words = [word for word in self.words if word not in unlabelled]
         return self.is_whole and len(words) > 2
 
-    def has_few_steps(self, scale: tuple[int, int] | None) -> bool:
+    def has_few_steps(
+        self,
+        scale: tuple[int, int] | None,
+    ) -> bool:
         """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
         lowest, highest = scale or (self.lowest, self.highest)
         return self.is_whole and 0 <= highest - lowest < MOST_STEPS
 
 
-def listed(names: Collection[str]) -> str:
+def listed(
+    names: Collection[str],
+) -> str:
     """Return names in quotes, with commas."""
     return ", ".join(repr(name) for name in names)
 
@@ -247,7 +271,10 @@ class JudgementColumns:
     layout: Layout
     recognised: Mapping[str, str | None]
 
-    def for_target(self, target: Target | None) -> tuple[Cells, ...]:
+    def for_target(
+        self,
+        target: Target | None,
+    ) -> tuple[Cells, ...]:
         """Return how to read each judgement column that the target keeps."""
         columns = self.columns
         label, grade, rating = (columns.name_of(kind) for kind in JUDGEMENTS)
@@ -276,10 +303,17 @@ class JudgementColumns:
             cells = [each for each in cells if isinstance(each, LabelCells)]
         return tuple(cells)
 
-    def _has_grades(self, label: str) -> bool:
+    def _has_grades(
+        self,
+        label: str,
+    ) -> bool:
         return bool(self.columns.order) or self.surveys[label].are_grades()
 
-    def _beside(self, cells: Cells, column: str) -> str | None:
+    def _beside(
+        self,
+        cells: Cells,
+        column: str,
+    ) -> str | None:
         """Return a recognised column of scores beside labels, unless it is how sure these are."""
         if not isinstance(cells, LabelCells) or plain_name(column) != "score":
             return column
@@ -299,7 +333,10 @@ class JudgementColumns:
         )
         return None
 
-    def _of_labels(self, column: str) -> Cells:
+    def _of_labels(
+        self,
+        column: str,
+    ) -> Cells:
         """Return how to read labels: two values, or more whole numbers, which are grades."""
         survey, positive = self.surveys[column], self.columns.positive
         words = list(survey.words)
@@ -334,7 +371,10 @@ class JudgementColumns:
         )
 
     def _of_numbers(
-        self, column: str, words: list[str], unlabelled: frozenset[str]
+        self,
+        column: str,
+        words: list[str],
+        unlabelled: frozenset[str],
     ) -> Cells:
         """Return how to read more than two whole numbers; refuse those that number classes."""
         numbers = sorted(int(word) for word in words)
@@ -355,7 +395,11 @@ class JudgementColumns:
         )
         return cells
 
-    def _of_classes(self, column: str, words: list[str]) -> Cells:
+    def _of_classes(
+        self,
+        column: str,
+        words: list[str],
+    ) -> Cells:
         """Return how to read more than two classes that begin with a number, such as "4 stars"."""
         numbers = {}
         for word in words:
@@ -377,7 +421,10 @@ class JudgementColumns:
             f"Else keep two, or name another column with {OPTIONS}."
         )
 
-    def _of_grades(self, column: str) -> Cells:
+    def _of_grades(
+        self,
+        column: str,
+    ) -> Cells:
         survey = self.surveys[column]
         if self.columns.order:
             return _in_order(column, self.columns.order, frozenset())
@@ -396,7 +443,9 @@ class JudgementColumns:
 
 
 def _in_order(
-    column: str, order: Sequence[str], unlabelled: frozenset[str]
+    column: str,
+    order: Sequence[str],
+    unlabelled: frozenset[str],
 ) -> Cells:
     """Return how to read classes in an order: two are labels, more are grades from 1."""
     words = [word_of(name) or "" for name in order]
@@ -407,7 +456,9 @@ def _in_order(
     return ClassCells(column, steps, unlabelled)
 
 
-def _agreement(pairs: Sequence[tuple[float, bool]]) -> float:
+def _agreement(
+    pairs: Sequence[tuple[float, bool]],
+) -> float:
     """Return in how many pairs of a positive and a negative the first has the higher number."""
     numbers = sorted(pairs)
     below = ahead = 0.0

@@ -86,7 +86,11 @@ class Plan:
     cells: tuple[Cells, ...]
     layout: Layout
 
-    def _example(self, row: Row, where: str) -> Example:
+    def _example(
+        self,
+        row: Row,
+        where: str,
+    ) -> Example:
         prompt = self.prompts.read(row, where) if self.prompts.names else None
         return example_from(row.get(self.text), prompt, where, self.text)
 
@@ -96,7 +100,8 @@ class Plan:
             yield self._example(row, self.table.place(number))
 
     def judgements(
-        self, skipped: list[DataError] | None = None
+        self,
+        skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
@@ -104,7 +109,11 @@ class Plan:
         """
         return self.table.read_rows(self._row, skipped)
 
-    def _row(self, number: int, row: Row) -> list[Judgement]:
+    def _row(
+        self,
+        number: int,
+        row: Row,
+    ) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
         metadata = self.metadata.read(
             row, self.table, number, self.layout.left_out
@@ -112,7 +121,8 @@ class Plan:
         judgements: list[Judgement] = []
         for cells in self.cells:
             value = row.get(cells.column)
-            if is_missing(value) or (
+            is_empty = is_missing(value) and cells.column in row
+            if is_empty or (
                 cells.unlabelled and word_of(value) in cells.unlabelled
             ):
                 self.layout.unlabelled[cells.column] += 1
@@ -193,7 +203,9 @@ def _describe(
 
 
 def check_named(
-    table: Table, columns: Columns, names: Collection[str]
+    table: Table,
+    columns: Columns,
+    names: Collection[str],
 ) -> None:
     """Raise DataError for a named column that the table does not have."""
     for name in columns.named():
@@ -204,7 +216,9 @@ def check_named(
 
 
 def recognised(
-    kind: str, names: Collection[str], used: Collection[str]
+    kind: str,
+    names: Collection[str],
+    used: Collection[str],
 ) -> str | None:
     """Return the column whose name says that it has a role; None for none, or for several."""
     column = column_for(RECOGNISED[kind], names, used)
@@ -217,11 +231,16 @@ def recognised(
     return alike[0] if len(alike) == 1 else None
 
 
-def _is_made_of(kind: str, name: str) -> bool:
+def _is_made_of(
+    kind: str,
+    name: str,
+) -> bool:
     return is_of_words(name, _WORDS[kind].split(), _FILLERS[kind])
 
 
-def _may_judge(name: str) -> bool:
+def _may_judge(
+    name: str,
+) -> bool:
     return any(
         plain_name(name) in RECOGNISED[kind] or _is_made_of(kind, name)
         for kind in JUDGEMENTS
@@ -229,7 +248,9 @@ def _may_judge(name: str) -> bool:
 
 
 def _survey(
-    table: Table, columns: Columns, past_bad: bool
+    table: Table,
+    columns: Columns,
+    past_bad: bool,
 ) -> tuple[list[str], dict[str, Survey], list[Row]]:
     """Return the names of all columns, a survey of those that may judge, and the first rows."""
     named = {plain_name(name) for name in columns.named()}

@@ -84,7 +84,9 @@ def inspect(
     )
 
 
-def _examples(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
+def _examples(
+    judgements: Sequence[Judgement],
+) -> tuple[Judgement, ...]:
     """Return three judgements of different rows, of different kinds where there are some."""
     chosen: list[Judgement] = []
     for judgement in judgements:
@@ -97,7 +99,9 @@ def _examples(judgements: Sequence[Judgement]) -> tuple[Judgement, ...]:
     return tuple(chosen)
 
 
-def _changes(shown: ReadAs) -> list[str]:
+def _changes(
+    shown: ReadAs,
+) -> list[str]:
     """Return a line for each option that would read a source in another way."""
     changes = []
     for column, cell in shown.cells.items():
@@ -131,12 +135,16 @@ _SWITCHED = (
 )
 
 
-def _counts(kinds: dict[str, int]) -> str:
+def _counts(
+    kinds: dict[str, int],
+) -> str:
     parts = [f"{count:,} {kind}s" for kind, count in kinds.items()]
     return ", ".join(parts) or "no judgements"
 
 
-def _one_line(value: Any) -> str:
+def _one_line(
+    value: Any,
+) -> str:
     line = " ".join(str(value).split())
     plain = "".join(c if c.isprintable() else "\ufffd" for c in line)
     return plain if len(plain) <= _SHOWN else f"{plain[: _SHOWN - 1]}…"

@@ -99,7 +99,10 @@ class MetadataColumns:
         return metadata
 
     def _time(
-        self, cell: object, where: str, out: dict[str, str]
+        self,
+        cell: object,
+        where: str,
+        out: dict[str, str],
     ) -> datetime | None:
         column = self.time or ""
         if "time" in self.named:
@@ -119,14 +122,21 @@ _YEARS = range(1990, 2101)
 """Years in which somebody may have judged a text; a number of another year is no time."""
 
 
-def _is_weight(cell: object) -> bool:
+def _is_weight(
+    cell: object,
+) -> bool:
     if is_missing(cell):
         return True
     number = parse_number(cell)
     return number is not None and math.isfinite(number) and number >= 0
 
 
-def _unfit(role: str, column: str, where: str, cell: object) -> str:
+def _unfit(
+    role: str,
+    column: str,
+    where: str,
+    cell: object,
+) -> str:
     return (
         f"column {column!r} is not used: {where} holds {show(cell)}, which is no {role}. "
         f"If it should be read as the {role}, name it with --{role}-column."
@@ -155,7 +165,11 @@ def metadata_columns(
     return MetadataColumns(**by_role, named=frozenset(named))
 
 
-def judge_of(value: object, *, is_cell: bool = False) -> str | None:
+def judge_of(
+    value: object,
+    *,
+    is_cell: bool = False,
+) -> str | None:
     """Return the judge's name; None for no judge. A number is a name too.
 
     is_cell: the value is a cell of a CSV file, where an empty cell means no judge. In other files
@@ -169,7 +183,11 @@ def judge_of(value: object, *, is_cell: bool = False) -> str | None:
     return str(value)
 
 
-def time_of(value: object, where: str, column: str) -> datetime | None:
+def time_of(
+    value: object,
+    where: str,
+    column: str,
+) -> datetime | None:
     """Return the cell as a time; None for an empty cell. Raises DataError for anything else.
 
     A time is ISO 8601, or seconds since 1970 in UTC, or milli-, micro- or nanoseconds.
@@ -191,7 +209,9 @@ def time_of(value: object, where: str, column: str) -> datetime | None:
     raise bad_cell(value, where, column, problem)
 
 
-def _seconds(number: float) -> float:
+def _seconds(
+    number: float,
+) -> float:
     """Return a number of seconds, milliseconds, micro- or nanoseconds, by its size, as seconds."""
     for _ in range(3):
         if abs(number) > _LARGEST_SECONDS:
@@ -199,6 +219,10 @@ def _seconds(number: float) -> float:
     return number
 
 
-def weight_of(value: object, where: str, column: str) -> float:
+def weight_of(
+    value: object,
+    where: str,
+    column: str,
+) -> float:
     """Return the cell as a weight, 1 for an empty cell. Raises DataError for what is no number."""
     return 1.0 if is_missing(value) else number_of(value, where, column)

@@ -16,6 +16,7 @@ from tastemaker.data.roles import (
     column_for,
     plain_name,
 )
+from tastemaker.data.tables import Row
 from tastemaker.data.values import is_missing
 
 RECOGNISED = (
@@ -59,7 +60,11 @@ class PromptColumns:
         """Return the names as they are given: `instruction+input`."""
         return TOGETHER.join(self.names)
 
-    def read(self, row: dict[str, Any], where: str) -> Prompt | None:
+    def read(
+        self,
+        row: Row,
+        where: str,
+    ) -> Prompt | None:
         """Return the prompt of a row, None without one. Raises DataError for a bad cell."""
         prompt = self._prompt(row, where)
         if self.system is None or prompt is None:
@@ -72,7 +77,11 @@ class PromptColumns:
             return tuple(turns)  # type: ignore[arg-type]  # turns by now
         return (Message("system", plain(system)), *turns)  # type: ignore[arg-type]
 
-    def _prompt(self, row: dict[str, Any], where: str) -> Prompt | None:
+    def _prompt(
+        self,
+        row: Row,
+        where: str,
+    ) -> Prompt | None:
         if len(self.names) == 1:
             name = self.names[0]
             return prompt_from(row.get(name), where, name)
@@ -89,7 +98,7 @@ class PromptColumns:
 def prompt_columns(
     names: Collection[str],
     used: Collection[str],
-    first_rows: Sequence[dict[str, Any]],
+    first_rows: Sequence[Row],
     columns: Columns,
 ) -> PromptColumns:
     """Return the columns of the prompt: those that are named, else those that are recognised.
@@ -116,7 +125,7 @@ def prompt_columns(
 def _recognised(
     names: Collection[str],
     used: Collection[str],
-    first_rows: Sequence[dict[str, Any]],
+    first_rows: Sequence[Row],
 ) -> tuple[str, ...]:
     for name in RECOGNISED:
         column = column_for((name,), names, used)
@@ -132,7 +141,10 @@ def _recognised(
     return ()
 
 
-def _may_prompt(column: str, rows: Sequence[dict[str, Any]]) -> bool:
+def _may_prompt(
+    column: str,
+    rows: Sequence[Row],
+) -> bool:
     """Return whether all cells of a column are texts or lists of turns, and not all are empty."""
     cells = [row.get(column) for row in rows]
     filled = [cell for cell in cells if not is_missing(cell)]
@@ -141,7 +153,9 @@ def _may_prompt(column: str, rows: Sequence[dict[str, Any]]) -> bool:
     return are_texts or are_turns
 
 
-def _is_turns(cell: Any) -> bool:
+def _is_turns(
+    cell: Any,
+) -> bool:
     return isinstance(cell, list | tuple) and all(
         isinstance(turn, dict) for turn in cell
     )
@@ -150,7 +164,7 @@ def _is_turns(cell: Any) -> bool:
 def _system(
     names: Collection[str],
     used: Collection[str],
-    first_rows: Sequence[dict[str, Any]],
+    first_rows: Sequence[Row],
     columns: Columns,
 ) -> str | None:
     if columns.is_off("system"):

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
 from tastemaker.data.roles import plain_name
 from tastemaker.data.values import is_missing, parse_number, show
+
+Head: TypeAlias = "Sequence[dict[str, Any]]"
+"""The first rows of a table."""
 
 _JUDGE_WORDS = (
     "annotator annotators judge labeler labeller rater reviewer worker "
@@ -41,7 +44,7 @@ class Layout:
     details: dict[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
-    head: Sequence[dict[str, Any]] = ()
+    head: Head = ()
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
@@ -96,7 +99,9 @@ class ReadAs:
 
 
 def read_as(
-    source: str, layout: Layout, judgements: Iterable[Judgement]
+    source: str,
+    layout: Layout,
+    judgements: Iterable[Judgement],
 ) -> ReadAs:
     """Return what a source was read as, once its judgements are read."""
     kinds = Counter(judgement.kind for judgement in judgements)
@@ -130,7 +135,7 @@ def read_as(
 
 def leftovers(
     unused: Collection[str],
-    head: Sequence[dict[str, Any]],
+    head: Head,
     roles: Collection[str],
 ) -> list[str]:
     """Return a note for each column that is not used but looks as if it should be."""
@@ -151,7 +156,10 @@ def leftovers(
     return notes
 
 
-def likely_role(name: str, head: Sequence[dict[str, Any]]) -> str | None:
+def likely_role(
+    name: str,
+    head: Head,
+) -> str | None:
     """Return the role that a column seems to have, by its name and first cells."""
     cells = [row.get(name) for row in head]
     filled = [cell for cell in cells if not is_missing(cell)]
@@ -171,11 +179,16 @@ def likely_role(name: str, head: Sequence[dict[str, Any]]) -> str | None:
     return next((role for role, is_it in looks_like.items() if is_it), None)
 
 
-def _words_in(cells: Sequence[Any]) -> float:
+def _words_in(
+    cells: Sequence[Any],
+) -> float:
     return sum(len(str(cell).split()) for cell in cells) / len(cells)
 
 
-def shown_cell(name: str, head: Sequence[dict[str, Any]]) -> str:
+def shown_cell(
+    name: str,
+    head: Head,
+) -> str:
     """Return the first filled cell of a column as one short line."""
     for row in head:
         cell = row.get(name)

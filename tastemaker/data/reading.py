@@ -34,6 +34,7 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
+from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.roles import (
     Columns,
@@ -54,7 +55,7 @@ _Item = TypeVar("_Item", Judgement, Example)
 
 
 def read(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     target: Target | None = None,
@@ -78,7 +79,9 @@ def read(
     order of the source.
 
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
-        folder that `datasets` saved, a hub name, or aclImdb.
+        folder that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow
+        table, a datasets.Dataset, a list of dicts. Columns may follow a path:
+        `reviews.csv:text=words,grade=stars`.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -138,7 +141,8 @@ _ACLIMDB = Layout(
 
 
 def _without(
-    judgements: list[Judgement], left_out: dict[str, str]
+    judgements: list[Judgement],
+    left_out: dict[str, str],
 ) -> list[Judgement]:
     """Return the judgements without the judge, time or weight of a column that is left out."""
     if not left_out:
@@ -149,7 +153,7 @@ def _without(
 
 
 def read_examples(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -180,7 +184,10 @@ def read_examples(
 
 
 def rewardbench_items(
-    source: str | Path, *, split: str | None = None, format: str | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
 ) -> list[ranked.Item] | None:
     """Return the rows of a source in the format of RewardBench 2; None for another format."""
     source, columns, settings = described_source(source)
@@ -196,8 +203,12 @@ def rewardbench_items(
     return list(ranked.items(opened))
 
 
-def has_splits(source: str | Path) -> bool:
+def has_splits(
+    source: Any,
+) -> bool:
     """Return whether the source has named splits ("train", "test" …). Opens nothing."""
+    if not isinstance(source, str | Path):
+        return False
     path = Path(described_source(source)[0])
     if path.is_dir() or not path.exists():
         return hub.has_splits(path)
@@ -205,12 +216,14 @@ def has_splits(source: str | Path) -> bool:
 
 
 def open_source(
-    source: str | Path, split: str | None, header: Sequence[str] = ()
+    source: Any, split: str | None, header: Sequence[str] = ()
 ) -> tables.Table | tuple[Path, str]:
     """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
     Raises DataError for a source that cannot be read, and UsageError for a split of one table.
     """
+    if not isinstance(source, str | Path):
+        return table_in_memory(source, split)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, split)
@@ -228,7 +241,10 @@ def open_source(
     return flat(tables.table(path, header))
 
 
-def table_format(columns: Columns | None, format: str | None) -> str | None:
+def table_format(
+    columns: Columns | None,
+    format: str | None,
+) -> str | None:
     """Return the format to read a table in: with named columns it is read column by column.
 
     Raises UsageError where both a format and columns are named.
@@ -243,7 +259,10 @@ def table_format(columns: Columns | None, format: str | None) -> str | None:
     return TABLE
 
 
-def check_no_format(path: Path, format: str | None) -> None:
+def check_no_format(
+    path: Path,
+    format: str | None,
+) -> None:
     """Raise UsageError where a format is named for aclImdb."""
     if format is not None:
         raise UsageError(
@@ -252,13 +271,17 @@ def check_no_format(path: Path, format: str | None) -> None:
         )
 
 
-def _check_limit(limit: int | None) -> None:
+def _check_limit(
+    limit: int | None,
+) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
 
 
 def _of_aclimdb(
-    path: Path, split: str, target: Target | None
+    path: Path,
+    split: str,
+    target: Target | None,
 ) -> Iterator[Judgement]:
     for review in aclimdb.reviews(path, split):
         for judgement in review.judgements():
@@ -317,7 +340,10 @@ def _of_table(
     raise DataError(f"{name}: no rows in it.")
 
 
-def _check_target(reading: Reading, target: Target | None) -> None:
+def _check_target(
+    reading: Reading,
+    target: Target | None,
+) -> None:
     """Raise UsageError for a format that never has the kinds of judgement of the target."""
     kinds = reading.format.kinds
     if Judgement in kinds or any(
@@ -332,7 +358,9 @@ def _check_target(reading: Reading, target: Target | None) -> None:
 
 
 def _texts_of(
-    table: tables.Table, columns: Columns, format: str | None
+    table: tables.Table,
+    columns: Columns,
+    format: str | None,
 ) -> Iterator[Example]:
     """Yield the texts of every row, each once a row.
 
@@ -357,7 +385,8 @@ def _texts_of(
 
 
 def _open_folder(
-    path: Path, split: str | None
+    path: Path,
+    split: str | None,
 ) -> tables.Table | tuple[Path, str]:
     for folder in (path, path / "aclImdb"):
         if aclimdb.is_aclimdb(folder):
@@ -373,7 +402,10 @@ def _open_folder(
     )
 
 
-def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
+def _with_progress(
+    items: Iterable[_Item],
+    name: str,
+) -> Iterator[_Item]:
     """Pass the items on, and show how many there are."""
     with progress(f"reading {name}", None) as advance:
         for item in items:
@@ -382,7 +414,9 @@ def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
 
 
 def _limited(
-    items: Iterable[_Item], limit: int | None, seed: int
+    items: Iterable[_Item],
+    limit: int | None,
+    seed: int,
 ) -> list[_Item]:
     """Return the items about the `limit` texts with the smallest lots, in order.
 
@@ -405,7 +439,9 @@ def _limited(
     return [item for _, item in numbered]
 
 
-def _unit(item: _Item) -> str:
+def _unit(
+    item: _Item,
+) -> str:
     """Return the name of what a limit counts: the texts judged together, and their prompt."""
     examples: tuple[Example, ...] = examples_of(item)
     texts: list[str] = sorted(example.text for example in examples)

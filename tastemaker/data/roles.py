@@ -127,11 +127,17 @@ class Columns:
             columns += (several or OFF).split(TOGETHER)
         return [name for name in columns if name is not None and name != OFF]
 
-    def is_off(self, role: str) -> bool:
+    def is_off(
+        self,
+        role: str,
+    ) -> bool:
         """Return whether a role is switched off."""
         return bool(getattr(self, role) == OFF)
 
-    def name_of(self, role: str) -> str | None:
+    def name_of(
+        self,
+        role: str,
+    ) -> str | None:
         """Return the column that is named for a role; None where none is, or where it is off."""
         name: str | None = getattr(self, role)
         return None if name == OFF else name
@@ -144,7 +150,10 @@ class Columns:
         ]
         return any(named) or bool(self.answers or self.order)
 
-    def settled(self, names: Collection[str]) -> "Columns":
+    def settled(
+        self,
+        names: Collection[str],
+    ) -> "Columns":
         """Return these with the table's own spelling of the names, which are compared loosely."""
         changes: dict[str, Any] = {}
         for role in ROLES:
@@ -172,7 +181,10 @@ ROLES = (
 """The roles of a single column, as the fields of `Columns` are called."""
 
 
-def _spelled(name: str, names: Collection[str]) -> str:
+def _spelled(
+    name: str,
+    names: Collection[str],
+) -> str:
     """Return a name, or several with +, as the table spells them; unknown ones as they are."""
     if name in names:
         return name
@@ -185,14 +197,18 @@ def _spelled(name: str, names: Collection[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def plain_name(name: str) -> str:
+def plain_name(
+    name: str,
+) -> str:
     """Return a column's name in its plain form: "Created-At" and "createdAt" are "created_at"."""
     parted = _HUMP.sub("_", name.strip()).casefold()
     return parted.replace(" ", "_").replace("-", "_")
 
 
 def column_for(
-    recognised: Collection[str], names: Collection[str], used: Collection[str]
+    recognised: Collection[str],
+    names: Collection[str],
+    used: Collection[str],
 ) -> str | None:
     """Return the column with the first recognised name that the table has; None without one.
 
@@ -208,7 +224,11 @@ def column_for(
     return None
 
 
-def is_of_words(name: str, words: Collection[str], fillers: str) -> bool:
+def is_of_words(
+    name: str,
+    words: Collection[str],
+    fillers: str,
+) -> bool:
     """Return whether a column's name consists of such words, and fillers beside them."""
     parts = [part for part in plain_name(name).split("_") if part]
     if not parts or plain_name(name).startswith(_OWN_COLUMNS):
@@ -228,7 +248,8 @@ _OTHERS = ("format", "split")
 
 
 def described_source(
-    source: Any, columns: Columns | None = None
+    source: Any,
+    columns: Columns | None = None,
 ) -> tuple[Any, Columns, dict[str, str]]:
     """Return (source, columns, other settings) of `reviews.csv:text=review_text,grade=stars`.
 
@@ -250,14 +271,18 @@ def described_source(
     return path, with_roles(columns, roles, path), others
 
 
-def _settings(text: str) -> list[tuple[str, str]]:
+def _settings(
+    text: str,
+) -> list[tuple[str, str]]:
     """Return the (name, value) pairs of `text=review_text,grade=stars`; values may hold commas."""
     parts = _SETTING.split(text)
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def with_roles(
-    columns: Columns | None, roles: Mapping[str, Any], where: str = "columns"
+    columns: Columns | None,
+    roles: Mapping[str, Any],
+    where: str = "columns",
 ) -> Columns:
     """Return columns with some roles named. Raises UsageError for a role that there is not."""
     names = [field.name for field in fields(Columns)]

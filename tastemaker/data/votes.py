@@ -58,7 +58,8 @@ class Votes:
 
 
 def numbered_answers(
-    names: Collection[str], head: Sequence[Row]
+    names: Collection[str],
+    head: Sequence[Row],
 ) -> tuple[str, ...]:
     """Return two columns of texts whose names differ in a number or letter; () for none."""
     groups: dict[str, dict[str, str]] = {}
@@ -76,7 +77,10 @@ def numbered_answers(
     return pairs[0] if len(pairs) == 1 else ()
 
 
-def _holds_answers(name: str, head: Sequence[Row]) -> bool:
+def _holds_answers(
+    name: str,
+    head: Sequence[Row],
+) -> bool:
     cells = [row.get(name) for row in head]
     filled = [cell for cell in cells if not is_missing(cell)]
     return bool(filled) and all(
@@ -134,7 +138,11 @@ class VotesReader:
     column: str
     columns: Columns
 
-    def votes(self, *, is_named: bool) -> Votes:
+    def votes(
+        self,
+        *,
+        is_named: bool,
+    ) -> Votes:
         """Return how to read the column. Raises DataError where its values can mean either way.
 
         is_named: somebody said what the column is for; then the usual order is taken.
@@ -177,7 +185,10 @@ class VotesReader:
         return list(words)
 
     def _from_first(
-        self, first: str, rest: list[str], ties: list[str]
+        self,
+        first: str,
+        rest: list[str],
+        ties: list[str],
     ) -> dict[str, int]:
         others = [word for word in rest if word != first]
         if first not in rest:
@@ -196,7 +207,10 @@ class VotesReader:
         second = dict.fromkeys(others, 1)
         return {first: 0} | second | dict.fromkeys(ties, -1)
 
-    def _ask(self, words: list[str]) -> DataError:
+    def _ask(
+        self,
+        words: list[str],
+    ) -> DataError:
         both = ",".join(self.answers)
         shown = listed(words[:_FEW])
         choices = " or ".join(f"--first {word}" for word in words[:2])
@@ -208,7 +222,10 @@ class VotesReader:
 
 
 def _plain_wins(
-    words: Sequence[str], answers: tuple[str, ...], *, is_named: bool = False
+    words: Sequence[str],
+    answers: tuple[str, ...],
+    *,
+    is_named: bool = False,
 ) -> dict[str, int] | None:
     """Return which answer each value means, where there is no doubt; None where there is.
 
@@ -239,7 +256,9 @@ def _plain_wins(
     return None
 
 
-def _parts(answers: Sequence[str]) -> list[str]:
+def _parts(
+    answers: Sequence[str],
+) -> list[str]:
     """Return what the names of the answers differ in: "1" and "2" of response_1, response_2."""
     plain = [plain_name(name) for name in answers]
     start = len(commonprefix(plain))  # noqa: RUF071  characters, not folders

@@ -61,16 +61,23 @@ def write_split(
     return paths[0], paths[1]
 
 
-def _suffix(path: Path) -> str:
+def _suffix(
+    path: Path,
+) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def _ending(path: Path) -> str:
+def _ending(
+    path: Path,
+) -> str:
     packed = ".gz" if path.name.lower().endswith(".gz") else ""
     return _suffix(path) + packed
 
 
-def _write(path: Path, rows: Sequence[Row]) -> None:
+def _write(
+    path: Path,
+    rows: Sequence[Row],
+) -> None:
     import pyarrow as pa
 
     columns = list(dict.fromkeys(_names(rows)))
@@ -89,6 +96,8 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
             write(list(rows[start : start + _ROWS]))
 
 
-def _names(rows: Iterable[Row]) -> Iterable[str]:
+def _names(
+    rows: Iterable[Row],
+) -> Iterable[str]:
     for row in rows:
         yield from row

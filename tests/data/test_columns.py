@@ -148,9 +148,10 @@ def test_what_nobody_labelled_is_counted_and_left_out(empty: Any) -> None:
     ]
 
 
-def test_a_missing_column_is_no_label() -> None:
-    rows = table({"text": "a", "label": 1}, {"text": "b"})
-    assert judgements(rows) == [Label("a", True)]
+def test_a_row_without_the_column_is_refused() -> None:
+    assert "t:2: no value in column 'label'" in refused(
+        table({"text": "a", "label": 1}, {"text": "b"})
+    )
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (3, 0, 1, 2), ("0", "1", "2", "-1")])

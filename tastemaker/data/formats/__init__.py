@@ -62,7 +62,10 @@ class Format:
     matches: Callable[[Row], bool] = lambda row: True
     excludes_others: bool = False
 
-    def role_of(self, column: str) -> str:
+    def role_of(
+        self,
+        column: str,
+    ) -> str:
         """Return what a column is for: the prompt, the text, or what its own name says."""
         if column in _PROMPTS and not self.has_prompt:
             return PROMPT
@@ -76,7 +79,10 @@ class Format:
         """Whether rows may have the prompt in a column of that name."""
         return PROMPT in self.columns or PROMPT in self.optional
 
-    def fits(self, row: Row) -> bool:
+    def fits(
+        self,
+        row: Row,
+    ) -> bool:
         """Return whether a row is recognised as one of this format."""
         has_columns = all(row.get(name) is not None for name in self.columns)
         return has_columns and self.matches(row)
@@ -86,7 +92,9 @@ FORMATS: dict[str, Format] = {}
 """Every registered format by its name."""
 
 
-def register_format(format: Format) -> None:
+def register_format(
+    format: Format,
+) -> None:
     """Make `tm.read` and the shell recognise a format. Raises UsageError for a name in use."""
     if format.name in FORMATS or format.name == TABLE:
         raise UsageError(
@@ -95,7 +103,10 @@ def register_format(format: Format) -> None:
     FORMATS[format.name] = format
 
 
-def instruction_of(row: Row, where: str) -> str:
+def instruction_of(
+    row: Row,
+    where: str,
+) -> str:
     """Return `instruction` with `input` under it, as one text. One of them may be empty."""
     parts = [
         answer_of(row.get(name) or "", where, name)
@@ -108,14 +119,22 @@ def instruction_of(row: Row, where: str) -> str:
     )
 
 
-def list_of(value: Any, where: str, column: str) -> list[Any]:
+def list_of(
+    value: Any,
+    where: str,
+    column: str,
+) -> list[Any]:
     """Return the cell as a list. Raises DataError for any other value."""
     if not isinstance(value, list):
         raise bad_cell(value, where, column, " where a list belongs.")
     return value
 
 
-def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
+def records_of(
+    value: Any,
+    where: str,
+    column: str,
+) -> list[dict[str, Any]]:
     """Return the cell as a list of objects. Raises DataError for any other value.
 
     The library `datasets` gives one object of equally long lists instead; it is transposed.
@@ -136,7 +155,8 @@ def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
 
 
 def tiers_of(
-    ranks: Iterable[float], texts: Iterable[str]
+    ranks: Iterable[float],
+    texts: Iterable[str],
 ) -> tuple[tuple[str, ...], ...]:
     """Return texts as the tiers of a ranking. A lower rank is better; gaps do not matter."""
     tiers: dict[float, list[str]] = {}
@@ -167,7 +187,8 @@ class Reading:
     layout: Layout = field(default_factory=Layout)
 
     def judgements(
-        self, skipped: list[DataError] | None = None
+        self,
+        skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
@@ -181,7 +202,10 @@ class Reading:
         )
 
     def _row(
-        self, number: int, row: Row, with_prompt: list[Judgement]
+        self,
+        number: int,
+        row: Row,
+        with_prompt: list[Judgement],
     ) -> list[Judgement]:
         row = _plain_row(row)
         where = self.table.place(number)
@@ -209,7 +233,10 @@ class Reading:
         )
 
     def _read(
-        self, row: Row, metadata: Metadata, where: str
+        self,
+        row: Row,
+        metadata: Metadata,
+        where: str,
     ) -> list[Judgement]:
         """Return the judgements of a row, with the prompt from other columns where it is there."""
         if not self.prompts.names:
@@ -221,7 +248,11 @@ class Reading:
         judgements = self.format.read(row, metadata)
         return [replace(each, prompt=prompt) for each in judgements]
 
-    def _check_format(self, row: Row, where: str) -> None:
+    def _check_format(
+        self,
+        row: Row,
+        where: str,
+    ) -> None:
         """Raise DataError for a row of another format, a missing column and a broken chat."""
         name = repr(self.format.name)
         others = (
@@ -341,25 +372,35 @@ def _layout(
     return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
 
 
-def _stem(name: str) -> str:
+def _stem(
+    name: str,
+) -> str:
     return name.rstrip("0123456789")
 
 
-def _as_cell(prompt: Prompt | None) -> Any:
+def _as_cell(
+    prompt: Prompt | None,
+) -> Any:
     """Return a prompt as it stands in a row: a text, or a list of objects."""
     if prompt is None or isinstance(prompt, str):
         return prompt
     return [turn._asdict() for turn in prompt]
 
 
-def _fitting(row: Row) -> list[Format]:
+def _fitting(
+    row: Row,
+) -> list[Format]:
     """Return the formats that a row fits."""
     fitting = [format for format in FORMATS.values() if format.fits(row)]
     exclusive = [format for format in fitting if format.excludes_others]
     return exclusive or fitting
 
 
-def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
+def _check_only_one(
+    table: Table,
+    fitting: list[Format],
+    row: Row,
+) -> None:
     """Raise DataError where a row fits several formats, or also a table read column by column."""
     format, names = fitting[0], [each.name for each in fitting]
     used = (*format.columns, *format.optional)
@@ -376,7 +417,10 @@ def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
         )
 
 
-def _check_prompts(first: Judgement, judgement: Judgement) -> None:
+def _check_prompts(
+    first: Judgement,
+    judgement: Judgement,
+) -> None:
     """Raise DataError where one prompt is a chat and the other a plain text."""
     this, that = _kind_of(judgement.prompt), _kind_of(first.prompt)
     if this != that:
@@ -385,16 +429,22 @@ def _check_prompts(first: Judgement, judgement: Judgement) -> None:
         )
 
 
-def _kind_of(prompt: Prompt | None) -> str:
+def _kind_of(
+    prompt: Prompt | None,
+) -> str:
     return "a chat" if isinstance(prompt, tuple) else "a plain text"
 
 
-def _plain_row(row: Row) -> Row:
+def _plain_row(
+    row: Row,
+) -> Row:
     """Return the row with lists in the place of arrays, tuples and texts that spell chats."""
     return {name: _with_lists(with_chat(cell)) for name, cell in row.items()}
 
 
-def _with_lists(value: Any) -> Any:
+def _with_lists(
+    value: Any,
+) -> Any:
     """Return the value with lists in the place of arrays and tuples, however deep."""
     if value is None or isinstance(value, str | int | float):
         return value
