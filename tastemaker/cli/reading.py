@@ -76,20 +76,34 @@ class Reading:
             )
         return judgements
 
-    def say(self, *, json: bool, quiet: bool) -> None:
+    def say(
+        self,
+        *,
+        json: bool,
+        quiet: bool,
+    ) -> None:
         """Print on stderr what each source was read as; with --json that is in the object."""
         for each in self.read_as:
             name = f"{each.source} " if len(self.read_as) > 1 else ""
-            o.note(f"{name}{each}", quiet=json or quiet)
+            o.note(
+                f"{name}{each}",
+                quiet=json or quiet,
+            )
             for line in each.notes:
-                o.note(f"  note: {line}", quiet=json or quiet)
+                o.note(
+                    f"  note: {line}",
+                    quiet=json or quiet,
+                )
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return what each source was read as, for JSON."""
         return [each.as_dict() for each in self.read_as]
 
 
-def _column(role: str, what: str) -> Callable[[F], F]:
+def _column(
+    role: str,
+    what: str,
+) -> Callable[[F], F]:
     return o.option(
         f"--{role}-column",
         help=f"Column of {what}; none: leave it out.",
