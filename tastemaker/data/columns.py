@@ -8,6 +8,7 @@ so that only the plan is kept in memory.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from tastemaker.data.beginnings import header_hint, layout_hint
 from tastemaker.data.cells import (
     JUDGEMENTS,
     OPTIONS,
@@ -153,6 +154,7 @@ def plan(
         raise DataError(
             f"{table.name}: no column with a text among {listed(names)}. "
             "Name it with --text-column; texts that are compared with --answers and --better."
+            f"{layout_hint(names)}{header_hint(names)}"
         )
     used = [*columns.named(), text]
     prompts = prompt_columns(names, used, head, columns)
@@ -257,7 +259,8 @@ def _survey(
     names: dict[str, None] = {}
     surveys: dict[str, Survey] = {}
     head: list[Row] = []
-    for number, row in table.rows_past([] if past_bad else None):
+    errors: list[DataError] | None = [] if past_bad else None
+    for number, row in table.rows_past(errors):
         if len(head) < HEAD:
             head.append(row)
         for name, value in row.items():
@@ -267,6 +270,10 @@ def _survey(
                     surveys[name] = Survey()
             if name in surveys:
                 surveys[name].add(value, table.place(number))
+    if not names and errors:
+        raise DataError(
+            f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
+        )
     if not names:
         raise DataError(f"{table.name}: no rows in it.")
     return list(names), surveys, head

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.beginnings import check_names
 from tastemaker.errors import DataError
 
 TAB, QUOTE = "\t", '"'
@@ -52,6 +53,7 @@ def delimited_rows(
         for fields in reader:
             if not header:
                 check_header(fields, path.name)
+                check_names(fields, delimiter, path.name)
                 header = fields
             elif fields:
                 yield (
@@ -87,6 +89,7 @@ def _line_rows(
         fields = quoting.fields(line)
         if not header:
             check_header(fields, path.name)
+            check_names(fields, TAB, path.name)
             header = fields
         elif len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))

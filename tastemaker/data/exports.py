@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tastemaker.data.tables import Row, Table
@@ -41,11 +41,10 @@ def flat(table: Table) -> Table:
 
 
 def _flattened(table: Table, export: Export) -> Table:
-    return Table(
-        table.name,
-        lambda: export.rows(table, table.rows()),
-        lambda skipped: export.rows(table, table.rows_past(skipped)),
-        table.is_text,
+    return replace(
+        table,
+        rows=lambda: export.rows(table, table.rows()),
+        past=lambda skipped: export.rows(table, table.rows_past(skipped)),
     )
 
 

@@ -23,6 +23,7 @@ from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.cells import Target
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
+from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
 from tastemaker.data.judgements import (
     Example,
@@ -65,6 +66,7 @@ def read(
     format: str | None = None,
     skip_bad: list[DataError] | None = None,
     report: list[ReadAs] | None = None,
+    name: str | None = None,
     **roles: Unpack[Roles],
 ) -> list[Judgement]:
     """Return the judgements of a file, a folder or a dataset of the Hugging Face hub.
@@ -91,6 +93,7 @@ def read(
     format: the name of a published format, where it is not recognised (docs/guide.md lists them).
     skip_bad: leave out rows that cannot be read and append their errors to this list.
     report: a list that takes a `ReadAs`: which column was read as what.
+    name: what the source is called in messages and for `experts`; the file's name by default.
     roles: the names of columns by role, as the fields of `Columns`: `text="body", grade="stars"`.
 
     Raises DataError, one line with the file and the row, for bad input and for a source without
@@ -108,6 +111,8 @@ def read(
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
+        if name is not None:
+            opened = replace(opened, name=name)
         past_bad = skip_bad is not None
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
@@ -393,6 +398,8 @@ def _open_folder(
             return folder, split or "train"
     if hub.is_saved(path) or hub.has_tables(path):
         return flat(hub.table(str(path), split))
+    if files := packed_tables(path):
+        return flat(folder_table(path, files, split))
     if not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty.")
     raise DataError(

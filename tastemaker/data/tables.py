@@ -1,9 +1,9 @@
 """Rows of JSONL, JSON, CSV, TSV and Parquet files, in memory that does not grow with the file.
 
-Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line`
-in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from
-1. A .json file may also be one JSON array of objects, which is read item by item; its places are
-`name:row`.
+Text files are UTF-8, with or without a byte order mark, and may be packed (`data.packed`). A place
+is `name:line` in a text file (the line that the row begins on) and `name:row` in a Parquet file;
+both count from 1. A .json file may also be one JSON array of objects, which is read item by item;
+its places are `name:row`.
 
 `tastemaker.data.metadata` has the columns of the judge, the time and the weight.
 """
@@ -11,16 +11,23 @@ in a text file (the line that the row begins on) and `name:row` in a Parquet fil
 import gzip
 import json
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Literal, TypedDict, TypeVar, cast
+from typing import Any, Literal, TypedDict, TypeVar
 
+from tastemaker.data.beginnings import (
+    check_first_line,
+    check_is_row,
+    json_hint,
+)
 from tastemaker.data.delimited import TAB, check_header, delimited_rows
 from tastemaker.data.json_values import array_items, decoded
+from tastemaker.data.packed import PACKINGS, opened, unpacked_name
 from tastemaker.data.parquet_values import cells_of, check_nesting
 from tastemaker.data.values import (
     show,
@@ -135,13 +142,14 @@ class Table:
 
 def format_of(path: Path) -> Format:
     """Return the format that the file's name ends in. Raises DataError for another name."""
-    name = path.name.lower()
-    format = SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
-    if format is None or (format == "parquet" and name.endswith(".gz")):
+    name = unpacked_name(path)
+    format = SUFFIXES.get(Path(name).suffix)
+    is_packed = path.name.lower().endswith(PACKINGS)
+    if format is None or (format == "parquet" and is_packed):
         ends = ", ".join(SUFFIXES)
         raise DataError(
             f"{path}: what kind of file is this? Tables end in {ends}, "
-            "text tables also in .gz after it."
+            "text tables also in .gz, .zst or .zip after it."
         )
     return format
 
@@ -215,6 +223,8 @@ def _lines(path: Path) -> Iterator[str]:
                     raise DataError(
                         f"{path.name}: a line of more than {most} MiB at byte {offset}."
                     )
+                if offset == 0:
+                    check_first_line(line, path.name)
                 yield line.decode("utf-8-sig" if offset == 0 else "utf-8")
                 offset += len(line)
     except UnicodeDecodeError as error:
@@ -226,18 +236,17 @@ def _lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def opened(path: Path) -> IO[bytes]:
-    """Return a file's bytes, unpacked where its name ends in `.gz`."""
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
-
-
 @contextmanager
 def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
     """Turn errors of reading a file into DataErrors. name: of the file, in the message."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+        zipfile.BadZipFile,
+    ) as error:
         raise DataError(
             f"{name}: cut short or damaged ({error}). Get the file again."
         ) from error
@@ -249,7 +258,7 @@ def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
 
 def _holds_array(path: Path) -> bool:
     """Return whether a .json file begins with an array."""
-    if not path.name.lower().removesuffix(".gz").endswith(".json"):
+    if not unpacked_name(path).endswith(".json"):
         return False
     with damage_as_data_error(path, path.name), opened(path) as file:
         start = file.read(_BEGINNING)
@@ -262,19 +271,17 @@ def _json_rows(path: Path) -> _RowsOrErrors:
         return
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
-            yield number, _object(line, f"{path.name}:{number}")
+            row = _object(line, f"{path.name}:{number}")
+            if number == 1 and isinstance(row, dict):
+                check_is_row(row, path.name)
+            yield number, row
 
 
 def _object(line: str, where: str) -> Row | DataError:
     try:
         value = decoded(line)
     except json.JSONDecodeError as error:
-        hint = ""
-        if line.lstrip().startswith("["):
-            hint = (
-                " A file that is one JSON array ends in .json; "
-                "in others write one object a line."
-            )
+        hint = json_hint(line)
         return DataError(
             f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
@@ -287,8 +294,9 @@ def _object(line: str, where: str) -> Row | DataError:
 def _row(value: Any, where: str) -> Row | DataError:
     if isinstance(value, dict):
         return value
+    hint = json_hint("[") if isinstance(value, list) else ""
     return DataError(
-        f"{where}: a row must be a JSON object {{…}}, not {show(value)}."
+        f"{where}: a row must be a JSON object {{…}}, not {show(value)}.{hint}"
     )
 
 
