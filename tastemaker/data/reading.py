@@ -111,8 +111,7 @@ def read(
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
-        if name is not None:
-            opened = replace(opened, name=name)
+        opened = replace(opened, name=name or opened.name)
         past_bad = skip_bad is not None
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
