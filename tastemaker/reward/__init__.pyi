@@ -36,6 +36,11 @@ from .contract import write_card as write_card
 from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence
 from .corpus import Links as Links
+from .cross_fitting import CrossFit as CrossFit
+from .cross_fitting import cross_fit as cross_fit
+from .cross_fitting import cross_fitted_scores as cross_fitted_scores
+from .cross_fitting import independent_scores as independent_scores
+from .cross_fitting import relative_scales as relative_scales
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
 from .fit_network import FitTask as FitTask
@@ -43,14 +48,9 @@ from .fitting import fit as fit
 from .judge_fit import estimate_judges as estimate_judges
 from .judges import JudgeEffects as JudgeEffects
 from .judges import JudgeEstimates as JudgeEstimates
-from .linear_fits import CrossFit as CrossFit
 from .linear_fits import Objective as Objective
-from .linear_fits import cross_fit as cross_fit
-from .linear_fits import cross_fitted_scores as cross_fitted_scores
 from .linear_fits import fit_linear as fit_linear
-from .linear_fits import independent_scores as independent_scores
 from .linear_fits import learned_parameters as learned_parameters
-from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .observation import FeatureEffects as FeatureEffects
