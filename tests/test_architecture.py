@@ -30,7 +30,7 @@ LIMITS = {
     "playground": 4.44,
     "report": 4.07,
     "reward": 3.96,
-    "rl": 3.55,
+    "rl": 3.6,
     "train": 3.72,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.

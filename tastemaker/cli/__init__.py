@@ -74,8 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        code = _fail("stopped from outside; what was finished is kept.", 130)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click raises its own error from Ctrl-C
+        cause = error.__cause__ or error
+        kept = "stopped from outside; what was finished is kept."
+        code = _fail(str(cause) or kept, 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0

@@ -238,7 +238,7 @@ def _prompts(
 ) -> list[Any] | None:
     """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
     from tastemaker.gpt.policy import Policy
-    from tastemaker.rl.text.world import openings_from, prompts_from
+    from tastemaker.rl.text.prompts import openings_from, prompts_from
 
     if source is None:
         return None
@@ -261,7 +261,8 @@ def _print_steered(
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
-        names = ["steps", "kl", "distinct", "stopped_because", "seconds"]
+        names = ["steps", "kl", "most_kl", "distinct"]
+        names += ["stopped_because", "seconds"]
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
         o.say_json(
