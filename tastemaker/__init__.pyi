@@ -51,7 +51,11 @@ from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
 from .reward.backbones import Training as Training
 from .reward.contract import Contract as Contract
+from .reward.explain import Explanation as Explanation
+from .reward.explain import explain as explain
 from .reward.fitting import fit as fit
+from .reward.learning_curve import LearningCurve as LearningCurve
+from .reward.learning_curve import learning_curve as learning_curve
 from .reward.model import RewardModel as RewardModel
 from .reward.model import load as load
 from .rl.algorithms.a2c import A2C as A2C

@@ -185,6 +185,7 @@ def doctor(
     import tastemaker as tm
     from tastemaker.data.reading import has_splits
     from tastemaker.reward.backbones.opening import token_counter
+    from tastemaker.reward.judge_check import check_judges
 
     odd_rows: list[Any] = []
     judgements: list[Any] = []
@@ -205,6 +206,7 @@ def doctor(
         odd_rows=odd_rows,
         max_length=max_length,
         count_tokens=count,
+        judges=check_judges(judgements, seed=reading.seed),
     )
     reading.say(
         json=json,

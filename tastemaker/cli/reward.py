@@ -11,6 +11,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -147,12 +148,13 @@ def fit(
     seconds = time.monotonic() - started
     if not json:
         reading.say(json=False, quiet=quiet or is_watched)
-        _describe_fit(model, out, seconds)
+        describe_fit(model, out, seconds)
         return
     contract = model.contract
     result: dict[str, Any] = {
         "model": str(out),
         "seconds": round(seconds, 3),
+        "verdict": contract.evaluation.get("verdict"),
         "evaluation": contract.evaluation,
         "read_as": reading.as_list(),
     }
@@ -162,50 +164,6 @@ def fit(
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _describe_fit(model: Any, out: Path, seconds: float) -> None:
-    from tastemaker.data.splitting import in_words
-
-    contract = model.contract
-    o.say(f"{model!r}")
-    o.say(f"  {contract.parts()}")
-    data = contract.data
-    together = in_words(
-        data.get("near_copies", 0), data.get("shared_beginnings", 0)
-    )
-    if together:
-        o.say(f"  {together}")
-    for line in contract.judges_in_words():
-        o.say(f"  {line}")
-    control = contract.evaluation.get("control")
-    if control:
-        changes = _changes(control["before"], contract.evaluation)
-        for name, figures in control["features"].items():
-            ends = figures["correlation_before"], figures["correlation"]
-            if None not in ends:
-                changes.append(
-                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
-                )
-        features = ", ".join(control["features"])
-        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
-    o.say(f"saved in {out} after {seconds:.0f} s.")
-    o.say(f'Score a text:  tastemaker score {out} "What a film!"')
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return "figure before → after" for each figure that both evaluations have."""
-    names = {
-        "accuracy": "accuracy",
-        "pearson": "Pearson",
-        "kendall_tau": "Kendall's τ",
-        "log_loss": "log-loss",
-    }
-    return [
-        f"{words} {before[name]:.3f} → {after[name]:.3f}"
-        for name, words in names.items()
-        if before.get(name) is not None and after.get(name) is not None
-    ]
 
 
 @o.verb(SCORE)
@@ -461,9 +419,12 @@ def evaluate(
         )
     reading.say(json=json, quiet=quiet)
     if report is not None:
-        tm.write_report(measured, report)
+        parts = explanations(taste, measured)
+        tm.write_report(measured, report, explanations=parts)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if not json:
+        if items is None:
+            o.say(f"{measured.verdict()}\n")
         o.say(str(measured))
         return
     result = measured.as_dict()
