@@ -29,6 +29,7 @@ from tastemaker.data.roles import (
     column_for,
     is_of_words,
     plain_name,
+    written_by_score,
 )
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
@@ -156,7 +157,9 @@ def plan(
             "Name it with --text-column; texts that are compared with --answers and --better."
             f"{layout_hint(names)}{header_hint(names)}"
         )
-    used = [*columns.named(), text]
+    named = columns.named()
+    written = set(written_by_score(names)) - set(named)
+    used = [*named, text, *written]
     prompts = prompt_columns(names, used, head, columns)
     metadata = metadata_columns(
         tuple(names), frozenset([*used, *prompts.all]), columns
