@@ -42,6 +42,7 @@ PUBLIC = [
     "Ranking",
     "Rating",
     "Reinforce",
+    "RemoteReward",
     "RewardError",
     "RewardModel",
     "Sampling",

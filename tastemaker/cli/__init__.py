@@ -13,6 +13,7 @@ from tastemaker.cli.data import demo, doctor, fetch
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
+from tastemaker.cli.serving import serve
 from tastemaker.errors import TastemakerError
 from tastemaker.readable import visible
 
@@ -22,6 +23,7 @@ _VERBS = (
     fit,
     score,
     evaluate,
+    serve,
     pretrain,
     write,
     steer,
