@@ -266,8 +266,8 @@ BODIES: list[Any] = [
     {"inputs": ["a"] * 10_000, "input": ["a"] * 10_000, "query": ["a"] * 10_000},
     {"inputs": ["\ud800"], "input": ["\ud800"], "query": ["\ud800"]},
     {"inputs": ["a", 1], "input": ["a", 1], "query": ["a", 1]},
-    {"inputs": [{"messages": []}], "messages": [], "query": "a", "texts": [{}]},
-    {"inputs": [{"prompt": 1, "completion": "a"}], "query": "a", "documents": 5},
+    {"inputs": [{"messages": []}], "messages": [], "query": {}, "texts": [{}]},
+    {"inputs": [{"prompt": 1, "completion": "a"}], "query": {}, "documents": 5},
     {"model": 7, "inputs": [{}], "input": "a", "query": 3},
 ]
 PATHS = (
