@@ -10,7 +10,9 @@ import torch
 
 from tastemaker.data import Judgement
 from tastemaker.fast import choose_precision
+from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer, pretrain
 from tastemaker.kinds import Likelihood, Link
+from tastemaker.playground import reviews
 from tastemaker.reward import Corpus, FitTask, Network, ObservationModel, Training
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -30,6 +32,24 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, object]:
         "mean": round(statistics.fmean(values), digits),
         "sd": None if sd is None else round(sd, digits),
     }
+
+
+SMALL = Size(
+    width=64, layers=2, heads=2, context=48, vocabulary=320, lr=5e-3, batch_tokens=1024
+)
+
+
+def small_gpt(count: int = 3000) -> Policy:
+    """Return a GPT so small that a step of steering takes a tenth of a second, trained for a moment
+    on reviews of the playground.
+    """
+    texts = reviews(count)
+    tokenizer = make_tokenizer(
+        texts[:500], vocabulary=SMALL.vocabulary, context=SMALL.context
+    )
+    start = Policy(make_gpt(SMALL, tokenizer, seed=0), tokenizer)
+    training = {"epochs": 1, "lr": SMALL.lr, "evaluations": 1}
+    return pretrain(texts, start=start, training=training)
 
 
 def now(device: torch.device) -> float:

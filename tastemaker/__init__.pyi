@@ -1,8 +1,9 @@
 from .bulk import score_file as score_file
-from .data.columns import Columns as Columns
 from .data.downloading import fetch as fetch
 from .data.formats.single import from_row as from_row
 from .data.formats.single import to_row as to_row
+from .data.inspecting import Inspection as Inspection
+from .data.inspecting import inspect as inspect
 from .data.judgements import Comparison as Comparison
 from .data.judgements import Example as Example
 from .data.judgements import Grade as Grade
@@ -11,8 +12,10 @@ from .data.judgements import Label as Label
 from .data.judgements import Message as Message
 from .data.judgements import Ranking as Ranking
 from .data.judgements import Rating as Rating
+from .data.read_as import ReadAs as ReadAs
 from .data.reading import read as read
 from .data.reading import read_examples as read_examples
+from .data.roles import Columns as Columns
 from .data.splitting import split as split
 from .doctor.diagnosis import Diagnosis as Diagnosis
 from .doctor.diagnosis import doctor as doctor
@@ -48,7 +51,11 @@ from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
 from .reward.backbones import Training as Training
 from .reward.contract import Contract as Contract
+from .reward.explain import Explanation as Explanation
+from .reward.explain import explain as explain
 from .reward.fitting import fit as fit
+from .reward.learning_curve import LearningCurve as LearningCurve
+from .reward.learning_curve import learning_curve as learning_curve
 from .reward.model import RewardModel as RewardModel
 from .reward.model import load as load
 from .rl.algorithms.a2c import A2C as A2C
@@ -64,9 +71,9 @@ from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.world import watch as watch
-from .rl.text.settings import KL as KL
+from .rl.text.kl import KL as KL
+from .rl.text.scaling import Scaling as Scaling
 from .rl.text.settings import Limits as Limits
-from .rl.text.settings import Scaling as Scaling
 from .rl.text.settings import Steering as Steering
 from .rl.text.steer import steer as steer
 from .rl.text.steer_task import Steered as Steered

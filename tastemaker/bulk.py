@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tastemaker.data.chats import example_from, prompt_from
-from tastemaker.data.columns import Columns, plan
+from tastemaker.data.chats import example_from
+from tastemaker.data.columns import HEAD, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
+from tastemaker.data.prompts import PromptColumns
+from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
 from tastemaker.data.writers import (
@@ -298,7 +300,7 @@ class _Source:
 
     path: Path
     text: str
-    prompt: str | None
+    prompts: PromptColumns
     columns: tuple[str, ...] = ()
     rows: int = 0
     schema: pa.Schema | None = None
@@ -306,9 +308,7 @@ class _Source:
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
-        prompt = None
-        if self.prompt:
-            prompt = prompt_from(row.get(self.prompt), where, self.prompt)
+        prompt = self.prompts.read(row, where) if self.prompts.names else None
         return example_from(row.get(self.text), prompt, where, self.text)
 
 
@@ -316,13 +316,13 @@ def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
     """Find the columns of a source, and check the text of every row."""
     kind = format_of(path)
     # in the other formats every row has the same columns
-    most = None if kind == "jsonl" else 1
+    most = None if kind == "jsonl" else HEAD
     chosen = plan(
         Table(path.name, lambda: islice(rows(path), most)),
         columns,
         judged=False,
     )
-    source = _Source(path, chosen.text, chosen.prompt)
+    source = _Source(path, chosen.text, chosen.prompts)
     if kind == "parquet":
         return _look_at_parquet(source)
     return _look_at_rows(source, is_typed=is_typed)
@@ -432,11 +432,7 @@ def _batches(
 ) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
     """Yield (examples, record batch) of a Parquet file, `size` rows at a time."""
     number = 0
-    needed = (
-        [source.text]
-        if source.prompt is None
-        else [source.text, source.prompt]
-    )
+    needed = [source.text, *source.prompts.all]
     columns = needed if is_text_only else None
     try:
         # pre_buffer, pyarrow's default, would take the whole file into memory

@@ -16,7 +16,7 @@ import numpy as np
 
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
-from tastemaker.doctor.diagnosis import doctor
+from tastemaker.doctor.diagnosis import Diagnosis, doctor
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Completion, Policy, best_of_n
@@ -33,7 +33,7 @@ from tastemaker.report.page import write_doctor_page
 from tastemaker.report.report_page import write_report
 from tastemaker.report.steered_runs import best_of_curve
 from tastemaker.reward.backbones import Tiny
-from tastemaker.reward.fitting import fit
+from tastemaker.reward.fitting import Backbones, fit
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.text.steer import steer
 
@@ -59,7 +59,9 @@ SENTENCES: dict[Language, tuple[str, ...]] = {
 }
 _REVIEWS = 20_000  # at most, for pretraining
 _PROMPTS, _CHOSEN_OF = 32, 16
-_STEPS = 60
+_STEPS = 40
+_WITH_NETWORK = ("en",)
+_SHOWN_PROBLEMS = 2
 _SHORT = Sampling(max_tokens=120, min_p=0.03)
 _LONG = Sampling(temperature=0.7, max_tokens=100)
 _NS, _POOL = (1, 2, 4, 8, 16), 256
@@ -95,7 +97,8 @@ def run_demo(
     say(
         f"Generate with the steered GPT: tastemaker write {folder / 'steered/ppo'} -n 3"
     )
-    model = folder / "en" / "tiny"
+    winner = _winner(languages["en"]["kendall_tau_with_gold"])
+    model = folder / "en" / winner
     say(
         f'Score your own text:           tastemaker score {model} "The jokes are hardly funny."'
     )
@@ -105,7 +108,7 @@ def run_demo(
 def _learn(
     folder: Path, say: Say, *, language: Language, texts: int, seed: int
 ) -> dict[str, float]:
-    """Fit `linear` and `tiny` on one language, and compare them with the gold score.
+    """Fit `linear`, and `tiny` for English, and compare them with the gold score.
 
     Returns Kendall's τ with gold of each.
     """
@@ -119,19 +122,21 @@ def _learn(
     say(f"\n{LANGUAGES[language]}: {kinds}")
     say("  by ten simulated judges: three answer at random, one in reverse")
     _write_judgements(folder / "judgements.jsonl", train)
-    diagnosis = doctor(train)
-    write_doctor_page(diagnosis, folder / "doctor")
-    for problem in diagnosis.problems[:2]:
-        say(f"  doctor: {problem.what}")
+    backbones: dict[str, Backbones] = {"linear": "linear"}
+    # one network shows the comparison, and watches the steering
+    if language in _WITH_NETWORK:
+        backbones["tiny"] = Tiny(vocabulary=2000)
     models = {}
-    for name, backbone in (
-        ("linear", "linear"),
-        ("tiny", Tiny(vocabulary=2000)),
-    ):
+    for name, backbone in backbones.items():
         out = folder / name
         models[name] = fit(
             train, backbone=backbone, seed=seed, out=out, overwrite=True
         )
+    # the fit has cross-fitted the judges already
+    diagnosis = doctor(train, judges=models["linear"].contract.judges)
+    write_doctor_page(diagnosis, folder / "doctor")
+    for problem in _worst(diagnosis):
+        say(f"  doctor: {problem}")
     _say_judges(models["linear"], judges, say)
     _say_scores(models, SENTENCES[language], say)
     recovered = {
@@ -141,17 +146,38 @@ def _learn(
         say(
             f"  {name:8} Kendall's τ with the gold score, held-out texts: {tau:.3f}"
         )
-    network = models["tiny"]
+    winner = _winner(recovered)
+    model = models[winner]
+    rival = models["linear"] if winner != "linear" else None
     evaluation = evaluate(
-        network,
+        model,
         test,
-        baseline=models["linear"],
-        training_fingerprints=network.training_fingerprints,
-        training_sketches=network.training_sketches,
+        baseline=rival,
+        training_fingerprints=model.training_fingerprints,
+        training_sketches=model.training_sketches,
         seed=seed,
     )
+    say(f"  {winner} on new judgements: {evaluation.verdict()}")
     write_report(evaluation, folder / "report")
     return recovered
+
+
+def _winner(recovered: Mapping[str, float]) -> str:
+    """Return the name of the model that is closest to the gold score."""
+    return max(recovered, key=lambda name: recovered[name])
+
+
+def _worst(diagnosis: Diagnosis) -> list[str]:
+    """Return the problems of judges, then the worst other ones, with the judges' names."""
+    lines = []
+    for problem in diagnosis.problems:
+        if problem.name in ("reversed_judges", "careless_judges"):
+            names = ", ".join(sorted(problem.examples))
+            lines.append(f"{problem.what} ({names})")
+    for problem in diagnosis.problems[:_SHOWN_PROBLEMS]:
+        if not problem.name.endswith("_judges"):
+            lines.append(problem.what)
+    return lines
 
 
 def _write_judgements(path: Path, train: Sequence[Judgement]) -> None:

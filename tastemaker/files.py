@@ -1,15 +1,77 @@
-"""Writes files and folders completely or not at all: a temporary name first, then a rename."""
+"""Writes files and folders completely or not at all: a temporary name first, then a rename.
+
+A temporary name tells the process that writes it. What a killed process left is removed by the next
+one that writes into the same folder.
+"""
 
 import errno
 import os
+import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 from tastemaker.errors import StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_LEFT = re.compile(
+    r"\.(?P<name>.+)\.(?P<process>\d+)-(?P<place>[0-9a-f]{8})\.(?P<kind>tmp|old)"
+)
+_OLD_ENOUGH = 24 * 3600.0
+"""Seconds without a change, after which what another machine began is taken for left behind."""
+
+
+def _place() -> str:
+    """Return a name of where process numbers mean the same: this machine, or this container."""
+    namespace = Path("/proc/self/ns/pid")
+    parts = socket.gethostname()
+    if namespace.exists():
+        parts += str(namespace.stat().st_ino)
+    return blake2b(parts.encode(), digest_size=4).hexdigest()
+
+
+def temporary_name(path: Path, kind: str = "tmp") -> Path:
+    """Return the hidden name beside `path` under which this process writes."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{_place()}.{kind}")
+
+
+def sweep(folder: Path, *, below: bool = False) -> None:
+    """Remove what killed processes left in a folder, and `below` it; a living one's stays.
+
+    A folder that was moved aside, and never replaced, gets its name back.
+    """
+    if not folder.is_dir():
+        return
+    entries = folder.rglob(".*") if below else folder.glob(".*")
+    for entry in sorted(entries):
+        match = _LEFT.fullmatch(entry.name)
+        if match is None or _is_in_use(entry, match):
+            continue
+        target = entry.with_name(match["name"])
+        if match["kind"] == "old" and not target.exists():
+            entry.replace(target)
+        else:
+            _remove(entry)
+
+
+def _is_in_use(entry: Path, match: re.Match[str]) -> bool:
+    """Return whether a living process may still write what has a temporary name."""
+    if match["place"] != _place():
+        try:
+            return time.time() - entry.stat().st_mtime < _OLD_ENOUGH
+        except OSError:
+            return False
+    try:
+        os.kill(int(match["process"]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # a process of another user
+        return True
+    return True
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:
@@ -43,9 +105,10 @@ def writing_file(path: Path) -> Iterator[Path]:
     After an error in the block the temporary file is removed, and `path` stays as it was.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -62,9 +125,10 @@ def writing_folder(path: Path) -> Iterator[Path]:
     mixture. After an error in the block `path` stays as it was.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    previous = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary = temporary_name(path)
+    previous = temporary_name(path, "old")
     try:
+        sweep(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
@@ -90,8 +154,9 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
     Other files of `path` stay.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
+        sweep(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
@@ -100,7 +165,8 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
         for entry in sorted(
             temporary.iterdir(), key=lambda entry: entry.name == last
         ):
-            _remove(path / entry.name)
+            if entry.is_dir() or (path / entry.name).is_dir():
+                _remove(path / entry.name)
             entry.replace(path / entry.name)
     except OSError as error:
         raise _storage_error(path, error) from error
@@ -114,8 +180,9 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
     Raises StorageError for a full disk or a folder that cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
+        sweep(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary

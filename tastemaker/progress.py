@@ -1,6 +1,7 @@
-"""A progress line with the time left. Silent without a terminal, and by `--quiet`."""
+"""A progress line with the time left; without a terminal, a line a minute. None by `--quiet`."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,9 @@ from tastemaker.readable import visible
 
 Advance = Callable[[float, str], None]
 """A function of (the amount of work done since the last call, a short note or "")."""
+
+BEAT = 60.0
+"""Seconds between two lines where there is no terminal."""
 
 _quiet = False
 
@@ -32,8 +36,11 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
 
     total: the amount of work, in any unit; None when it is not known.
     """
-    if _quiet or not sys.stderr.isatty():
+    if _quiet:
         yield _ignore
+        return
+    if not sys.stderr.isatty():
+        yield _heartbeat(title, total)
         return
     from rich.console import Console
     from rich.progress import (
@@ -61,3 +68,39 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
             bar.update(task, advance=amount, note=_one_line(note))
 
         yield advance
+
+
+def _heartbeat(title: str, total: float | None) -> Advance:
+    """Return an advance that writes a line a minute, so that a log shows that the work goes on."""
+    began = last = time.monotonic()
+    first: float | None = None
+    done = 0.0
+
+    def advance(amount: float, note: str) -> None:
+        nonlocal last, first, done
+        done += amount
+        if first is None:
+            # what a resumed run had done before
+            first = done
+        now = time.monotonic()
+        if now - last < BEAT:
+            return
+        last = now
+        words = [f"{title}:"]
+        if total:
+            words.append(f"{min(done / total, 1):.0%},")
+        words.append(f"{_minutes(now - began)} so far")
+        if total and done > first:
+            left = (total - done) * (now - began) / (done - first)
+            words.append(f"and about {_minutes(max(left, 0.0))} left")
+        line = " ".join(words)
+        sys.stderr.write(f"{line}; {note}\n" if note else f"{line}\n")
+        sys.stderr.flush()
+
+    return advance
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -30,7 +30,7 @@ LIMITS = {
     "playground": 4.44,
     "report": 4.07,
     "reward": 3.96,
-    "rl": 3.55,
+    "rl": 3.6,
     "serve": 4.0,
     "train": 3.72,
 }

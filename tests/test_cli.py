@@ -51,7 +51,8 @@ def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
     code, out, err = run("fit", source, "--out", tmp_path / "taste", "--json")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    assert set(printed) == {"model", "seconds", "evaluation"}
+    names = {"model", "seconds", "evaluation", "verdict", "read_as"}
+    assert set(printed) == names
     assert printed["model"] == str(tmp_path / "taste")
     assert printed["evaluation"]["accuracy"] > 0.9
 
@@ -145,7 +146,9 @@ VERBS = [
     "doctor",
     "fit",
     "score",
+    "explain",
     "evaluate",
+    "learning-curve",
     "pretrain",
     "write",
     "steer",

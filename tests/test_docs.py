@@ -98,7 +98,7 @@ def test_every_figure_of_pretraining_is_defined(
 def test_the_readme_tree_names_every_package() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "tastemaker").iterdir()):
-        if path.name in {"__main__.py", "__pycache__"}:
+        if path.name == "__main__.py" or path.name.startswith((".", "__pycache__")):
             continue
         if path.is_dir() or path.suffix == ".py":
             assert path.name in readme, f"README's tree lacks {path.name}"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 
 from tastemaker.errors import StorageError
-from tastemaker.files import filling_folder, writing_file, writing_folder
+from tastemaker.files import (
+    filling_folder,
+    sweep,
+    temporary_name,
+    writing_file,
+    writing_folder,
+)
 
 LAST = "contract.json"
 FULL_DISK = "the disk is full"
@@ -307,3 +314,71 @@ def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(
         with writing_file(target) as temporary:
             temporary.write_text("newer")
         assert target.read_text() == "newer"
+
+
+# --- what killed processes leave
+
+KILLED_MIDWAY = """
+import os, signal, sys
+from pathlib import Path
+from tastemaker.files import writing_file, writing_folder
+target = Path(sys.argv[1])
+if sys.argv[2] == "between renames":
+    real = Path.replace
+    def replace(path, other):
+        if Path(other) == target:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(path, other)
+    Path.replace = replace
+with (writing_file if sys.argv[2] == "file" else writing_folder)(target) as path:
+    (path / "new" if path.is_dir() else path).write_text("new")
+    if sys.argv[2] != "between renames":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_midway(target: Path, moment: str) -> None:
+    """Let a process begin to write, and kill it."""
+    words = [sys.executable, "-c", KILLED_MIDWAY, str(target), moment]
+    assert subprocess.run(words, check=False).returncode == -9
+
+
+@pytest.mark.parametrize("moment", ["file", "folder"])
+def test_the_next_writer_removes_what_a_killed_one_left(
+    tmp_path: Path, moment: str
+) -> None:
+    kill_midway(tmp_path / "torn", moment)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".torn.")
+    with writing_file(tmp_path / "other") as temporary:
+        temporary.write_text("whole")
+    assert holds(tmp_path) == {"other": "whole"}
+
+
+def test_a_folder_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
+    folder_of(tmp_path / "torn", older="1")
+    kill_midway(tmp_path / "torn", "between renames")
+    assert not (tmp_path / "torn").exists()
+    sweep(tmp_path)
+    assert holds(tmp_path) == {"torn/older": "1"}
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    with writing_file(tmp_path / "mine") as temporary:
+        temporary.write_text("mine")
+        foreign = temporary_name(tmp_path / "theirs")
+        # a process number of another machine means nothing here
+        foreign = foreign.with_name(
+            re.sub(r"\d+-[0-9a-f]{8}", "999999999-00000000", foreign.name)
+        )
+        foreign.write_text("theirs")
+        sweep(tmp_path)
+        assert temporary.exists()
+        assert foreign.exists()
+        os.utime(foreign, (0, 0))
+        sweep(tmp_path)
+        assert temporary.exists()
+        assert not foreign.exists()
+    (tmp_path / ".theirs.tmp").write_text("no name of ours")
+    sweep(tmp_path)
+    assert (tmp_path / ".theirs.tmp").exists()

@@ -9,21 +9,26 @@ from typing import Any
 
 import click
 
-from tastemaker.cli.data import demo, doctor, fetch
+from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
 from tastemaker.cli.serving import serve
+from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
 from tastemaker.readable import visible
 
 _VERBS = (
     fetch,
+    inspect,
+    split,
     doctor,
     fit,
     score,
+    explain,
     evaluate,
     serve,
+    learning_curve,
     pretrain,
     write,
     steer,
@@ -74,8 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        code = _fail("stopped from outside; what was finished is kept.", 130)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click raises its own error from Ctrl-C
+        cause = error.__cause__ or error
+        kept = "stopped from outside; what was finished is kept."
+        code = _fail(str(cause) or kept, 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0

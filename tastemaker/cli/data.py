@@ -1,4 +1,4 @@
-"""The verbs about data: `fetch`, `doctor` and `demo`."""
+"""The verbs about data: `fetch`, `inspect`, `split`, `doctor` and `demo`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +7,29 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 
 FETCH = """Download a data set from its authors' address. A broken download is continued.
 
 Example:
 
   tastemaker fetch imdb --out data
+"""
+
+INSPECT = """Show what a source is read as, with examples, before a model is trained on it.
+
+Examples:
+
+  tastemaker inspect reviews.csv
+
+  tastemaker inspect reviews.csv:text=words,grade=stars --json
+"""
+
+SPLIT = """Divide judgements into a training file and a test file that share no text and no prompt.
+
+Example:
+
+  tastemaker split reviews.csv --held-out 0.1 --out parts
 """
 
 DOCTOR = """Look for problems in judgements before a model is trained on them.
@@ -63,6 +80,78 @@ def fetch(
         )
 
 
+@o.verb(INSPECT)
+@click.argument("source", help=o.SOURCES)
+@r.reading
+@o.output
+def inspect(source: str, reading: r.Reading, json: bool, quiet: bool) -> None:
+    """Show what a source is read as."""
+    import tastemaker as tm
+
+    shown = tm.inspect(
+        source,
+        columns=reading.columns,
+        format=reading.format,
+        split=reading.split,
+    )
+    if json:
+        o.say_json(shown.as_dict())
+    else:
+        o.say(str(shown))
+
+
+@o.verb(SPLIT)
+@click.argument("source", help=o.SOURCES)
+@o.option(
+    "--out", type=o.PATH, required=True, help="Folder for train.* and test.*."
+)
+@o.option(
+    "--held-out",
+    type=float,
+    default=0.1,
+    help="Share of the texts and prompts that is for testing.",
+)
+@r.reading
+@o.skip_bad
+@o.output
+def split(
+    source: str,
+    out: Path,
+    held_out: float,
+    reading: r.Reading,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Divide judgements into a training file and a test file."""
+    import tastemaker as tm
+    from tastemaker.data.writing_splits import write_split
+
+    skipped: list[Any] = []
+    judgements = reading.judgements([source], skipped if skip_bad else None)
+    parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
+    reading.say(
+        json=json,
+        quiet=quiet,
+    )
+    o.note_skipped(skipped, quiet=quiet)
+    paths = write_split(source, out, parts, header=reading.columns.header)
+    if json:
+        result: dict[str, Any] = {"read_as": reading.as_list()}
+        for path, part in zip(paths, parts, strict=True):
+            name = path.name.partition(".")[0]
+            result[name] = {
+                "path": str(path),
+                "judgements": len(part),
+            }
+        if skip_bad:
+            result["skipped"] = len(skipped)
+        o.say_json(result)
+        return
+    for path, part in zip(paths, parts, strict=True):
+        o.say(f"{path}: {len(part):,} judgements")
+
+
 @o.verb(DOCTOR)
 @click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
 @o.option(
@@ -78,11 +167,11 @@ def fetch(
     "--backbone",
     help="Whose tokens: linear (words), minilm, a model folder, a hub name.",
 )
-@o.reading
+@r.reading
 @o.output
 def doctor(
     sources: tuple[str, ...],
-    reading: o.Reading,
+    reading: r.Reading,
     test: str | None,
     max_length: int | None,
     backbone: str | None,
@@ -95,6 +184,7 @@ def doctor(
     import tastemaker as tm
     from tastemaker.data.reading import has_splits
     from tastemaker.reward.backbones.opening import token_counter
+    from tastemaker.reward.judge_check import check_judges
 
     odd_rows: list[Any] = []
     judgements: list[Any] = []
@@ -103,7 +193,9 @@ def doctor(
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
-        tested = _readable(test, replace(reading, split=split, limit=None), [])
+        tested = _readable(
+            test, replace(reading, split=split, limit=None, read_as=[]), []
+        )
     if backbone is None and max_length is not None:
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)
@@ -113,19 +205,24 @@ def doctor(
         odd_rows=odd_rows,
         max_length=max_length,
         count_tokens=count,
+        judges=check_judges(judgements, seed=reading.seed),
+    )
+    reading.say(
+        json=json,
+        quiet=quiet,
     )
     if report is not None:
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
     if json:
-        o.say_json(diagnosis.as_dict())
+        o.say_json(diagnosis.as_dict() | {"read_as": reading.as_list()})
     else:
         o.say(str(diagnosis))
     return int(strict and not diagnosis.is_healthy)
 
 
 def _readable(
-    source: str, reading: o.Reading, odd_rows: list[Any]
+    source: str, reading: r.Reading, odd_rows: list[Any]
 ) -> list[Any]:
     """Return what can be read; the other rows go to `odd_rows`.
 

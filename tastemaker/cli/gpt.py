@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 from tastemaker.readable import visible
 
 PRETRAIN = """Train a GPT on text, from nothing or from a given model.
@@ -394,7 +395,7 @@ def is_policy(folder: Path) -> bool:
 def evaluate_policy(
     model: Path,
     source: str,
-    reading: o.Reading,
+    reading: r.Reading,
     report: Path | None,
     *,
     skip_bad: bool,

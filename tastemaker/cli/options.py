@@ -4,7 +4,6 @@ import functools
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +11,17 @@ import click
 
 from tastemaker.errors import UsageError
 from tastemaker.readable import visible, visible_json
-from tastemaker.settings import MAIN, nearest, numbers_of, scale_of, weight_of
+from tastemaker.settings import MAIN, nearest, numbers_of, weight_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Settings = dict[str, Any]
 """Those settings of a settings object that the command line or `--config` gave, by field."""
 
 DATA, REWARDS, BEST_OF, RUN = "Data", "Rewards", "Best of n", "Run"
-SOURCES = "aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name."
+SOURCES = (
+    "aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name; columns may follow: "
+    "reviews.csv:text=words,grade=stars."
+)
 PATH = click.Path(path_type=Path)
 _LISTED = 20
 """Rows that were left out are listed up to this many."""
@@ -222,7 +224,9 @@ def _key_of(parameter: click.Parameter) -> str:
     return name.lstrip("-").replace("-", "_")
 
 
-def _several(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+def several(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return several decorators as one."""
+
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -248,11 +252,11 @@ training_precision = option(
     help="Number format of the products.",
     panel=RUN,
 )
-resuming = _several(
+resuming = several(
     flag("--resume", "Go on with a killed run, to the same bits.", RUN),
     flag("--overwrite", "Replace what OUT holds.", RUN),
 )
-output = _several(
+output = several(
     option(
         "--config",
         type=PATH,
@@ -304,122 +308,6 @@ chat = flag(
 )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a verb reads its sources."""
-
-    target: str | None = None
-    seed: int = 0
-    limit: int | None = None
-    split: str | None = None
-    format: str | None = None
-    text_column: str | None = None
-    prompt_column: str | None = None
-    label_column: str | None = None
-    grade_column: str | None = None
-    rating_column: str | None = None
-    positive: str | None = None
-    scale: tuple[int, int] | None = None
-
-    @property
-    def columns(self) -> Any:
-        """The columns that were named."""
-        from tastemaker.data.columns import Columns
-
-        return Columns(
-            text=self.text_column,
-            prompt=self.prompt_column,
-            label=self.label_column,
-            grade=self.grade_column,
-            rating=self.rating_column,
-            positive=self.positive,
-            scale=self.scale,
-        )
-
-    def judgements(
-        self, sources: Sequence[str], skipped: list[Any] | None = None
-    ) -> list[Any]:
-        """Return the judgements of all sources. Rows that cannot be read go to `skipped`."""
-        import tastemaker as tm
-
-        judgements: list[Any] = []
-        for source in sources:
-            judgements += tm.read(
-                source,
-                target=self.target,  # type: ignore[arg-type]
-                limit=self.limit,
-                seed=self.seed,
-                format=self.format,
-                split=self.split,
-                columns=self.columns,
-                skip_bad=skipped,
-            )
-        return judgements
-
-
-_reading_options = _several(
-    option(
-        "--target",
-        type=click.Choice(["label", "rating"]),
-        help="Which judgements to take; left out: all.",
-    ),
-    seed,
-    option(
-        "--limit",
-        type=int,
-        help="Only so many texts, drawn by --seed.",
-        panel=DATA,
-    ),
-    split,
-    format,
-    text_column,
-    prompt_column,
-    option(
-        "--label-column",
-        help="Column of a yes-or-no label.",
-        shown="recognised",
-        panel=DATA,
-    ),
-    option(
-        "--grade-column",
-        help="Column of a whole number.",
-        shown="recognised",
-        panel=DATA,
-    ),
-    option(
-        "--rating-column",
-        help="Column of any number.",
-        shown="recognised",
-        panel=DATA,
-    ),
-    option(
-        "--positive",
-        help="Label that means positive, where it is not obvious.",
-        panel=DATA,
-    ),
-    option(
-        "--scale",
-        type=scale_of,
-        metavar="LOWEST,HIGHEST",
-        help="Scale of the grades or ratings, such as 1,5.",
-        panel=DATA,
-    ),
-)
-
-
-def reading(function: F) -> F:
-    """Give a verb the options about its sources; it gets them as one `Reading`."""
-
-    @functools.wraps(function)
-    def call(**options: Any) -> Any:
-        values = {
-            field.name: options.pop(field.name) for field in fields(Reading)
-        }
-        return function(**options, reading=Reading(**values))
-
-    return _reading_options(call)  # type: ignore[return-value]
-
-
 # --- what is printed ------------------------------------------------------------------------------
 
 
@@ -454,35 +342,3 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
             f"{len(skipped):,} rows were left out because they cannot be read{more}.",
             quiet=quiet,
         )
-
-
-def comparisons(
-    sources: tuple[str, ...],
-    reading: Reading,
-    *,
-    chat: bool,
-    skip_bad: bool,
-    quiet: bool,
-) -> list[Any]:
-    """Return the judgements of all sources. chat: prompts of text are what a user says.
-
-    Raises DataError for a source that compares nothing.
-    """
-    from tastemaker.data.texts import as_chat
-    from tastemaker.rl.text.judged import check_compares
-
-    judgements: list[Any] = []
-    skipped: list[Any] = []
-    for source in sources:
-        rows = reading.judgements([source], skipped if skip_bad else None)
-        check_compares(rows, source)
-        judgements += rows
-    note_skipped(skipped, quiet=quiet)
-    if not chat:
-        return judgements
-    return [
-        replace(one, prompt=as_chat(one.prompt))
-        if isinstance(one.prompt, str)
-        else one
-        for one in judgements
-    ]

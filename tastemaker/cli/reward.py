@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.cli.serving import note_truncated, opened
+from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -81,7 +83,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
     help="Share of the texts that only measures.",
     shown="0.1, at most 1,000 texts",
 )
-@o.reading
+@r.reading
 @o.settings("training")
 @o.settings("backbone_settings", "backbone")
 @o.settings("likelihood")
@@ -117,7 +119,7 @@ def fit(
     sources: tuple[str, ...],
     out: Path,
     backbone: str,
-    reading: o.Reading,
+    reading: r.Reading,
     backbone_settings: o.Settings,
     likelihood: o.Settings,
     anchor: str | None,
@@ -137,6 +139,9 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
+    # before the training where somebody watches, else with the result: an error is one line
+    is_watched = sys.stderr.isatty()
+    reading.say(json=json, quiet=quiet or not is_watched)
     o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
@@ -145,65 +150,23 @@ def fit(
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
     if not json:
-        _describe_fit(model, out, seconds)
+        reading.say(json=False, quiet=quiet or is_watched)
+        describe_fit(model, out, seconds)
         return
     contract = model.contract
     result: dict[str, Any] = {
         "model": str(out),
         "seconds": round(seconds, 3),
+        "verdict": contract.evaluation.get("verdict"),
         "evaluation": contract.evaluation,
+        "read_as": reading.as_list(),
     }
-    if contract.judges:
-        result["judges"] = contract.judges
-    if contract.judge_model:
-        result["judge_model"] = contract.judge_model
+    for name in ("judges", "judge_model"):
+        if value := getattr(contract, name):
+            result[name] = value
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _describe_fit(model: Any, out: Path, seconds: float) -> None:
-    from tastemaker.data.splitting import in_words
-
-    contract = model.contract
-    o.say(f"{model!r}")
-    o.say(f"  {contract.parts()}")
-    data = contract.data
-    together = in_words(
-        data.get("near_copies", 0), data.get("shared_beginnings", 0)
-    )
-    if together:
-        o.say(f"  {together}")
-    for line in contract.judges_in_words():
-        o.say(f"  {line}")
-    control = contract.evaluation.get("control")
-    if control:
-        changes = _changes(control["before"], contract.evaluation)
-        for name, figures in control["features"].items():
-            ends = figures["correlation_before"], figures["correlation"]
-            if None not in ends:
-                changes.append(
-                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
-                )
-        features = ", ".join(control["features"])
-        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
-    o.say(f"saved in {out} after {seconds:.0f} s.")
-    o.say(f'Score a text:  tastemaker score {out} "What a film!"')
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return "figure before → after" for each figure that both evaluations have."""
-    names = {
-        "accuracy": "accuracy",
-        "pearson": "Pearson",
-        "kendall_tau": "Kendall's τ",
-        "log_loss": "log-loss",
-    }
-    return [
-        f"{words} {before[name]:.3f} → {after[name]:.3f}"
-        for name, words in names.items()
-        if before.get(name) is not None and after.get(name) is not None
-    ]
 
 
 @o.verb(SCORE)
@@ -402,13 +365,13 @@ def _score_lines(
     type=o.PATH,
     help="Write report.html, report.png, evaluation.json there.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def evaluate(
     model: Path,
     source: str,
-    reading: o.Reading,
+    reading: r.Reading,
     report: Path | None,
     skip_bad: bool,
     json: bool,
@@ -449,19 +412,25 @@ def evaluate(
             training_fingerprints=taste.training_fingerprints,
             training_sketches=taste.training_sketches,
         )
+    reading.say(json=json, quiet=quiet)
     if report is not None:
-        tm.write_report(measured, report)
+        parts = explanations(taste, measured)
+        tm.write_report(measured, report, explanations=parts)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if not json:
+        if items is None:
+            o.say(f"{measured.verdict()}\n")
         o.say(str(measured))
         return
     result = measured.as_dict()
+    if reading.read_as:
+        result["read_as"] = reading.as_list()
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
 
 
-def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
+def _as_trained(reading: r.Reading, contract: Any, source: str) -> r.Reading:
     """Return how to read as the model's training data was read, where no option differs."""
     from tastemaker.data.reading import has_splits
 
@@ -476,12 +445,11 @@ def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
     )
 
 
-def _rewardbench_items(source: str, reading: o.Reading) -> Any:
+def _rewardbench_items(source: str, reading: r.Reading) -> Any:
     """Return RewardBench 2's rows; None for another source, and where a column was named."""
     from tastemaker.data.reading import rewardbench_items
 
-    columns = reading.columns
-    if columns.text or columns.label or columns.grade or columns.rating:
+    if reading.columns.describes_a_table:
         return None
     return rewardbench_items(
         source, split=reading.split, format=reading.format

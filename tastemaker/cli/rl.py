@@ -1,11 +1,13 @@
 """The verbs about reinforcement learning: `steer`, `frontier`, `play` and `watch`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 from tastemaker.rl.algorithms import ALGORITHMS
 from tastemaker.settings import caution_of, pairs_of, two_numbers
 
@@ -189,12 +191,12 @@ def steer(
         # the one whose gradient in the loss is that of the KL
         kl.setdefault("estimator", "k2")
     learner = algorithm_named(algorithm, **algorithm_settings)
-    judged = None
-    if judgements:
-        reading = o.Reading(split=split, seed=seed, format=format)
-        judged = o.comparisons(
-            judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
-        )
+    reading = r.Reading(split=split, seed=seed, format=format)
+    if prompts is None:
+        reading = replace(reading, prompt_column=prompt_column)
+    judged = r.comparisons(
+        judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
+    )
     steered = tm.steer(
         model,
         list(reward) or None,
@@ -220,7 +222,7 @@ def steer(
         say=lambda line: o.note(line, quiet=quiet),
         **settings,
     )
-    _print_steered(steered, out, json=json)
+    _print_steered(steered, out, reading, json=json, quiet=quiet)
 
 
 def _prompts(
@@ -236,7 +238,7 @@ def _prompts(
 ) -> list[Any] | None:
     """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
     from tastemaker.gpt.policy import Policy
-    from tastemaker.rl.text.world import openings_from, prompts_from
+    from tastemaker.rl.text.prompts import openings_from, prompts_from
 
     if source is None:
         return None
@@ -252,16 +254,21 @@ def _prompts(
     )
 
 
-def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
+def _print_steered(
+    steered: Any, out: Path, reading: r.Reading, *, json: bool, quiet: bool
+) -> None:
+    reading.say(json=json, quiet=quiet)
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
-        names = ["steps", "kl", "distinct", "stopped_because", "seconds"]
+        names = ["steps", "kl", "most_kl", "distinct"]
+        names += ["stopped_because", "seconds"]
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
         o.say_json(
             {"policy": str(out)}
             | {name: steered.figures[name] for name in names}
+            | ({"read_as": reading.as_list()} if reading.read_as else {})
         )
         return
     for sample in steered.samples[:3]:

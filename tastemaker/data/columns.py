@@ -5,219 +5,74 @@ hold. The `Plan` then goes through the rows again and turns each one into judgem
 so that only the plan is kept in memory.
 """
 
-import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from tastemaker.data.chats import example_from, prompt_from
-from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
-from tastemaker.data.tables import (
-    Metadata,
-    MetadataColumns,
-    Row,
-    Table,
+from tastemaker.data.cells import (
+    JUDGEMENTS,
+    OPTIONS,
+    Cells,
+    JudgementColumns,
+    Survey,
+    Target,
+    listed,
+)
+from tastemaker.data.chats import example_from
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.metadata import MetadataColumns, metadata_columns
+from tastemaker.data.prompts import RECOGNISED as PROMPTS
+from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import Layout
+from tastemaker.data.roles import (
+    Columns,
     column_for,
-    metadata_columns,
+    is_of_words,
     plain_name,
 )
+from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
-    bad_cell,
-    empty_cell,
-    number_of,
-    parse_number,
+    is_missing,
     word_of,
 )
-from tastemaker.errors import DataError, UsageError
-
-Target = Literal["label", "rating"]
-
-MOST_STEPS = 20
-"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
+from tastemaker.errors import DataError
 
 _TEXT_COLUMNS = (
-    "text review sentence content completion response comment body document"
+    "text review sentence content completion response comment body document review_text "
+    "review_body answer output reply generation"
 )
 _LABEL_COLUMNS = "label labels sentiment class polarity is_positive positive"
 
 RECOGNISED: dict[str, tuple[str, ...]] = {
     "text": tuple(_TEXT_COLUMNS.split()),
-    "prompt": ("prompt", "instruction"),
+    "prompt": PROMPTS,
     "label": tuple(_LABEL_COLUMNS.split()),
     "grade": ("grade", "stars", "star_rating"),
     "rating": ("rating", "score"),
 }
-"""Column names that are recognised, the likeliest first; case, spaces and hyphens do not matter.
+"""Column names that are recognised, the likeliest first (see `roles.plain_name`).
 
 `tables.RECOGNISED` has those of the judge, the time and the weight.
 """
 
-PAIRS = (
-    ("false", "true"),
-    ("0", "1"),
-    ("-1", "1"),
-    ("neg", "pos"),
-    ("negative", "positive"),
-    ("no", "yes"),
-    ("bad", "good"),
-)
-"""(negative, positive): the pairs of labels that need no `positive`."""
+_WORDS = {
+    "text": "text review reviews content body comment sentence tweet post response completion "
+    "feedback essay",
+    "label": "label sentiment polarity",
+    "grade": "stars star grade",
+    "rating": "rating ratings overall",
+}
+"""Names may also be made of these words …"""
 
-_JUDGEMENTS = ("label", "grade", "rating")
-_OPTIONS = "--label-column, --grade-column or --rating-column"
+_FILLERS = {
+    "text": "full clean cleaned raw user customer model the my",
+    "label": "class true gold target",
+    "grade": "review user customer rating overall number of",
+    "rating": "review user customer product",
+}
+"""… and of these beside them: `customer_review`, `review_stars`."""
 
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns to read; None: recognised by name (see `RECOGNISED`).
-
-    Once one judgement column is named, only the named ones are read. A column named as `grade` or
-    `rating` is read as that; a recognised rating column of few whole numbers is read as grades.
-
-    positive: which value of the label column means positive, where that is not plain.
-    scale: (lowest, highest) grade or rating there can be; None: grades reach as far as those in the
-    table, ratings anywhere.
-    """
-
-    text: str | None = None
-    prompt: str | None = None
-    label: str | None = None
-    grade: str | None = None
-    rating: str | None = None
-    positive: str | None = None
-    scale: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        """Raise UsageError for a scale that does not go up."""
-        if self.scale and self.scale[0] >= self.scale[1]:
-            lowest, highest = self.scale
-            raise UsageError(
-                f"scale {lowest} to {highest}: the lowest must be under the highest."
-            )
-
-    def named(self) -> list[str]:
-        """Return the columns that are named."""
-        columns = (self.text, self.prompt, self.label, self.grade, self.rating)
-        return [name for name in columns if name is not None]
-
-
-@dataclass(frozen=True)
-class LabelCells:
-    """Reads a column of labels. meanings: a label's plain form (`word_of`) → whether positive."""
-
-    column: str
-    meanings: Mapping[str, bool]
-
-    def judgement(
-        self, value: Any, example: Example, metadata: Metadata
-    ) -> Label:
-        """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
-        word, where = word_of(value), metadata["where"]
-        if word is None:
-            raise empty_cell(where, self.column)
-        if word not in self.meanings:
-            labels = " and ".join(self.meanings)
-            raise bad_cell(
-                value, where, self.column, f"; the labels are {labels}."
-            )
-        return Label(
-            example.text,
-            self.meanings[word],
-            prompt=example.prompt,
-            **metadata,
-        )
-
-
-@dataclass(frozen=True)
-class GradeCells:
-    """Reads a column of grades, whole numbers from `lowest` to `highest`."""
-
-    column: str
-    lowest: int
-    highest: int
-
-    def judgement(
-        self, value: Any, example: Example, metadata: Metadata
-    ) -> Grade:
-        """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
-        where = metadata["where"]
-        number = number_of(value, where, self.column)
-        if not number.is_integer():
-            problem = ", which is not a whole grade. Name it with --rating-column instead."
-            raise bad_cell(value, where, self.column, problem)
-        scale = (self.lowest, self.highest)
-        _check_scale(number, scale, where, self.column)
-        return Grade(
-            example.text,
-            int(number),
-            *scale,
-            prompt=example.prompt,
-            **metadata,
-        )
-
-
-@dataclass(frozen=True)
-class RatingCells:
-    """Reads a column of ratings, finite numbers, within `scale` where it is given."""
-
-    column: str
-    scale: tuple[int, int] | None = None
-
-    def judgement(
-        self, value: Any, example: Example, metadata: Metadata
-    ) -> Rating:
-        """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
-        where = metadata["where"]
-        number = number_of(value, where, self.column)
-        if self.scale:
-            _check_scale(number, self.scale, where, self.column)
-        return Rating(example.text, number, prompt=example.prompt, **metadata)
-
-
-Cells = LabelCells | GradeCells | RatingCells
-
-
-def _check_scale(
-    number: float, scale: tuple[int, int], where: str, column: str
-) -> None:
-    lowest, highest = scale
-    if not lowest <= number <= highest:
-        beyond = f"outside the scale of {lowest} to {highest}"
-        raise DataError(
-            f"{where}: column {column!r} holds {number:g}, {beyond}."
-        )
-
-
-@dataclass
-class Survey:
-    """What one column holds: its first distinct words, each with its place, and its numbers."""
-
-    words: dict[str, str] = field(default_factory=dict)
-    lowest: float = math.inf
-    highest: float = -math.inf
-    is_whole: bool = True
-
-    def add(self, value: Any, where: str) -> None:
-        """Take note of one cell. Bad cells are left for the second pass to complain about."""
-        word = word_of(value)
-        if word is not None and len(self.words) <= MOST_STEPS:
-            self.words.setdefault(word, where)
-        number = parse_number(value)
-        if number is not None and math.isfinite(number):
-            self.lowest = min(self.lowest, number)
-            self.highest = max(self.highest, number)
-            self.is_whole = self.is_whole and number.is_integer()
-        elif word is not None:
-            self.is_whole = False
-
-    def are_grades(self) -> bool:
-        """Return whether labels such as these are grades: more than two whole numbers."""
-        return self.is_whole and len(self.words) > 2
-
-    def has_few_steps(self, scale: tuple[int, int] | None) -> bool:
-        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
-        lowest, highest = scale or (self.lowest, self.highest)
-        return self.is_whole and 0 <= highest - lowest < MOST_STEPS
+HEAD = 100
+"""Rows that show what the columns of a table are."""
 
 
 @dataclass(frozen=True)
@@ -226,14 +81,17 @@ class Plan:
 
     table: Table
     text: str
-    prompt: str | None
+    prompts: PromptColumns
     metadata: MetadataColumns
     cells: tuple[Cells, ...]
+    layout: Layout
 
-    def _example(self, row: Row, where: str) -> Example:
-        prompt = None
-        if self.prompt:
-            prompt = prompt_from(row.get(self.prompt), where, self.prompt)
+    def _example(
+        self,
+        row: Row,
+        where: str,
+    ) -> Example:
+        prompt = self.prompts.read(row, where) if self.prompts.names else None
         return example_from(row.get(self.text), prompt, where, self.text)
 
     def examples(self) -> Iterator[Example]:
@@ -242,7 +100,8 @@ class Plan:
             yield self._example(row, self.table.place(number))
 
     def judgements(
-        self, skipped: list[DataError] | None = None
+        self,
+        skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
@@ -250,13 +109,25 @@ class Plan:
         """
         return self.table.read_rows(self._row, skipped)
 
-    def _row(self, number: int, row: Row) -> list[Judgement]:
+    def _row(
+        self,
+        number: int,
+        row: Row,
+    ) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
-        metadata = self.metadata.read(row, self.table, number)
+        metadata = self.metadata.read(
+            row, self.table, number, self.layout.left_out
+        )
         judgements: list[Judgement] = []
         for cells in self.cells:
             value = row.get(cells.column)
-            judgements.append(cells.judgement(value, example, metadata))
+            is_empty = is_missing(value) and cells.column in row
+            if is_empty or (
+                cells.unlabelled and word_of(value) in cells.unlabelled
+            ):
+                self.layout.unlabelled[cells.column] += 1
+            else:
+                judgements.append(cells.judgement(value, example, metadata))
         return judgements
 
 
@@ -274,153 +145,128 @@ def plan(
     that are not well formed. Raises DataError for a named column that is not there, for a table
     without a text or judgement column, and for labels of which it is not plain which is positive.
     """
-    names, surveys = _survey(table, columns, past_bad)
-    for name in columns.named():
-        if name not in names:
-            raise DataError(
-                f"{table.name}: no column {name!r}. The columns are {_listed(names)}."
-            )
-    text = columns.text or column_for(
-        RECOGNISED["text"], names, columns.named()
-    )
+    names, surveys, head = _survey(table, columns, past_bad)
+    columns = columns.settled(names)
+    check_named(table, columns, names)
+    text = columns.text or recognised("text", names, columns.named())
     if text is None:
-        listed = _listed(names)
         raise DataError(
-            f"{table.name}: no column with a text among {listed}. Name it with --text-column."
+            f"{table.name}: no column with a text among {listed(names)}. "
+            "Name it with --text-column; texts that are compared with --answers and --better."
         )
     used = [*columns.named(), text]
-    prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, used)
-    metadata = metadata_columns(tuple(names), frozenset(used))
-    cells = (
-        _Cells(table, columns, surveys).for_target(target, used)
-        if judged
-        else ()
+    prompts = prompt_columns(names, used, head, columns)
+    metadata = metadata_columns(
+        tuple(names), frozenset([*used, *prompts.all]), columns
     )
+    layout = Layout(names=tuple(names), head=head)
+    cells: tuple[Cells, ...] = ()
+    if judged:
+        by_name = {}
+        for kind in JUDGEMENTS:
+            is_off = columns.is_off(kind)
+            by_name[kind] = None if is_off else recognised(kind, surveys, used)
+        judging = JudgementColumns(table, columns, surveys, layout, by_name)
+        cells = judging.for_target(target)
     if judged and not cells:
         missing = {
             None: "a judgement",
             "label": "labels",
             "rating": "grades or ratings",
         }[target]
-        listed = _listed(names)
         raise DataError(
-            f"{table.name}: no column with {missing} among {listed}. Name it with {_OPTIONS}."
+            f"{table.name}: no column with {missing} among {listed(names)}. "
+            f"Name it with {OPTIONS}."
         )
-    return Plan(table, text, prompt, metadata, cells)
+    _describe(layout, text, prompts, metadata, cells)
+    return Plan(table, text, prompts, metadata, cells, layout)
+
+
+def _describe(
+    layout: Layout,
+    text: str,
+    prompts: PromptColumns,
+    metadata: MetadataColumns,
+    cells: Sequence[Cells],
+) -> None:
+    """Put into the layout which column has which role."""
+    if prompts.names:
+        layout.roles["prompt"] = str(prompts)
+    if prompts.system:
+        layout.roles["system"] = prompts.system
+    layout.roles["text"] = text
+    for each in cells:
+        layout.roles[each.role] = each.column
+        layout.details[each.role] = each.detail
+    layout.roles.update(metadata.roles)
+    layout.used = frozenset([*layout.roles.values(), *prompts.all])
+
+
+def check_named(
+    table: Table,
+    columns: Columns,
+    names: Collection[str],
+) -> None:
+    """Raise DataError for a named column that the table does not have."""
+    for name in columns.named():
+        if name not in names:
+            raise DataError(
+                f"{table.name}: no column {name!r}. The columns are {listed(names)}."
+            )
+
+
+def recognised(
+    kind: str,
+    names: Collection[str],
+    used: Collection[str],
+) -> str | None:
+    """Return the column whose name says that it has a role; None for none, or for several."""
+    column = column_for(RECOGNISED[kind], names, used)
+    if column is not None:
+        return column
+    alike = []
+    for name in names:
+        if name not in used and _is_made_of(kind, name):
+            alike.append(name)
+    return alike[0] if len(alike) == 1 else None
+
+
+def _is_made_of(
+    kind: str,
+    name: str,
+) -> bool:
+    return is_of_words(name, _WORDS[kind].split(), _FILLERS[kind])
+
+
+def _may_judge(
+    name: str,
+) -> bool:
+    return any(
+        plain_name(name) in RECOGNISED[kind] or _is_made_of(kind, name)
+        for kind in JUDGEMENTS
+    )
 
 
 def _survey(
-    table: Table, columns: Columns, past_bad: bool
-) -> tuple[list[str], dict[str, Survey]]:
-    """Return the names of all columns, and a survey of those that may hold judgements."""
-    may_judge = {name for kind in _JUDGEMENTS for name in RECOGNISED[kind]}
-    named = columns.named()
+    table: Table,
+    columns: Columns,
+    past_bad: bool,
+) -> tuple[list[str], dict[str, Survey], list[Row]]:
+    """Return the names of all columns, a survey of those that may judge, and the first rows."""
+    named = {plain_name(name) for name in columns.named()}
     names: dict[str, None] = {}
     surveys: dict[str, Survey] = {}
+    head: list[Row] = []
     for number, row in table.rows_past([] if past_bad else None):
+        if len(head) < HEAD:
+            head.append(row)
         for name, value in row.items():
             if name not in names:
                 names[name] = None
-                if name in named or plain_name(name) in may_judge:
+                if plain_name(name) in named or _may_judge(name):
                     surveys[name] = Survey()
             if name in surveys:
                 surveys[name].add(value, table.place(number))
     if not names:
         raise DataError(f"{table.name}: no rows in it.")
-    return list(names), surveys
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Decides how the judgement columns of a table are read, by a survey of what they hold."""
-
-    table: Table
-    columns: Columns
-    surveys: dict[str, Survey]
-
-    def for_target(
-        self, target: Target | None, used: Collection[str]
-    ) -> tuple[Cells, ...]:
-        """Return how to read each judgement column that the target keeps."""
-        columns = self.columns
-        label, grade, rating = columns.label, columns.grade, columns.rating
-        is_named = bool(label or grade or rating)
-        if not is_named:
-            label, grade, rating = (
-                self._recognised(kind, used) for kind in _JUDGEMENTS
-            )
-        cells: list[Cells] = []
-        if label and (target != "rating" or self.surveys[label].are_grades()):
-            cells.append(self._of_labels(label))
-        if grade and target != "label":
-            cells.append(self._of_grades(grade))
-        if rating and target != "label":
-            is_grade = not is_named and self.surveys[rating].has_few_steps(
-                columns.scale
-            )
-            cells.append(
-                self._of_grades(rating)
-                if is_grade
-                else RatingCells(rating, columns.scale)
-            )
-        if target == "label":
-            cells = [each for each in cells if isinstance(each, LabelCells)]
-        return tuple(cells)
-
-    def _recognised(self, kind: str, used: Collection[str]) -> str | None:
-        return column_for(RECOGNISED[kind], self.surveys, used)
-
-    def _of_labels(self, column: str) -> Cells:
-        """Return how to read labels: two values, or more whole numbers, which are grades."""
-        survey, positive = self.surveys[column], self.columns.positive
-        words = list(survey.words)
-        if survey.are_grades() and positive is None:
-            return self._of_grades(column)
-        where = f"{self.table.name}: column {column!r}"
-        if len(words) > 2:
-            places = ", ".join(
-                f"{word!r} ({survey.words[word]})" for word in words[:4]
-            )
-            raise DataError(
-                f"{where} holds more than two labels: {places}. Keep two, or name another column "
-                f"with {_OPTIONS}."
-            )
-        if positive is not None:
-            word_for_positive = word_of(positive)
-            if len(words) == 2 and word_for_positive not in words:
-                raise DataError(
-                    f"{where} never holds {positive!r}, the positive label. "
-                    f"It holds {_listed(words)}."
-                )
-            return LabelCells(
-                column, {word: word == word_for_positive for word in words}
-            )
-        for pair in PAIRS:
-            if set(words) <= set(pair):
-                return LabelCells(
-                    column, dict(zip(pair, (False, True), strict=True))
-                )
-        either = " or ".join(repr(word) for word in words)
-        raise DataError(
-            f"{self.table.name}: which label of column {column!r} is positive, {either}? "
-            "Say so with --positive."
-        )
-
-    def _of_grades(self, column: str) -> GradeCells:
-        survey = self.surveys[column]
-        if self.columns.scale:
-            return GradeCells(column, *self.columns.scale)
-        # not one number: let the first row say so
-        if not math.isfinite(survey.lowest):
-            return GradeCells(column, 1, 10)
-        lowest, highest = math.floor(survey.lowest), math.ceil(survey.highest)
-        if highest - lowest >= MOST_STEPS:
-            raise DataError(
-                f"{self.table.name}: column {column!r} holds {lowest} to {highest}, more than "
-                f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
-            )
-        return GradeCells(column, lowest, highest)
+    return list(names), surveys, head

@@ -11,14 +11,17 @@ labels, grades or ratings (`data.columns`).
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, Unpack
 
 from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
-from tastemaker.data.columns import RECOGNISED, Columns, Target, plan
+from tastemaker.data.answers import Answers, answers_plan
+from tastemaker.data.cells import Target
+from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
 from tastemaker.data.judgements import (
     Example,
@@ -30,7 +33,15 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
-from tastemaker.data.tables import column_for
+from tastemaker.data.objects import table_in_memory
+from tastemaker.data.read_as import Layout, ReadAs, read_as
+from tastemaker.data.roles import (
+    Columns,
+    Roles,
+    column_for,
+    described_source,
+    with_roles,
+)
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
@@ -43,7 +54,7 @@ _Item = TypeVar("_Item", Judgement, Example)
 
 
 def read(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     target: Target | None = None,
@@ -52,10 +63,13 @@ def read(
     columns: Columns | None = None,
     format: str | None = None,
     skip_bad: list[DataError] | None = None,
+    report: list[ReadAs] | None = None,
+    **roles: Unpack[Roles],
 ) -> list[Judgement]:
     """Return the judgements of a file, a folder or a dataset of the Hugging Face hub.
 
         tm.read("reviews.csv")                    # columns: text, label
+        tm.read("reviews.csv", text="words", grade="stars")
         tm.read("pairs.jsonl", limit=1000)        # prompt, chosen, rejected
         tm.read("aclImdb.tar.gz", split="test")   # the Large Movie Review Dataset
         tm.read("org/name")                       # the hub; needs the extra `hub`
@@ -64,7 +78,9 @@ def read(
     order of the source.
 
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
-        folder that `datasets` saved, a hub name, or aclImdb.
+        folder that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow
+        table, a datasets.Dataset, a list of dicts. Columns may follow a path:
+        `reviews.csv:text=words,grade=stars`.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -73,6 +89,8 @@ def read(
     columns: the names of the columns, where they are not recognised: `Columns(text="body")`.
     format: the name of a published format, where it is not recognised (docs/guide.md lists them).
     skip_bad: leave out rows that cannot be read and append their errors to this list.
+    report: a list that takes a `ReadAs`: which column was read as what.
+    roles: the names of columns by role, as the fields of `Columns`: `text="body", grade="stars"`.
 
     Raises DataError, one line with the file and the row, for bad input and for a source without
     judgements. Raises UsageError for an unknown target, limit, split or format.
@@ -82,24 +100,59 @@ def read(
             f"target {target!r}: choose 'label', 'rating' or nothing for both."
         )
     _check_limit(limit)
+    source, columns, settings = described_source(
+        source, with_roles(columns, roles)
+    )
+    format = settings.get("format", format)
     in_format = table_format(columns, format)
-    opened = open_source(source, split)
+    opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
-        judgements = _of_table(
-            opened, columns or Columns(), target, in_format, skip_bad
+        past_bad = skip_bad is not None
+        planned = _planned(opened, columns, target, in_format, past_bad)
+        layout = planned.layout
+        numbered = _of_table(planned, target, skip_bad)
+        judgements = _limited(
+            _with_progress(numbered, opened.name), limit, seed
         )
-        return _limited(_with_progress(judgements, opened.name), limit, seed)
-    path, name = opened
-    check_no_format(path, format)
-    if name == "unsup":
-        raise DataError(
-            f"{path}: nobody judged the texts of 'unsup'. Choose the split 'train' or 'test'."
-        )
-    return _limited(_of_aclimdb(path, name, target), limit, seed)
+        judgements = _without(judgements, layout.left_out)
+        name = opened.name
+    else:
+        path, part = opened
+        check_no_format(path, format)
+        if part == "unsup":
+            raise DataError(
+                f"{path}: nobody judged the texts of 'unsup'. "
+                "Choose the split 'train' or 'test'."
+            )
+        layout = _ACLIMDB
+        judgements = _limited(_of_aclimdb(path, part, target), limit, seed)
+        name = path.name
+    if report is not None:
+        report.append(read_as(name, layout, judgements))
+    return judgements
+
+
+_ACLIMDB = Layout(
+    format="aclimdb",
+    roles={"text": "the file", "label": "its folder", "grade": "its name"},
+    details={"label": "positive: pos", "grade": "1–10"},
+)
+
+
+def _without(
+    judgements: list[Judgement],
+    left_out: dict[str, str],
+) -> list[Judgement]:
+    """Return the judgements without the judge, time or weight of a column that is left out."""
+    if not left_out:
+        return judgements
+    empty: dict[str, Any] = {"judge": None, "time": None, "weight": 1.0}
+    changes = {role: empty[role] for role in left_out}
+    return [replace(judgement, **changes) for judgement in judgements]
 
 
 def read_examples(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -113,10 +166,12 @@ def read_examples(
     those of `read`; aclImdb also has the split "unsup".
     """
     _check_limit(limit)
+    source, columns, settings = described_source(source, columns)
+    format = settings.get("format", format)
     in_format = table_format(columns, format)
-    opened = open_source(source, split)
+    opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
-        texts = _texts_of(opened, columns or Columns(), in_format)
+        texts = _texts_of(opened, columns, in_format)
         return _limited(_with_progress(texts, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
@@ -128,12 +183,17 @@ def read_examples(
 
 
 def rewardbench_items(
-    source: str | Path, *, split: str | None = None, format: str | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
 ) -> list[ranked.Item] | None:
     """Return the rows of a source in the format of RewardBench 2; None for another format."""
-    if format not in (None, "rewardbench"):
+    source, columns, settings = described_source(source)
+    format = settings.get("format", format)
+    if format not in (None, "rewardbench") or columns.describes_a_table:
         return None
-    opened = open_source(source, split)
+    opened = open_source(source, settings.get("split", split), columns.header)
     if not isinstance(opened, tables.Table):
         return None
     reading = recognise(opened, format, past_bad=True)
@@ -142,21 +202,27 @@ def rewardbench_items(
     return list(ranked.items(opened))
 
 
-def has_splits(source: str | Path) -> bool:
+def has_splits(
+    source: Any,
+) -> bool:
     """Return whether the source has named splits ("train", "test" …). Opens nothing."""
-    path = Path(source)
+    if not isinstance(source, str | Path):
+        return False
+    path = Path(described_source(source)[0])
     if path.is_dir() or not path.exists():
         return hub.has_splits(path)
     return aclimdb.is_aclimdb(path)
 
 
 def open_source(
-    source: str | Path, split: str | None
+    source: Any, split: str | None, header: Sequence[str] = ()
 ) -> tables.Table | tuple[Path, str]:
     """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
     Raises DataError for a source that cannot be read, and UsageError for a split of one table.
     """
+    if not isinstance(source, str | Path):
+        return table_in_memory(source, split)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, split)
@@ -171,15 +237,18 @@ def open_source(
             f"{source}: one table has no splits, so there is no {split!r} in it. "
             "Leave out the split."
         )
-    return tables.table(path)
+    return tables.table(path, header)
 
 
-def table_format(columns: Columns | None, format: str | None) -> str | None:
+def table_format(
+    columns: Columns | None,
+    format: str | None,
+) -> str | None:
     """Return the format to read a table in: with named columns it is read column by column.
 
     Raises UsageError where both a format and columns are named.
     """
-    if columns is None or columns == Columns():
+    if columns is None or not columns.describes_a_table:
         return format
     if format not in (None, TABLE):
         raise UsageError(
@@ -189,7 +258,10 @@ def table_format(columns: Columns | None, format: str | None) -> str | None:
     return TABLE
 
 
-def check_no_format(path: Path, format: str | None) -> None:
+def check_no_format(
+    path: Path,
+    format: str | None,
+) -> None:
     """Raise UsageError where a format is named for aclImdb."""
     if format is not None:
         raise UsageError(
@@ -198,13 +270,17 @@ def check_no_format(path: Path, format: str | None) -> None:
         )
 
 
-def _check_limit(limit: int | None) -> None:
+def _check_limit(
+    limit: int | None,
+) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
 
 
 def _of_aclimdb(
-    path: Path, split: str, target: Target | None
+    path: Path,
+    split: str,
+    target: Target | None,
 ) -> Iterator[Judgement]:
     for review in aclimdb.reviews(path, split):
         for judgement in review.judgements():
@@ -212,19 +288,31 @@ def _of_aclimdb(
                 yield judgement
 
 
-def _of_table(
+def _planned(
     table: tables.Table,
     columns: Columns,
     target: Target | None,
     format: str | None,
+    past_bad: bool,
+) -> Reading | Plan | Answers:
+    """Return how to read a table."""
+    reading = recognise(table, format, columns, past_bad=past_bad)
+    if reading is not None:
+        _check_target(reading, target)
+        return reading
+    answers = answers_plan(table, columns, past_bad=past_bad)
+    if answers is not None:
+        return answers
+    return plan(table, columns, target=target, past_bad=past_bad)
+
+
+def _of_table(
+    source: Reading | Plan | Answers,
+    target: Target | None,
     skip_bad: list[DataError] | None,
 ) -> Iterator[Judgement]:
     """Yield the judgements of a table that the target keeps. Raises DataError without any."""
-    past_bad = skip_bad is not None
-    reading = recognise(table, format, past_bad=past_bad)
-    if reading is not None:
-        _check_target(reading, target)
-    source = reading or plan(table, columns, target=target, past_bad=past_bad)
+    name = source.table.name
     already_skipped = len(skip_bad or ())
     count = matching = 0
     for judgement in source.judgements(skip_bad):
@@ -236,17 +324,25 @@ def _of_table(
         return
     if count:
         raise UsageError(
-            f"{table.name}: target {target!r} leaves out all of its judgements."
+            f"{name}: target {target!r} leaves out all of its judgements."
         )
     errors = (skip_bad or [])[already_skipped:]
     if errors:
         raise DataError(
-            f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
+            f"{name}: not one of {len(errors)} rows can be read; {errors[0]}"
         )
-    raise DataError(f"{table.name}: no rows in it.")
+    for column, number in source.layout.unlabelled.items():
+        raise DataError(
+            f"{name}: nobody judged these texts: all {number:,} rows are unlabelled in "
+            f"column {column!r}."
+        )
+    raise DataError(f"{name}: no rows in it.")
 
 
-def _check_target(reading: Reading, target: Target | None) -> None:
+def _check_target(
+    reading: Reading,
+    target: Target | None,
+) -> None:
     """Raise UsageError for a format that never has the kinds of judgement of the target."""
     kinds = reading.format.kinds
     if Judgement in kinds or any(
@@ -261,13 +357,15 @@ def _check_target(reading: Reading, target: Target | None) -> None:
 
 
 def _texts_of(
-    table: tables.Table, columns: Columns, format: str | None
+    table: tables.Table,
+    columns: Columns,
+    format: str | None,
 ) -> Iterator[Example]:
     """Yield the texts of every row, each once a row.
 
     A table with one text a row needs no judgements.
     """
-    reading = recognise(table, format)
+    reading = recognise(table, format, columns)
     if reading is None or (
         format is None and column_for(RECOGNISED["text"], reading.columns, ())
     ):
@@ -286,7 +384,8 @@ def _texts_of(
 
 
 def _open_folder(
-    path: Path, split: str | None
+    path: Path,
+    split: str | None,
 ) -> tables.Table | tuple[Path, str]:
     for folder in (path, path / "aclImdb"):
         if aclimdb.is_aclimdb(folder):
@@ -302,7 +401,10 @@ def _open_folder(
     )
 
 
-def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
+def _with_progress(
+    items: Iterable[_Item],
+    name: str,
+) -> Iterator[_Item]:
     """Pass the items on, and show how many there are."""
     with progress(f"reading {name}", None) as advance:
         for item in items:
@@ -311,7 +413,9 @@ def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
 
 
 def _limited(
-    items: Iterable[_Item], limit: int | None, seed: int
+    items: Iterable[_Item],
+    limit: int | None,
+    seed: int,
 ) -> list[_Item]:
     """Return the items about the `limit` texts with the smallest lots, in order.
 
@@ -334,7 +438,9 @@ def _limited(
     return [item for _, item in numbered]
 
 
-def _unit(item: _Item) -> str:
+def _unit(
+    item: _Item,
+) -> str:
     """Return the name of what a limit counts: the texts judged together, and their prompt."""
     examples: tuple[Example, ...] = examples_of(item)
     texts: list[str] = sorted(example.text for example in examples)

@@ -350,7 +350,7 @@ def table(source: str, split: str | None) -> Table:
             dataset = datasets.load_dataset(source, split=split or "train")
     return Table(
         f"{source}[{dataset.split}]" if dataset.split else source,
-        lambda: _rows(dataset),
+        lambda: dataset_rows(dataset),
     )
 
 
@@ -412,19 +412,16 @@ def _plain_errors(source: str) -> Iterator[None]:
         ) from error
 
 
-def _rows(dataset: "Dataset") -> Rows:
+def dataset_rows(dataset: "Dataset") -> Rows:
     """Yield (row number from 1, row).
 
-    A label of two names is given as its name, which says more than 0 and 1.
+    A label is given as its name, which says more than its number; one that is −1 is missing.
     """
     import datasets
 
     names: dict[str, Callable[[int], str]] = {}
     for column, feature in dataset.features.items():
-        if (
-            isinstance(feature, datasets.ClassLabel)
-            and feature.num_classes == 2
-        ):
+        if isinstance(feature, datasets.ClassLabel) and feature.names:
             names[column] = feature.int2str
     for number, row in enumerate(dataset, 1):
         for column, name_of in names.items():

@@ -5,28 +5,23 @@ in a text file (the line that the row begins on) and `name:row` in a Parquet fil
 1. A .json file may also be one JSON array of objects, which is read item by item; its places are
 `name:row`.
 
-Here are also the columns of metadata, which any table may have: judge, time and weight.
+`tastemaker.data.metadata` has the columns of the judge, the time and the weight.
 """
 
 import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal, TypedDict, TypeVar, cast
 
 from tastemaker.data.json_values import array_items, decoded
 from tastemaker.data.parquet_values import cells_of, check_nesting
 from tastemaker.data.values import (
-    bad_cell,
-    is_missing,
-    number_of,
-    parse_number,
     show,
 )
 from tastemaker.errors import DataError
@@ -134,9 +129,14 @@ def format_of(path: Path) -> Format:
     return format
 
 
-def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
+def rows(
+    path: Path,
+    skipped: list[DataError] | None = None,
+    header: Sequence[str] = (),
+) -> Rows:
     """Yield (line or row number from 1, row) for every row of a table.
 
+    header: the names of the columns of a CSV or TSV file that has none.
     skipped: a list that takes the errors of rows that are not well formed; reading goes on.
     Raises DataError, with the file and the row, for a file that is missing, cut short, not UTF-8,
     or not well formed.
@@ -151,18 +151,17 @@ def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
         return _parquet_rows(path)
     if kind == "jsonl":
         return _well_formed(_json_rows(path), skipped)
-    return _well_formed(
-        _csv_rows(path, "\t" if kind == "tsv" else ","), skipped
-    )
+    delimiter = "\t" if kind == "tsv" else ","
+    return _well_formed(_csv_rows(path, delimiter, header), skipped)
 
 
-def table(path: Path) -> Table:
-    """Return the file as a table that can be read more than once."""
+def table(path: Path, header: Sequence[str] = ()) -> Table:
+    """Return the file as a table that can be read more than once. header: see `rows`."""
     is_text = format_of(path) in ("csv", "tsv")
     return Table(
         path.name,
-        lambda: rows(path),
-        lambda skipped: rows(path, skipped),
+        lambda: rows(path, None, header),
+        lambda skipped: rows(path, skipped, header),
         is_text,
     )
 
@@ -283,12 +282,15 @@ def _array_rows(path: Path) -> _RowsOrErrors:
             yield number, _row(value, f"{path.name}:{number}")
 
 
-def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
+def _csv_rows(
+    path: Path, delimiter: str, names: Sequence[str] = ()
+) -> _RowsOrErrors:
     # the limit is the whole process's, and 128 KiB by default: less than a long text
     csv.field_size_limit(LONGEST_LINE)
     # strict: a quote left open is an error
     reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    header: list[str] = []
+    header = list(names)
+    _check_header(header, path)
     start = 1
     try:
         for fields in reader:
@@ -354,17 +356,6 @@ def _parquet_rows(path: Path) -> Rows:
         ) from error
 
 
-RECOGNISED = {
-    "judge": ("judge", "annotator"),
-    "time": ("time", "timestamp", "created_at"),
-    "weight": ("weight",),
-}
-"""Column names that are recognised in every table, the likeliest first (see `plain_name`)."""
-
-_LARGEST_SECONDS = 1e11  # the year 5138: a larger number counts milliseconds
-_DATE_LENGTH = len("20260131")  # digits alone: a date, not a number of seconds
-
-
 class Metadata(TypedDict):
     """The fields that every judgement of a row has; passed to it as `**metadata`."""
 
@@ -373,108 +364,3 @@ class Metadata(TypedDict):
     weight: float
     where: str
     source: str
-
-
-@dataclass(frozen=True)
-class MetadataColumns:
-    """The columns of the judge, the time and the weight, where there are such columns."""
-
-    judge: str | None = None
-    time: str | None = None
-    weight: str | None = None
-
-    def read(self, row: Row, table: Table, number: int) -> Metadata:
-        """Return the metadata of a row. Raises DataError for a bad time or weight."""
-        where = table.place(number)
-        judge = time = None
-        weight = 1.0
-        if self.judge:
-            judge = judge_of(row.get(self.judge), is_cell=table.is_text)
-        if self.time:
-            time = time_of(row.get(self.time), where, self.time)
-        if self.weight:
-            weight = weight_of(row.get(self.weight), where, self.weight)
-        return Metadata(
-            judge=judge,
-            time=time,
-            weight=weight,
-            where=where,
-            source=table.name,
-        )
-
-
-@lru_cache(maxsize=256)
-def metadata_columns(
-    names: tuple[str, ...], used: frozenset[str] = frozenset()
-) -> MetadataColumns:
-    """Return which of the columns hold metadata. used: columns that hold something else."""
-    columns = {}
-    for kind, recognised in RECOGNISED.items():
-        columns[kind] = column_for(recognised, names, used)
-    return MetadataColumns(**columns)
-
-
-def column_for(
-    recognised: Collection[str], names: Collection[str], used: Collection[str]
-) -> str | None:
-    """Return the column with the first recognised name that the table has; None without one.
-
-    names: the columns of the table; used: those of them that hold something else.
-    """
-    by_plain_name: dict[str, str] = {}
-    for name in names:
-        if name not in used:
-            by_plain_name.setdefault(plain_name(name), name)
-    for name in recognised:
-        if name in by_plain_name:
-            return by_plain_name[name]
-    return None
-
-
-def plain_name(name: str) -> str:
-    """Return a column's name without case, spaces and hyphens: "Created-At" is "created_at"."""
-    return name.strip().casefold().replace(" ", "_").replace("-", "_")
-
-
-def judge_of(value: object, *, is_cell: bool = False) -> str | None:
-    """Return the judge's name; None for no judge. A number is a name too.
-
-    is_cell: the value is a cell of a CSV file, where an empty cell means no judge. In other files
-    it is an empty name, which judgements refuse.
-    """
-    if value is None or (is_cell and value == ""):
-        return None
-    # the NaN of data frames
-    if not isinstance(value, str) and is_missing(value):
-        return None
-    return str(value)
-
-
-def time_of(value: object, where: str, column: str) -> datetime | None:
-    """Return the cell as a time; None for an empty cell. Raises DataError for anything else.
-
-    A time is ISO 8601, or seconds or milliseconds since 1970 in UTC.
-    """
-    if isinstance(value, datetime):
-        return value
-    if is_missing(value):
-        return None
-    number = parse_number(value)
-    is_date = isinstance(value, str) and len(value.strip()) == _DATE_LENGTH
-    try:
-        if number is not None and not is_date:
-            seconds = (
-                number / 1000 if abs(number) > _LARGEST_SECONDS else number
-            )
-            return datetime.fromtimestamp(seconds, UTC)
-        if isinstance(value, str):
-            return datetime.fromisoformat(value.strip())
-    except (ValueError, OverflowError, OSError):
-        pass
-    problem = ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
-    raise bad_cell(value, where, column, problem)
-
-
-def weight_of(value: object, where: str, column: str) -> float:
-    """Return the cell as a weight, 1 for an empty cell. Raises DataError for what is no number."""
-    return 1.0 if is_missing(value) else number_of(value, where, column)

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from tastemaker.data.chats import prompt_from
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data.roles import column_for
 from tastemaker.data.tables import (
     Row,
-    column_for,
     damage_as_data_error,
     opened,
     rows,

@@ -6,7 +6,7 @@ problems. The checks are in `copies`, `relatives`, `lengths` and `judges`.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from tastemaker.doctor.judges import (
     balance,
     balance_problems,
     judge_problems,
+    unreliable_judges,
 )
 from tastemaker.doctor.texts import (
     LengthBias,
@@ -198,12 +199,14 @@ def doctor(
     odd_rows: Sequence[DataError] = (),
     max_length: int | None = None,
     count_tokens: Callable[[str], int] | None = None,
+    judges: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Diagnosis:
     """Return what is wrong with the judgements, worst first, and what they consist of.
 
     test: judgements of another split, which should share no text or prompt with these.
     odd_rows: the errors of unreadable rows.
     max_length, count_tokens: the token limit of a text with its prompt, and what counts tokens.
+    judges: by name, what a fit learned about the judges (`check_judges`, or a model's contract).
     Raises UsageError for a max_length below 1.
     """
     if max_length is not None and max_length < 1:
@@ -226,9 +229,10 @@ def doctor(
         *length_problems(catalogue, bias, lengths),
         *balance_problems(catalogue),
         *judge_problems(catalogue, by_kind),
+        *unreliable_judges(catalogue, judges or {}),
     ]
-    judges = Counter(judgement.judge for judgement in judgements)
-    names = sorted(judges, key=lambda name: (name is None, name or ""))
+    by_judge = Counter(judgement.judge for judgement in judgements)
+    names = sorted(by_judge, key=lambda name: (name is None, name or ""))
     ties = Counter(
         judgement.kind for judgement in judgements if judgement.has_tie
     )
@@ -236,7 +240,7 @@ def doctor(
         rows=len(judgements) + len(odd_rows),
         odd_rows=len(odd_rows),
         kinds=catalogue.kinds,
-        judges={name: judges[name] for name in names},
+        judges={name: by_judge[name] for name in names},
         ties=ties["comparison"],
         tied_rankings=ties["ranking"],
         texts=len(catalogue.texts),

@@ -10,7 +10,7 @@ ratings, and it has no distances by judge; moments give the same α here in O(n 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -412,6 +412,46 @@ def _about_judges(
         catalogue.places(rows),
         examples,
     )
+
+
+_RELIABLE = 0.5
+"""A judge whose whole interval is below tells less than half of what the typical judge tells."""
+
+
+def unreliable_judges(
+    catalogue: Catalogue, judges: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """Yield judges that a model of the other judgements contradicts, or can hardly predict.
+
+    judges: by name, the `reliability` and its `interval`, as `fit` learns them.
+    """
+    reversed_ones, careless = [], []
+    for number, name in enumerate(catalogue.judges):
+        if name not in judges:
+            continue
+        high = judges[name]["interval"][1]
+        if high < 0:
+            reversed_ones.append(number)
+        elif high < _RELIABLE:
+            careless.append(number)
+    if reversed_ones:
+        yield _about_judges(
+            catalogue,
+            reversed_ones,
+            "reversed_judges",
+            what="reversed judges: they prefer what a model of all judgements calls worse",
+            severity="warning",
+            advice="Ask whether they mixed up the scale. A fit turns their judgements round.",
+        )
+    if careless:
+        yield _about_judges(
+            catalogue,
+            careless,
+            "careless_judges",
+            what="careless judges: a model of all judgements hardly predicts their answers",
+            severity="warning",
+            advice="A fit gives them little weight. Look at a few of their answers.",
+        )
 
 
 def balance(catalogue: Catalogue) -> dict[str, Any]:

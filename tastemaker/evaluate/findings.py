@@ -19,6 +19,7 @@ from tastemaker.evaluate.estimates import (
     shown,
     verdicts,
 )
+from tastemaker.evaluate.verdict import verdict
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats
 from tastemaker.readable import aligned
@@ -214,6 +215,7 @@ class Evaluation:
         }
         return {
             **_merged(list(by_kind.values())),
+            "verdict": self.verdict(),
             "texts": len(self.examples),
             "truncated": self.truncated,
             "score_length_correlation": json_number(
@@ -233,6 +235,17 @@ class Evaluation:
         tables.append(slice_rows(self))
         blocks = [aligned(rows) for rows in tables]
         return "\n\n".join([*blocks, "\n".join(self.verdicts())])
+
+    def verdict(self) -> str:
+        """Return whether to use the model, and how good it is, in one line."""
+        return verdict(self)
+
+    def extremes(self, count: int) -> list[Example]:
+        """Return the texts with the highest and with the lowest scores, so many of each."""
+        order = np.argsort(self.scores, kind="stable")
+        count = min(count, len(order) // 2)
+        chosen = [*order[::-1][:count], *order[:count][::-1]]
+        return [self.examples[number] for number in chosen]
 
     def verdicts(self) -> list[str]:
         """Return what the results mean, one plain sentence each."""

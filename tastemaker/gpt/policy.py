@@ -14,8 +14,8 @@
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +65,7 @@ class Completion:
     text: without stop text and special tokens. ids: its tokens, the end token included. log_probs:
     of each token, at the sampling's temperature, without filters. ended: by the end token, by a
     stop text, or by the limit of tokens. values: the critic's value before each token; empty if the
-    policy has no value head.
+    policy has no value head. columns: what the prompt's row holds beside it, for a reward.
     """
 
     prompt: Prompt
@@ -74,6 +74,7 @@ class Completion:
     log_probs: tuple[float, ...]
     ended: Ended
     values: tuple[float, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def log_prob(self) -> float:

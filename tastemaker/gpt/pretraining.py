@@ -283,9 +283,7 @@ def _fresh(
     """Return a new GPT and tokenizer; the tokenizer is saved in `folder` for a resumed run."""
     size = replace(size, context=training.context or size.context)
     saved = folder / "tokenizer"
-    if saved.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(saved, local_files_only=True)
-    else:
+    if not saved.is_dir():
         sample, chats = _sample(_examples(texts), seed)
         vocabulary = training.vocabulary or size.vocabulary
         tokenizer = make_tokenizer(
@@ -299,6 +297,10 @@ def _fresh(
             )
         with writing_folder(saved) as temporary:
             tokenizer.save_pretrained(temporary)
+    # loaded in a new run as in a resumed one, so that both save the same files
+    tokenizer = AutoTokenizer.from_pretrained(saved, local_files_only=True)
+    for name in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(name, None)
     return Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
 
 

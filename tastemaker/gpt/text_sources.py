@@ -22,17 +22,14 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data import texts as plain
-from tastemaker.data.chats import (
-    completion_from,
-    messages_of,
-    prompt_from,
-    with_chat,
-)
-from tastemaker.data.columns import RECOGNISED, Columns, plan
+from tastemaker.data.chats import completion_from, messages_of, with_chat
+from tastemaker.data.columns import RECOGNISED, plan
 from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
+from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.reading import check_no_format, open_source, table_format
-from tastemaker.data.tables import Row, Table, column_for
+from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.tables import Row, Table
 from tastemaker.data.texts import Each
 from tastemaker.data.values import text_of
 from tastemaker.errors import DataError, UsageError
@@ -278,14 +275,15 @@ def _of_rows(
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
         # A column `prompt` beside chats repeats their first turns: it is read only if named.
         text = chats
-        prompt = columns.prompt
+        named = columns.name_of("prompt")
+        prompts = PromptColumns((named,) if named else ())
     else:
         layout = plan(table, columns, judged=False, past_bad=past_bad)
         text = layout.text
-        prompt = layout.prompt
+        prompts = layout.prompts
     for number, row in table.rows_past(skipped):
         try:
-            examples = _of_row(row, text, prompt, table.place(number))
+            examples = _of_row(row, text, prompts, table.place(number))
         except DataError as error:
             if skipped is None:
                 raise
@@ -295,10 +293,10 @@ def _of_rows(
 
 
 def _of_row(
-    row: Row, text: str, prompt: str | None, where: str
+    row: Row, text: str, prompts: PromptColumns, where: str
 ) -> list[Example]:
-    """Return the texts of a row. text, prompt: the names of its columns."""
-    question = prompt_from(row.get(prompt), where, prompt) if prompt else None
+    """Return the texts of a row. text, prompts: its columns."""
+    question = prompts.read(row, where) if prompts.names else None
     answer = with_chat(row.get(text))
     if isinstance(answer, list) and not isinstance(question, str):
         turns = messages_of(answer, where, text)

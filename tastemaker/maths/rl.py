@@ -160,6 +160,13 @@ def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
     return torch.where(varies, scaled, torch.zeros_like(centred))
 
 
+def group_varies(scores: Tensor, groups: Tensor) -> Tensor:
+    """Return whether the scores of each row's group differ by more than rounding, bool [B]."""
+    squares = group_centred(scores, groups) ** 2
+    deviation = _group_means(squares, groups)[0].sqrt()
+    return deviation > _NOISE * (1 + scores.abs())
+
+
 def group_centred(scores: Tensor, groups: Tensor) -> Tensor:
     """Return scores minus their group's mean [B], not divided (Liu et al. 2025, Dr. GRPO)."""
     return scores - _group_means(scores, groups)[0]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ _TILES = (
     "ndcg",
     "top1",
 )
+_STRONGEST = 8  # parts of an explained text
 _SHOWN = 5  # mistakes in a table, and copies
 _CHARACTERS = 320  # of a text
 
@@ -45,13 +46,18 @@ def write_report(
     folder: Path,
     *,
     title: str = "How far to trust this reward model",
+    explanations: Sequence["Explained"] = (),
 ) -> None:
     """Write `report.html`, `report.png` and `evaluation.json` into the folder.
 
-    Other files there stay as they are. All three are made before the first is written. Raises
-    StorageError for a full disk or an unwritable folder.
+    explanations: of some scores, made by `tm.explain`. Other files there stay as they are. All
+    three are made before the first is written. Raises StorageError for a full disk or an unwritable
+    folder.
     """
-    html, picture = html_of(evaluation, title=title), overview_png(evaluation)
+    html, picture = (
+        html_of(evaluation, title=title, explanations=explanations),
+        overview_png(evaluation),
+    )
     figures = evaluation.as_dict()
     write_together(
         folder,
@@ -77,7 +83,36 @@ def overview_png(evaluation: Evaluation) -> bytes:
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")
 
 
-def html_of(evaluation: Evaluation, *, title: str) -> str:
+class Explained(Protocol):
+    """A score with the parts of its text, such as `tm.explain` returns."""
+
+    @property
+    def score(self) -> float:
+        """The score."""
+        ...
+
+    def strongest(self, most: int) -> Sequence[Any]:
+        """Return the parts (text, effect) with the largest effects."""
+        ...
+
+
+def _explained(explanations: Sequence[Explained]) -> list[list[str]]:
+    """Return the table of explained scores, the heading first; empty without any."""
+    rows = [["score", "what made it: its strongest parts"]]
+    for explanation in explanations:
+        parts = []
+        for part in explanation.strongest(_STRONGEST):
+            parts.append(f"{excerpt(part.text, 80)} {part.effect:+.2f}")
+        rows.append([f"{explanation.score:+.2f}", " · ".join(parts)])
+    return rows if explanations else []
+
+
+def html_of(
+    evaluation: Evaluation,
+    *,
+    title: str,
+    explanations: Sequence[Explained] = (),
+) -> str:
     """Return the report as one HTML page with its figures inside."""
     kinds = evaluation.kinds
     copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN]
@@ -90,6 +125,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
         ),
         texts=f"{len(evaluation.examples):,}",
         tile_rows=list(_tiles(evaluation)),
+        verdict=evaluation.verdict(),
         verdicts=evaluation.verdicts(),
         measures=[measure_rows(findings) for findings in kinds],
         baselines=list(_baselines(evaluation)),
@@ -97,6 +133,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
         panels=page_figures(panels(evaluation)),
         slices=slice_rows(evaluation),
         mistakes=_mistakes(evaluation),
+        explained=_explained(explanations),
         duplicates=_duplicate_rows(evaluation.duplicates),
         copies=[_excerpt_of(evaluation.examples[i]) for i in copied],
     )

@@ -42,6 +42,11 @@ from tastemaker.reward.backbones import (
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.cross_fitting import (
+    CrossFit,
+    cross_fit,
+    scores_for_calibration,
+)
 from tastemaker.reward.division import (
     Division,
     check_there_is_something,
@@ -49,12 +54,7 @@ from tastemaker.reward.division import (
     divide,
 )
 from tastemaker.reward.judges import judge_rows, judge_summary
-from tastemaker.reward.linear_fits import (
-    CrossFit,
-    cross_fit,
-    fit_linear,
-    scores_for_calibration,
-)
+from tastemaker.reward.linear_fits import fit_linear
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import (
     ObservationModel,

@@ -1,20 +1,11 @@
-"""Fits of the linear backbone, and what is learned about judges and kinds from them.
+"""Fits of the linear backbone.
 
 `fit_linear` maximises the same likelihood as a network's training, in seconds. L-BFGS maximises
 ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and the observation model's
 parameters (intercepts, thresholds, ties). PyTorch differentiates the log-likelihood of the n scores
 for any mixture of judgements; the chain rule through the sparse X is one product. The backbone
 needs no intercept here: each link has its own.
-
-`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts: a fit of more
-weights than texts would explain careless judges as well as careful ones. The backbone is fitted on
-two thirds of the units and scores the last third, for each third. Links and judges are fitted to
-those scores (`judge_fit.py`), again in further rounds. The final fit holds what was estimated.
 """
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +13,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from tastemaker.data.judgements import Judgement, joined
+from tastemaker.data.judgements import joined
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
 from tastemaker.maths.statistics import Floats
@@ -39,35 +30,15 @@ from tastemaker.reward.backbones.linear import (
     log_count_ratios,
     vocabulary,
 )
-from tastemaker.reward.comparison_effects import (
-    ComparisonEffects,
-    estimate_comparison_effects,
-)
-from tastemaker.reward.corpus import Corpus, Links, Unit
-from tastemaker.reward.division import Division
-from tastemaker.reward.judge_fit import estimate_judges
-from tastemaker.reward.judges import JudgeEstimates
+from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.observation import (
     ObservationModel,
-    fitted_to_scores,
     positivity,
 )
-from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
 _TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
-_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
-
-FOLDS = 3
-# for calibration; more folds are nearer to the whole fit, which matters where data is small
-_MANY_FOLDS, _SOME_FOLDS = 10, 5
-_FEW_JUDGEMENTS = 400
-_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
-# that are cross-fitted; more would take longer, and tell no more
-_MOST_TEXTS = 10_000
-_FEWEST_UNITS = 60  # needed to compare kinds
-_MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
 
 
 def fit_linear(
@@ -77,13 +48,13 @@ def fit_linear(
     seed: int = 0,
     *,
     tolerance: float = _TOLERANCE,
-    start: LinearBackbone | None = None,
+    search: "Search | None" = None,
 ) -> LinearBackbone:
     """Return the most probable linear backbone, and update the observation model in place.
 
     seed: accepted like any backbone's; nothing here is random. tolerance: the fit ends when a step
-    gains less than this per text. start: the result of another fit to the same texts, where the
-    search starts; None: at 0. Raises DataError when no n-gram occurs in `min_count` texts,
+    gains less than this per text. search: where the search starts, and where its end is left; None:
+    it starts at 0. Raises DataError when no n-gram occurs in `min_count` texts,
     TrainingError when the fit does not converge to finite weights.
     """
     names, occurrences = _read(corpus, settings)
@@ -97,11 +68,11 @@ def fit_linear(
     objective = Objective(
         features(occurrences, settings, scales), corpus, model, strength
     )
-    if start is not None and np.array_equal(start.names, names):
-        objective.begin_at(
-            start.weights.astype(np.float64) * start.scales, scales
-        )
+    if search is not None:
+        search.begin(objective, names)
     weights = _maximise(objective, tolerance)
+    if search is not None:
+        search.end(objective, names, weights)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
     return LinearBackbone(
@@ -145,12 +116,11 @@ class Objective:
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
         self.first_weights = np.zeros(rows.shape[1])
 
-    def begin_at(self, weights: Floats, scales: Floats) -> None:
-        """Let the search begin at weights of n-grams; scales: what features are multiplied with."""
-        large = np.abs(scales) > 1e-3
-        self.first_weights = np.divide(
-            weights, scales, out=np.zeros(len(scales)), where=large
-        )
+    def named(self) -> list[tuple[str, nn.Parameter]]:
+        """Return the learned parameters by name."""
+        learned = {id(parameter) for parameter in self.learned}
+        named = self.model.named_parameters()
+        return [(name, p) for name, p in named if id(p) in learned]
 
     def start(self) -> Floats:
         """Return the first weights and the other parameters as they are."""
@@ -188,6 +158,36 @@ class Objective:
         gradient = np.concatenate(parts)
         value = loss.item() + 0.5 * self.strength * float(weights @ weights)
         return value / texts, gradient / texts
+
+
+class Search:
+    """Where a search starts: the end of another fit to much the same texts."""
+
+    def __init__(self) -> None:
+        self.names: NgramNames | None = None
+        self.weights = np.zeros(0)
+        self.parameters: dict[str, Tensor] = {}
+
+    def begin(self, objective: Objective, names: NgramNames) -> None:
+        """Let an objective start here; n-grams that are new start at 0."""
+        if self.names is None:
+            return
+        places = np.searchsorted(self.names, names)
+        places = places.clip(max=len(self.names) - 1)
+        is_there = self.names[places] == names
+        objective.first_weights = np.where(is_there, self.weights[places], 0.0)
+        for name, parameter in objective.named():
+            if name in self.parameters:
+                parameter.data.copy_(self.parameters[name])
+
+    def end(
+        self, objective: Objective, names: NgramNames, weights: Floats
+    ) -> None:
+        """Keep where a search ended."""
+        self.names, self.weights = names, weights
+        self.parameters = {}
+        for name, parameter in objective.named():
+            self.parameters[name] = parameter.detach().clone()
 
 
 def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
@@ -264,225 +264,3 @@ def _maximise(objective: Objective, tolerance: float) -> Floats:
     objective.model.float()
     weights: Floats = result.x[:features]
     return weights
-
-
-# --- cross-fitting ---
-
-
-@dataclass(frozen=True)
-class CrossFit:
-    """The estimates from unseen texts.
-
-    scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
-    kind's. comparing: position biases and tie widths.
-    """
-
-    scales: dict[type[Judgement], dict[str, float]]
-    judges: JudgeEstimates | None = None
-    comparing: ComparisonEffects | None = None
-
-    def prepared(self, model: ObservationModel) -> ObservationModel:
-        """Return the observation model with these scales and judges, for the kinds it has."""
-        for kind, values in self.scales.items():
-            if kind not in model.links:
-                continue
-            for name, value in values.items():
-                getattr(model.links[kind], name).data.fill_(value)
-        if self.judges is not None and model.judges is not None:
-            self.judges.put_into(model.judges)
-        if self.comparing is not None and model.judges is not None:
-            model.judges.put(self.comparing)
-        return model
-
-
-def cross_fit(division: Division, seed: int = 0) -> CrossFit:
-    """Return the estimates from unseen texts.
-
-    They are empty for few texts, and for one kind without judges or orders to learn about.
-    """
-    corpus = division.train
-    estimates = CrossFit({})
-    kinds = [
-        kind for kind, evidence in corpus.evidence.items() if len(evidence)
-    ]
-    units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
-    has_more = len(kinds) > 1 or corpus.has_order
-    if not corpus.judges and (not has_more or len(units) < _FEWEST_UNITS):
-        return estimates
-    part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
-    fresh_model = partial(ObservationModel.untrained, division)
-    if not corpus.judges and len(kinds) == 1:
-        scores = cross_fitted_scores(part, fresh_model, estimates, seed)
-        return CrossFit(
-            {}, comparing=_comparing(part, fresh_model().links, scores)
-        )
-    pair: Tensor | None = None
-    starts: dict[int, LinearBackbone] = {}
-    for number in range(_ROUNDS):
-        scores = cross_fitted_scores(
-            part, fresh_model, estimates, seed, starts=starts
-        )
-        links = fresh_model().links
-        comparing = _comparing(part, links, scores)
-        if corpus.judges:
-            if pair is None:
-                pair = independent_scores(part, fresh_model, estimates, seed)
-            judges = estimate_judges(
-                links,
-                part.evidence,
-                scores,
-                pair,
-                corpus.judges,
-                comparing=comparing,
-                chooses=number + 1 == _ROUNDS,
-            )
-            # with relative scales too, the penalty of the fit that follows would meet another scale
-            # than it is meant for: measured worse
-            estimates = CrossFit({}, judges, comparing)
-        else:
-            model = fitted_to_scores(
-                part, estimates.prepared(fresh_model()), scores
-            )
-            estimates = CrossFit(
-                relative_scales(model, kinds), comparing=comparing
-            )
-    return estimates
-
-
-def _comparing(
-    corpus: Corpus, links: Links, scores: Tensor
-) -> ComparisonEffects | None:
-    """Return the effects of the order shown and of tie widths, if there are any to learn."""
-    return estimate_comparison_effects(
-        links, corpus.evidence, scores, len(corpus.judges)
-    )
-
-
-def relative_scales(
-    model: ObservationModel, kinds: Sequence[type[Judgement]]
-) -> dict[type[Judgement], dict[str, float]]:
-    """Return the scale parameters of the kinds, slopes in units of the first one that is a logit.
-
-    Returns nothing where a slope is not positive: then no scale is adjusted.
-    """
-    links = [model.links[kind] for kind in kinds]
-    slopes = [link.slope.item() for link in links]
-    if min(slopes) <= 0:
-        return {}
-    unit = next(
-        slope
-        for link, slope in zip(links, slopes, strict=True)
-        if link.is_logit
-    )
-    scales = {}
-    for kind, link, slope in zip(kinds, links, slopes, strict=True):
-        values = {
-            name: getattr(link, name).item() for name in link.scale_parameters
-        }
-        values["slope"] = min(
-            max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE
-        )
-        scales[kind] = values
-    return scales
-
-
-def cross_fitted_scores(
-    corpus: Corpus,
-    fresh_model: Callable[[], ObservationModel],
-    estimates: CrossFit,
-    seed: int,
-    *,
-    count: int = FOLDS,
-    settings: Linear | None = None,
-    starts: dict[int, LinearBackbone] | None = None,
-) -> Tensor:
-    """Return the score of every text [n] from a fit on the other folds.
-
-    The fits use the estimates so far. count: of folds. starts: by fold, the backbone of an earlier
-    call, where the search starts; it is replaced by the new one.
-    """
-    starts = starts if starts is not None else {}
-    folds = corpus.folds(seed, count)
-    scores = torch.zeros(len(corpus), dtype=torch.float64)
-    for number, fold in enumerate(folds):
-        others = [
-            unit
-            for other in folds[:number] + folds[number + 1 :]
-            for unit in other
-        ]
-        if not fold or not others:
-            continue
-        model = estimates.prepared(fresh_model())
-        backbone = fit_linear(
-            corpus.subset(others),
-            model,
-            settings or Linear(),
-            tolerance=_CROSS_TOLERANCE,
-            start=starts.get(number),
-        )
-        starts[number] = backbone
-        texts, values = _scored(corpus, fold, backbone)
-        scores[texts] = values
-    return scores
-
-
-def independent_scores(
-    corpus: Corpus,
-    fresh_model: Callable[[], ObservationModel],
-    estimates: CrossFit,
-    seed: int,
-) -> Tensor:
-    """Return two scores of every text, from fits on two folds that share nothing: [2, n].
-
-    How well the two agree tells how much of a score is error.
-    """
-    folds = corpus.folds(seed, FOLDS)
-    scores = torch.zeros(2, len(corpus), dtype=torch.float64)
-    is_scored = torch.zeros(len(corpus), dtype=torch.long)
-    for number, fold in enumerate(folds):
-        others = folds[number + 1 :] + folds[:number]
-        rest = [unit for other in others for unit in other]
-        if not fold or not rest:
-            continue
-        model = estimates.prepared(fresh_model())
-        backbone = fit_linear(
-            corpus.subset(fold), model, Linear(), tolerance=_CROSS_TOLERANCE
-        )
-        texts, values = _scored(corpus, rest, backbone)
-        scores[is_scored[texts].clamp(max=1), texts] = values
-        is_scored[texts] += 1
-    return scores
-
-
-def _scored(
-    corpus: Corpus, units: Sequence[Unit], backbone: LinearBackbone
-) -> tuple[list[int], Tensor]:
-    """Return the texts of some units, and their scores."""
-    texts = sorted({text for unit in units for text in unit.texts})
-    values = backbone.score([corpus.examples[text] for text in texts]).values
-    return texts, torch.from_numpy(values)
-
-
-def scores_for_calibration(
-    division: Division, estimates: CrossFit, settings: Linear, seed: int
-) -> Scores:
-    """Return the score of every training text from a fit without it, to calibrate links on.
-
-    Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
-    """
-    corpus = division.train
-    judgements = sum(len(evidence) for evidence in corpus.evidence.values())
-    count = _MANY_FOLDS if judgements <= _FEW_JUDGEMENTS else _SOME_FOLDS
-    fresh_model = partial(ObservationModel.untrained, division)
-    try:
-        values = cross_fitted_scores(
-            corpus,
-            fresh_model,
-            estimates,
-            seed,
-            count=count,
-            settings=settings,
-        )
-    except DataError:
-        values = torch.zeros(len(corpus), dtype=torch.float64)
-    return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))

@@ -52,6 +52,9 @@ from .text.judged import Judged as Judged
 from .text.judged import JudgedTexts as JudgedTexts
 from .text.judged import check_compares as check_compares
 from .text.judged import read_judged as read_judged
+from .text.kl import KL as KL
+from .text.kl import Controller as Controller
+from .text.prompts import openings as openings
 from .text.rewards import FunctionReward as FunctionReward
 from .text.rewards import HttpReward as HttpReward
 from .text.rewards import Reward as Reward
@@ -59,11 +62,10 @@ from .text.rewards import SumReward as SumReward
 from .text.rewards import TextReward as TextReward
 from .text.rewards import checked as checked
 from .text.rewards import reward_of as reward_of
+from .text.scaling import Scale as Scale
+from .text.scaling import Scaling as Scaling
 from .text.settings import AGREE as AGREE
-from .text.settings import KL as KL
 from .text.settings import Limits as Limits
-from .text.settings import Scale as Scale
-from .text.settings import Scaling as Scaling
 from .text.settings import Steering as Steering
 from .text.settings import Watch as Watch
 from .text.settings import distinct as distinct
@@ -75,4 +77,3 @@ from .text.world import Answers as Answers
 from .text.world import TextActor as TextActor
 from .text.world import TextWorld as TextWorld
 from .text.world import dropping_out as dropping_out
-from .text.world import openings as openings

@@ -5,8 +5,12 @@ its newest checkpoint, to the same bits: the checkpoint holds the task's state, 
 that of torch's random numbers.
 """
 
+import signal
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -45,6 +49,10 @@ class Progress:
 
 class StopTraining(Exception):
     """A task raises it in `step` to end the run before that step; the message says why."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run after a step; the message says how to go on."""
 
 
 class Task:
@@ -115,14 +123,18 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
 
     seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not
     finite, once the log holds them. Raises what the task raises; finished steps are kept where a
-    reward or an environment failed.
+    reward or an environment failed. Raises Interrupted after the step in which Ctrl-C was pressed,
+    with a checkpoint.
     """
     torch.manual_seed(seed)
     _resume(task, run)
     progress = task.progress
     saved_at = time.monotonic()
     is_saved = False
-    with progress_line(task.name, task.total) as advance:
+    with (
+        progress_line(task.name, task.total) as advance,
+        _asked_to_stop() as is_asked,
+    ):
         advance(task.done, "")
         while progress.stopped_because is None and task.done < task.total:
             done_before = task.done
@@ -147,10 +159,53 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
                 run.save(_checkpoint(task))
                 saved_at = time.monotonic()
                 is_saved = True
+            if is_asked():
+                _interrupt(task, run, is_saved=is_saved)
     if task.saves_at_end and not is_saved:
         run.save(_checkpoint(task))
     task.finish()
     return progress
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether Ctrl-C was pressed; a second one stops at once.
+
+    Another thread gets no signals, and another program's handler stays.
+    """
+    presses: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        if presses:
+            raise KeyboardInterrupt
+        presses.append(number)
+        sys.stderr.write(
+            "stopping after this step; press Ctrl-C again to stop at once\n"
+        )
+
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    if handler is not signal.default_int_handler:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(presses)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _interrupt(task: Task, run: Run, *, is_saved: bool) -> None:
+    """Save a checkpoint where one may be taken, and raise Interrupted."""
+    message = f"stopped from outside after step {task.progress.step:,}"
+    if run.folder is None:
+        raise Interrupted(f"{message}; without a folder nothing is saved.")
+    if not is_saved and task.can_resume_here():
+        run.save(_checkpoint(task))
+    raise Interrupted(
+        f"{message}; a checkpoint is saved. Go on with the same command and --resume."
+    )
 
 
 def _step(task: Task, run: Run) -> Metrics | None:

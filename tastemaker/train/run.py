@@ -33,7 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.errors import StorageError, TastemakerError, UsageError
-from tastemaker.files import writing_file, writing_folder
+from tastemaker.files import sweep, writing_file, writing_folder
 
 RUN = "run"
 FORMAT = 2
@@ -325,6 +325,8 @@ def model_folder(
         yield False
         return
     folder = folder.resolve()  # "." has no name of its own
+    sweep(folder.parent)
+    sweep(folder, below=True)
     old = folder.with_name(f".{folder.name}.old")
     if _prepared(folder, old, whole, resume=resume, overwrite=overwrite):
         yield True

@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 HEIGHT = 1000.0
 
@@ -92,6 +92,43 @@ class Aim(gymnasium.Env[Any, Any]):
         )
 
 
+class Doors(gymnasium.Env[Any, Any]):
+    """Shows two bits, pays 1 for each action that repeats its bit, and ends after one step.
+
+    kind: the space of the actions; whole numbers of a Box are −1 for 0 and 1 for 1.
+    """
+
+    def __init__(self, kind: str = "discrete") -> None:
+        spaces = {
+            "discrete": MultiDiscrete([2, 3], start=[1, 1]),
+            "binary": MultiBinary(2),
+            "whole": Box(-1, 1, (2,), np.int8),
+        }
+        self.observation_space = Box(0, 1, (2,), np.float32)
+        self.action_space = spaces[kind]
+        self.wanted = {"discrete": (1, 2), "binary": (0, 1), "whole": (-1, 1)}[kind]
+
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.bits = self.np_random.integers(2, size=2)
+        return self.bits.astype(np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), action
+        pairs = zip(action, self.bits, strict=True)
+        pay = sum(int(one == self.wanted[bit]) for one, bit in pairs)
+        return np.zeros(2, np.float32), float(pay), True, False, {}
+
+
+class Endless(Counting):
+    """Never ends."""
+
+    def __init__(self) -> None:
+        super().__init__(ends=10**9, cut=10**9)
+
+
 class Failing(Counting):
     """Goes wrong at some step of its life: raises, or shows or pays what is no number."""
 
@@ -123,6 +160,8 @@ ENVIRONMENTS = {
     "Counting": Counting,
     "Mirror": Mirror,
     "Aim": Aim,
+    "Doors": Doors,
+    "Endless": Endless,
     "Failing": Failing,
     "Nested": Nested,
 }

@@ -38,6 +38,62 @@ def weights(player: Player) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
 
 
+# --- what environments may be
+
+
+@pytest.mark.parametrize("kind", ["discrete", "binary", "whole"])
+def test_several_actions_at_once_are_learned(kind: str, tmp_path: Path) -> None:
+    """Two bits are told outright: 2 is perfect, 1 or less is chance."""
+    playing = {"steps": 6_000, "envs": 16, "rollout": 16, "hidden": [32]}
+    played = play(
+        "test/Doors-v0",
+        algorithm=PPO(lr=5e-3, gamma=0.9, epochs=4, minibatches=2),
+        playing=playing | {"normalise_observations": False},
+        options={"kind": kind},
+        out=tmp_path / kind,
+        episodes=32,
+    )
+    assert played.mean_return > 1.9
+    assert played.figures["episodes_cut"] == 0
+    games = watch(tmp_path / kind, count=32)
+    assert sum(game.score for game in games) > 1.9 * 32
+
+
+def test_episodes_that_never_end_are_cut_where_they_measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tastemaker.rl.gym.environment.LONGEST_MEASURED", 50)
+    lines: list[str] = []
+    played = play(
+        "test/Endless-v0",
+        playing=SHORT,
+        episodes=3,
+        say=lines.append,
+        out=tmp_path / "endless",
+    )
+    assert any("sets no limit of steps" in line and "50" in line for line in lines)
+    assert played.figures["episodes_cut"] == 3
+    assert played.figures["mean_length"] == 50
+    assert "(3 did not end and were cut)" in str(played)
+    assert watch(tmp_path / "endless")[0].is_cut
+
+
+def test_an_environment_in_the_current_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Shell
+) -> None:
+    (tmp_path / "mine_here.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('MineHere-v0', CartPoleEnv, max_episode_steps=50)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    few = ("--steps", 600, "--envs", 2, "--rollout", 32, "--episodes", 2)
+    code, out, err = run("play", "mine_here:MineHere-v0", *few, "--json", "-q")
+    assert code == 0, err
+    assert json.loads(out)["episodes"] == 2
+
+
 # --- it learns
 
 

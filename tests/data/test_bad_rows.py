@@ -58,9 +58,6 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"chosen": True},
         "column 'chosen' holds True (bool) where a text belongs",
     ),
-    "judge": (TRL, {"judge": "  "}, "the judge's name is empty"),
-    "no name": (TRL, {"judge": ""}, "the judge's name is empty"),
-    "weight": (TRL, {"weight": -1}, "the weight is -1"),
     "role": (
         TRL_CHAT,
         {"chosen": [{"role": 1, "content": "a"}]},

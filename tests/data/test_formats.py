@@ -261,7 +261,12 @@ def test_every_format_has_a_row_here() -> None:
 
 def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:
     for case, (name, row, _) in GOOD.items():
-        extra = {"time": "2024-01-31T12:00:00+00:00", "weight": 0.5, "judge": "ann"}
+        extra = {
+            "time": "2024-01-31T12:00:00+00:00",
+            "weight": 0.5,
+            "sample_weight": 0.5,
+            "judge": "ann",
+        }
         for judgement in read(write(tmp_path / f"{name}.jsonl", {**row, **extra})):
             assert judgement.weight == 0.5, case
             assert judgement.time is not None, case

@@ -1,14 +1,19 @@
+import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tastemaker.data import (
+    Columns,
     Label,
     MetadataColumns,
+    ReadAs,
     Table,
     judge_of,
     metadata_columns,
+    read,
     time_of,
     weight_of,
 )
@@ -85,20 +90,68 @@ def test_a_weight() -> None:
 
 
 def test_columns_are_found_by_name_unless_they_are_taken() -> None:
-    assert metadata_columns(
-        ("text", "Annotator", "Created At", "weight")
-    ) == MetadataColumns("Annotator", "Created At", "weight")
+    names = ("text", "Annotator", "Created At", "weight", "Sample Weight")
+    assert metadata_columns(names) == MetadataColumns(
+        "Annotator", "Created At", "Sample Weight"
+    )
     assert metadata_columns(("annotator", "judge", "timestamp")) == MetadataColumns(
         "judge", "timestamp"
     )
     assert metadata_columns(
-        ("judge", "weight"), frozenset({"weight"})
+        ("judge", "sample_weight"), frozenset({"sample_weight"})
     ) == MetadataColumns("judge")
+
+
+def test_named_columns_and_columns_that_are_switched_off() -> None:
+    columns = Columns(weight="weight", judge="none", time="when")
+    assert metadata_columns(
+        ("judge", "weight", "when", "time"), frozenset(), columns
+    ) == MetadataColumns(None, "when", "weight", frozenset({"weight", "time"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", "3:45"),
+        ("time", 225),
+        ("created_at", "Wed Oct 10 20:19:24 +0000 2018"),
+        ("sample_weight", "2.3 lb"),
+        ("sample_weight", -1),
+        ("annotator", ["a", "b"]),
+    ],
+)
+def test_what_nobody_named_and_does_not_fit_is_left_out(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    path = tmp_path / "r.jsonl"
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0, name: value}]
+    pairs = [{"chosen": "a", "rejected": "b", name: value}]
+    for case in (rows, pairs):
+        path.write_text("".join(json.dumps(row) + "\n" for row in case))
+        report: list[ReadAs] = []
+        for judgement in read(path, report=report):
+            assert (judgement.judge, judgement.time, judgement.weight) == (
+                None,
+                None,
+                1,
+            )
+        assert name in report[0].unused
+        assert any(name in note for note in report[0].notes)
+        role = "judge" if name == "annotator" else name.rpartition("_")[2]
+        if name in {"time", "sample_weight"} and value != 225:
+            with pytest.raises(DataError, match=r"weight|time"):
+                read(path, **{role: name})
+
+
+def test_nanoseconds_are_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"text": "a", "label": 1, "timestamp": 1706702400000000000}\n')
+    assert read(path)[0].time == NOON
 
 
 def test_what_a_row_says() -> None:
     table = Table("r.csv", lambda: iter(()), is_text=True)
-    row = {"judge": "", "time": "2024-01-31T12:00Z", "weight": "2"}
+    row = {"judge": "", "time": "2024-01-31T12:00Z", "sample weight": "2"}
     metadata = metadata_columns(tuple(row)).read(row, table, 17)
     assert metadata == {
         "judge": None,

@@ -1,6 +1,7 @@
 """Ensembles: the mean of members apart or of heads on one network, and how far they disagree."""
 
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ def fitted(out: Path | None, **settings: Any) -> tm.RewardModel:
         out=out,
         **settings,
     )
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ensemble of two networks."""
+    folder = tmp_path_factory.mktemp("apart") / "taste"
+    fitted(folder, members=2)
+    return folder
 
 
 def test_uncertainty_and_caution_by_hand() -> None:
@@ -130,31 +139,28 @@ def test_the_score_is_the_members_mean_before_and_after_reloading(
         after.members[:, 0].min(), abs=1e-4
     )
     assert again.contract.roundtrip["differences"]
+    if settings.get("shared"):
+        _opens_in_transformers(tmp_path / "taste", model.score(TEXTS))
 
 
-def test_a_shared_ensemble_is_one_folder_that_transformers_opens(
-    tmp_path: Path,
-) -> None:
+def _opens_in_transformers(folder: Path, scores: Sequence[float]) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = fitted(tmp_path / "taste", members=3, shared=True)
-    module = AutoModelForSequenceClassification.from_pretrained(
-        tmp_path / "taste"
-    ).eval()
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "taste")
+    module = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     with torch.inference_mode():
         theirs = [
             module(**tokenizer(text, return_tensors="pt")).logits.item()
             for text in TEXTS
         ]
-    assert theirs == pytest.approx(model.score(TEXTS), abs=1e-3)
+    assert theirs == pytest.approx(scores, abs=1e-3)
     assert module.config.num_labels == 1
 
 
-def test_a_member_is_a_model_of_its_own(tmp_path: Path) -> None:
+def test_a_member_is_a_model_of_its_own(apart: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    fitted(tmp_path / "taste", members=2)
+    shutil.copytree(apart, tmp_path / "taste")
     for number in range(2):
         AutoModelForSequenceClassification.from_pretrained(
             tmp_path / "taste" / f"member-{number}"
@@ -165,9 +171,8 @@ def test_a_member_is_a_model_of_its_own(tmp_path: Path) -> None:
 
 
 def test_killed_between_members_it_resumes_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    apart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted(tmp_path / "whole", members=2)
     finish, calls = FitTask.finish, []
 
     def killed(self: FitTask) -> Any:
@@ -183,9 +188,7 @@ def test_killed_between_members_it_resumes_to_the_same_bits(
     fitted(tmp_path / "cut", members=2, resume=True)
     for number in range(2):
         name = f"member-{number}/model.safetensors"
-        assert (tmp_path / "whole" / name).read_bytes() == (
-            tmp_path / "cut" / name
-        ).read_bytes()
+        assert (tmp_path / "cut" / name).read_bytes() == (apart / name).read_bytes()
     assert not list((tmp_path / "cut").rglob("checkpoint-*"))
 
 

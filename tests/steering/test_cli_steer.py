@@ -30,6 +30,7 @@ KEYS = {
     "held_out_before",
     "held_out_after",
     "kl",
+    "most_kl",
     "distinct",
 }
 KEYS |= {
@@ -173,7 +174,7 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
         "where": "reward",
         "estimator": "k1",
         "target": None,
-        "horizon": 1e4,
+        "horizon": 5.0,
     }
     assert (
         settings["steering"] | {"steps": 2, "batch": 8, "measured": 8, "windows": 2}

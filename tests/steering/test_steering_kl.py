@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import UsageError
-from tastemaker.rl import KL, Evaluation, Experience
+from tastemaker.rl import KL, Controller, Evaluation, Experience
 
 
 def test_what_a_token_costs() -> None:
@@ -30,17 +30,35 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     assert penalties == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
 
-def test_the_coefficient_adapts() -> None:
-    """6.6 nats of 6 are 10 % too much; a miss counts as 20 % at most: 0.2·(1 + 0.1·256/10,000)."""
-    kl = KL(coef=0.2, target=6.0)
-    coefficients = [kl.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
-    assert coefficients == pytest.approx(
-        [0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)]
-    )
-    assert KL(coef=0.2, target=6.0, horizon=100.0).adapted(
-        0.2, 6.6, 10
-    ) == pytest.approx(0.2 * 1.01)
-    assert KL(coef=0.2).adapted(0.2, 60.0, 256) == 0.2
+def test_the_coefficient_adapts_to_its_target() -> None:
+    """A KL of e times the target, then of the target, over a horizon of 5 steps: e^0.2 at once, and
+    e^-1 as the error goes from 1 to 0. Below the target it falls half as fast, a quarter as fast
+    while the KL rises.
+    """
+    controller = Controller(KL(coef=0.2, target=6.0), 0.2)
+    changes = []
+    for ratio in (math.e, 1.0, 0.0, math.exp(-0.5)):
+        before = controller.coef
+        controller.observe(6.0 * ratio)
+        changes.append(math.log(controller.coef / before))
+    assert changes == pytest.approx([0.2, -1, -1.5 - 0.15, 1 - 0.025])
+    slow = Controller(KL(coef=0.2, target=6.0, horizon=100.0), 0.2)
+    slow.observe(6.0 * math.e)
+    assert slow.coef == pytest.approx(0.2 * math.exp(0.01))
+    fixed = Controller(KL(coef=0.2), 0.2)
+    fixed.observe(60.0)
+    assert fixed.coef == 0.2
+
+
+@pytest.mark.parametrize("delay", [1, 4])
+def test_the_coefficient_brings_a_kl_that_follows_it_to_the_target(delay: int) -> None:
+    """A policy whose KL moves each step by a share of its way to 1/coef."""
+    controller = Controller(KL(coef=0.1, target=8.0), 0.1)
+    course = [0.0]
+    for _ in range(100):
+        course.append(course[-1] + (1 / controller.coef - course[-1]) / (5 * delay))
+        controller.observe(course[-1])
+    assert max(abs(kl / 8 - 1) for kl in course[-30:]) < 0.3
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
 
 
 class Failing:
-    """The share of the letter e, until it was asked so many times; then it fails once."""
+    """The share of ASCII characters, until it was asked so many times; then it fails once."""
 
     name = "share"
 
@@ -171,7 +171,7 @@ class Failing:
         self.asked += 1
         if self.asked == self.at:
             raise RewardError("share has no more answers.")
-        return share([], [c.text for c in completions])
+        return whole([], [c.text for c in completions])
 
 
 @pytest.mark.parametrize("where", ["reward", "held_out", "gold"])
@@ -200,13 +200,13 @@ def test_a_reward_that_fails_keeps_the_finished_steps(
 
 
 def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
-    """KL 0 in step 1, stopped by its limits after steps 2 and 3, killed while it is measured."""
+    """KL 0 in steps 1 and 3, too far in steps 2 and 4, killed while it is measured."""
     settings: dict[str, Any] = {"limits": Limits(kl=1e-4, patience=2)}
     with pytest.raises(RewardError):
-        steered(reward=Failing(5), out=tmp_path / "torn", **settings)
+        steered(reward=Failing(6), out=tmp_path / "torn", **settings)
     result = steered(reward=Failing(99), out=tmp_path / "torn", resume=True, **settings)
     assert result.figures["steps"] == 3
-    assert result.stopped_because.startswith("the KL from the reference is ")
+    assert result.stopped_because.startswith("the KL from the reference was more than ")
 
 
 def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:

@@ -8,22 +8,33 @@ the last line of this one. A program can register a format of its own in the sam
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from tastemaker.data.chats import check_spelling, with_chat
-from tastemaker.data.columns import RECOGNISED
-from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.tables import (
-    Metadata,
-    Row,
-    Table,
-    column_for,
-    metadata_columns,
+from tastemaker.data.columns import RECOGNISED, check_named
+from tastemaker.data.judgements import (
+    Comparison,
+    Judgement,
+    Prompt,
+    Ranking,
 )
+from tastemaker.data.metadata import metadata_columns
+from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import Layout
+from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
+
+PROMPT = "prompt"
+
+_PROMPTS = ("instruction", "question", "query", "context", "history", "source")
+"""Names of a prompt in formats that have no column of that name."""
+
+_TEXTS = ("completion", "response")
+"""Names of the text in formats of one text a row."""
 
 TABLE = "table"
 """The name of no format: a table with a text column and columns of judgements."""
@@ -51,7 +62,27 @@ class Format:
     matches: Callable[[Row], bool] = lambda row: True
     excludes_others: bool = False
 
-    def fits(self, row: Row) -> bool:
+    def role_of(
+        self,
+        column: str,
+    ) -> str:
+        """Return what a column is for: the prompt, the text, or what its own name says."""
+        if column in _PROMPTS and not self.has_prompt:
+            return PROMPT
+        is_single = not any(
+            kind in {Comparison, Ranking, Judgement} for kind in self.kinds
+        )
+        return "text" if is_single and column in _TEXTS else column
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether rows may have the prompt in a column of that name."""
+        return PROMPT in self.columns or PROMPT in self.optional
+
+    def fits(
+        self,
+        row: Row,
+    ) -> bool:
         """Return whether a row is recognised as one of this format."""
         has_columns = all(row.get(name) is not None for name in self.columns)
         return has_columns and self.matches(row)
@@ -61,7 +92,9 @@ FORMATS: dict[str, Format] = {}
 """Every registered format by its name."""
 
 
-def register_format(format: Format) -> None:
+def register_format(
+    format: Format,
+) -> None:
     """Make `tm.read` and the shell recognise a format. Raises UsageError for a name in use."""
     if format.name in FORMATS or format.name == TABLE:
         raise UsageError(
@@ -70,7 +103,10 @@ def register_format(format: Format) -> None:
     FORMATS[format.name] = format
 
 
-def instruction_of(row: Row, where: str) -> str:
+def instruction_of(
+    row: Row,
+    where: str,
+) -> str:
     """Return `instruction` with `input` under it, as one text. One of them may be empty."""
     parts = [
         answer_of(row.get(name) or "", where, name)
@@ -83,14 +119,22 @@ def instruction_of(row: Row, where: str) -> str:
     )
 
 
-def list_of(value: Any, where: str, column: str) -> list[Any]:
+def list_of(
+    value: Any,
+    where: str,
+    column: str,
+) -> list[Any]:
     """Return the cell as a list. Raises DataError for any other value."""
     if not isinstance(value, list):
         raise bad_cell(value, where, column, " where a list belongs.")
     return value
 
 
-def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
+def records_of(
+    value: Any,
+    where: str,
+    column: str,
+) -> list[dict[str, Any]]:
     """Return the cell as a list of objects. Raises DataError for any other value.
 
     The library `datasets` gives one object of equally long lists instead; it is transposed.
@@ -111,7 +155,8 @@ def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
 
 
 def tiers_of(
-    ranks: Iterable[float], texts: Iterable[str]
+    ranks: Iterable[float],
+    texts: Iterable[str],
 ) -> tuple[tuple[str, ...], ...]:
     """Return texts as the tiers of a ranking. A lower rank is better; gaps do not matter."""
     tiers: dict[float, list[str]] = {}
@@ -129,15 +174,21 @@ class Reading:
 
     also: the formats that the first rows fit. A row that fits another one is an error.
     columns: those of the first rows. A row that lacks an optional one has an empty cell there.
+    named: the columns that somebody named. prompts: those that hold the prompt, where it is not in
+    the format's own column. layout: what `ReadAs` reports.
     """
 
     table: Table
     format: Format
     also: frozenset[str]
     columns: tuple[str, ...]
+    named: Columns = field(default_factory=Columns)
+    prompts: PromptColumns = field(default_factory=PromptColumns)
+    layout: Layout = field(default_factory=Layout)
 
     def judgements(
-        self, skipped: list[DataError] | None = None
+        self,
+        skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
@@ -151,18 +202,20 @@ class Reading:
         )
 
     def _row(
-        self, number: int, row: Row, with_prompt: list[Judgement]
+        self,
+        number: int,
+        row: Row,
+        with_prompt: list[Judgement],
     ) -> list[Judgement]:
         row = _plain_row(row)
-        self._check_format(row, self.table.place(number))
+        where = self.table.place(number)
+        self._check_format(row, where)
         for name in self.format.optional:
             if name in self.columns:
                 row.setdefault(name, None)
-        used = frozenset((*self.format.columns, *self.format.optional))
-        metadata = metadata_columns(tuple(row), used).read(
-            row, self.table, number
-        )
-        judgements = self.format.read(row, metadata)
+        columns = metadata_columns(tuple(row), self._own_columns(), self.named)
+        metadata = columns.read(row, self.table, number, self.layout.left_out)
+        judgements = self._read(row, metadata, where)
         for judgement in judgements:
             if judgement.prompt is not None:
                 if not with_prompt:
@@ -170,7 +223,36 @@ class Reading:
                 _check_prompts(with_prompt[0], judgement)
         return judgements
 
-    def _check_format(self, row: Row, where: str) -> None:
+    def _own_columns(self) -> frozenset[str]:
+        return frozenset(
+            (
+                *self.format.columns,
+                *self.format.optional,
+                *self.prompts.all,
+            )
+        )
+
+    def _read(
+        self,
+        row: Row,
+        metadata: Metadata,
+        where: str,
+    ) -> list[Judgement]:
+        """Return the judgements of a row, with the prompt from other columns where it is there."""
+        if not self.prompts.names:
+            return self.format.read(row, metadata)
+        prompt = self.prompts.read(row, where)
+        if self.format.has_prompt:
+            row[PROMPT] = _as_cell(prompt)
+            return self.format.read(row, metadata)
+        judgements = self.format.read(row, metadata)
+        return [replace(each, prompt=prompt) for each in judgements]
+
+    def _check_format(
+        self,
+        row: Row,
+        where: str,
+    ) -> None:
         """Raise DataError for a row of another format, a missing column and a broken chat."""
         name = repr(self.format.name)
         others = (
@@ -194,13 +276,17 @@ class Reading:
 
 
 def recognise(
-    table: Table, format: str | None = None, *, past_bad: bool = False
+    table: Table,
+    format: str | None = None,
+    columns: Columns | None = None,
+    *,
+    past_bad: bool = False,
 ) -> Reading | None:
     """Return how to read a table that has a format; None for one to be read column by column.
 
     format: the format's name, or "table"; None: recognised by the columns of the first rows.
-    past_bad: go past rows that are not well formed. Raises UsageError for an unknown name, and
-    DataError where the columns are those of several formats.
+    columns: those that somebody named. past_bad: go past rows that are not well formed. Raises
+    UsageError for an unknown name, and DataError where the columns are those of several formats.
     """
     if format is not None and format not in (*FORMATS, TABLE):
         raise UsageError(
@@ -213,23 +299,108 @@ def recognise(
     names = tuple(dict.fromkeys(name for row in first_rows for name in row))
     row = next((row for row in first_rows if _fitting(row)), None)
     fitting = [] if row is None else _fitting(row)
+    if format is None:
+        if row is None:
+            return None
+        _check_only_one(table, fitting, row)
+    chosen = fitting[0] if format is None else FORMATS[format]
+    columns = (columns or Columns()).settled(names)
+    check_named(table, columns, names)
+    prompts = _prompts(chosen, names, first_rows, columns)
     also = frozenset(each.name for each in fitting)
-    if format is not None:
-        return Reading(table, FORMATS[format], also, names)
-    if row is None:
-        return None
-    _check_only_one(table, fitting, row)
-    return Reading(table, fitting[0], also, names)
+    layout = _layout(chosen, names, first_rows, columns, prompts)
+    return Reading(table, chosen, also, names, columns, prompts, layout)
 
 
-def _fitting(row: Row) -> list[Format]:
+def _prompts(
+    format: Format,
+    names: tuple[str, ...],
+    first_rows: list[Row],
+    columns: Columns,
+) -> PromptColumns:
+    """Return the columns of a prompt that the format does not read by itself.
+
+    A named column is one for every format. Others are recognised where a row may have a prompt but
+    is no whole dialogue, which holds its prompt already.
+    """
+    chosen = prompt_columns(
+        names, {*format.columns} - {PROMPT}, first_rows, columns
+    )
+    if columns.name_of("prompt") is not None:
+        return chosen
+    if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
+        return PromptColumns()
+    is_dialogue = any(
+        isinstance(row.get(name), list)
+        for row in first_rows
+        for name in format.columns
+        if name != PROMPT
+    )
+    return PromptColumns() if is_dialogue else chosen
+
+
+def _layout(
+    format: Format,
+    names: tuple[str, ...],
+    first_rows: list[Row],
+    columns: Columns,
+    prompts: PromptColumns,
+) -> Layout:
+    """Return what is known of a table in a format before it is read."""
+    own = {*format.columns, *format.optional}
+    metadata = metadata_columns(
+        names, frozenset((*own, *prompts.all)), columns
+    ).roles
+    roles: dict[str, str] = {}
+    if prompts.names:
+        roles[PROMPT] = str(prompts)
+        own.discard(PROMPT)
+    if prompts.system:
+        roles["system"] = prompts.system
+    # `annotator2` is read where the format has `annotator1`
+    stems = {_stem(name) for name in format.columns if _stem(name) != name}
+    used = {*prompts.all, *metadata.values()}
+    for name in names:
+        if name in own or _stem(name) in stems or format.excludes_others:
+            role = format.role_of(name)
+            has_role = role in roles and not prompts.names
+            roles[role] = f"{roles[role]}+{name}" if has_role else name
+            used.add(name)
+    if prompts.names:
+        roles[PROMPT] = str(prompts)
+    roles.update(metadata)
+    return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
+
+
+def _stem(
+    name: str,
+) -> str:
+    return name.rstrip("0123456789")
+
+
+def _as_cell(
+    prompt: Prompt | None,
+) -> Any:
+    """Return a prompt as it stands in a row: a text, or a list of objects."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    return [turn._asdict() for turn in prompt]
+
+
+def _fitting(
+    row: Row,
+) -> list[Format]:
     """Return the formats that a row fits."""
     fitting = [format for format in FORMATS.values() if format.fits(row)]
     exclusive = [format for format in fitting if format.excludes_others]
     return exclusive or fitting
 
 
-def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
+def _check_only_one(
+    table: Table,
+    fitting: list[Format],
+    row: Row,
+) -> None:
     """Raise DataError where a row fits several formats, or also a table read column by column."""
     format, names = fitting[0], [each.name for each in fitting]
     used = (*format.columns, *format.optional)
@@ -246,7 +417,10 @@ def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
         )
 
 
-def _check_prompts(first: Judgement, judgement: Judgement) -> None:
+def _check_prompts(
+    first: Judgement,
+    judgement: Judgement,
+) -> None:
     """Raise DataError where one prompt is a chat and the other a plain text."""
     this, that = _kind_of(judgement.prompt), _kind_of(first.prompt)
     if this != that:
@@ -255,16 +429,22 @@ def _check_prompts(first: Judgement, judgement: Judgement) -> None:
         )
 
 
-def _kind_of(prompt: Prompt | None) -> str:
+def _kind_of(
+    prompt: Prompt | None,
+) -> str:
     return "a chat" if isinstance(prompt, tuple) else "a plain text"
 
 
-def _plain_row(row: Row) -> Row:
+def _plain_row(
+    row: Row,
+) -> Row:
     """Return the row with lists in the place of arrays, tuples and texts that spell chats."""
     return {name: _with_lists(with_chat(cell)) for name, cell in row.items()}
 
 
-def _with_lists(value: Any) -> Any:
+def _with_lists(
+    value: Any,
+) -> Any:
     """Return the value with lists in the place of arrays and tuples, however deep."""
     if value is None or isinstance(value, str | int | float):
         return value

@@ -11,8 +11,9 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, get_type_hints
 
+from tastemaker.data.cells import GradeCells, LabelCells
 from tastemaker.data.chats import completion_from, prompt_from
-from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
+from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.formats import Format, register_format
 from tastemaker.data.judgements import (
     RECORDS,
@@ -22,14 +23,9 @@ from tastemaker.data.judgements import (
     Label,
     Prompt,
 )
-from tastemaker.data.tables import (
-    Metadata,
-    Row,
-    judge_of,
-    plain_name,
-    time_of,
-    weight_of,
-)
+from tastemaker.data.metadata import judge_of, time_of, weight_of
+from tastemaker.data.roles import plain_name
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import answer_of, bad_cell, number_of, whole_of
 
 _OTHER_JUDGEMENTS = {*RECOGNISED["grade"], *RECOGNISED["rating"]}

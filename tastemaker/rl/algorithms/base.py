@@ -281,6 +281,11 @@ class Algorithm(Generic[E]):
         """The number of completions of one prompt that are compared; 1: none are compared."""
         return 1
 
+    @property
+    def divides_by_group(self) -> bool:
+        """Whether rewards are divided by the deviation of their prompt's group."""
+        return False
+
     def credit(self, actor: Actor, rollout: Rollout) -> E:
         """Return the advantage of each action."""
         raise NotImplementedError

@@ -55,6 +55,11 @@ class GRPO(Algorithm[Experience]):
     entropy: float = setting(0.01, *ENTROPY)
     target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
+    @property
+    def divides_by_group(self) -> bool:
+        """Whether scores are divided by the deviation of their group."""
+        return self.normalise == "group"
+
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score against the others of its prompt."""
         if self.normalise == "dr":

@@ -114,6 +114,70 @@ class Choices:
         return {"choices": asdict(self)}
 
 
+@dataclass(frozen=True)
+class Several:
+    """Several choices at once: one of `counts[i]` for each i, numbered from `starts[i]` on.
+
+    The choices are independent of each other, given what is observed.
+    """
+
+    counts: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """One logit for each choice of each."""
+        return sum(self.counts)
+
+    @property
+    def deviations(self) -> int:
+        """None."""
+        return 0
+
+    def noise(
+        self, generator: np.random.Generator, steps: int, envs: int
+    ) -> Tensor:
+        """Return Gumbel noise, as `Choices` does."""
+        return Choices(self.width).noise(generator, steps, envs)
+
+    def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
+        """Return choices [..., a], int64."""
+        del log_sd
+        return self.likeliest(outputs + noise)
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the choices with the largest logits [..., a], int64."""
+        parts = outputs.split(self.counts, -1)
+        return torch.stack([part.argmax(-1) for part in parts], -1)
+
+    def log_probs_and_entropy(
+        self, outputs: Tensor, log_sd: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sums of the choices' log-probabilities and entropies."""
+        log_probs: Tensor | float = 0.0
+        entropy: Tensor | float = 0.0
+        parts = outputs.split(self.counts, -1)
+        for count, part, choice in zip(
+            self.counts, parts, actions.unbind(-1), strict=True
+        ):
+            one = Choices(count).log_probs_and_entropy(part, log_sd, choice)
+            log_probs = log_probs + one[0]
+            entropy = entropy + one[1]
+        return torch.as_tensor(log_probs), torch.as_tensor(entropy)
+
+    def for_environment(self, actions: Array) -> Array:
+        """Return the choices as the environment numbers them."""
+        return actions + np.array(self.starts)
+
+    def described(self) -> dict[str, Any]:
+        """Return a JSON-ready description, which `actions_from` reads."""
+        return {
+            "several": {
+                name: list(values) for name, values in asdict(self).items()
+            }
+        }
+
+
 _LOG_TAU = math.log(2 * math.pi)
 
 
@@ -123,11 +187,13 @@ class Amounts:
 
     The network's unit is half the width of an amount's bounds, counted from their middle; an amount
     without bounds is its own unit. Amounts are clipped to the bounds only for the environment: the
-    log-probability is that of the amount before it was clipped.
+    log-probability is that of the amount before it was clipped. dtype: of the numbers that the
+    environment takes; for whole ones an amount is rounded.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    dtype: str = "float32"
 
     @property
     def width(self) -> int:
@@ -171,15 +237,16 @@ class Amounts:
         """Return the amounts in the environment's unit, within its bounds."""
         middle, half = self._scale
         amounts: Array = np.clip(middle + half * actions, self.low, self.high)
-        return amounts.astype(np.float32)
+        if np.issubdtype(np.dtype(self.dtype), np.integer):
+            amounts = np.rint(amounts)
+        return amounts.astype(self.dtype)
 
     def described(self) -> dict[str, Any]:
         """Return a JSON-ready description, which `actions_from` reads."""
-        return {
-            "amounts": {
-                name: list(values) for name, values in asdict(self).items()
-            }
-        }
+        description = asdict(self)
+        for name in ("low", "high"):
+            description[name] = list(description[name])
+        return {"amounts": description}
 
     @property
     def _scale(self) -> tuple[Array, Array]:
@@ -197,7 +264,13 @@ def actions_from(description: dict[str, Any]) -> Actions:
         bounds = description["amounts"]
         low = map(float, bounds["low"])
         high = map(float, bounds["high"])
-        return Amounts(tuple(low), tuple(high))
+        # players of older versions have none
+        dtype = str(bounds.get("dtype", "float32"))
+        return Amounts(tuple(low), tuple(high), dtype)
+    if "several" in description:
+        numbers = description["several"]
+        counts = tuple(map(int, numbers["counts"]))
+        return Several(counts, tuple(map(int, numbers["starts"])))
     return Choices(**description["choices"])
 
 

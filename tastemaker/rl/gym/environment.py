@@ -12,7 +12,6 @@ episode.
 """
 
 import difflib
-import importlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +23,14 @@ from numpy.typing import NDArray
 from tastemaker.errors import MissingExtra, TrainingError, UsageError
 from tastemaker.rl.algorithms import algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import ANY, Algorithm
-from tastemaker.rl.gym.actor import Actions, Amounts, Array, Choices
+from tastemaker.rl.gym.actor import (
+    Actions,
+    Amounts,
+    Array,
+    Choices,
+    Several,
+)
+from tastemaker.rl.own_modules import own_module
 from tastemaker.settings import (
     FINITE,
     MAIN,
@@ -157,8 +163,10 @@ def default_algorithm(
 
 SUPPORTED = (
     "supported are observations in a Box of rank 1, "
-    "and actions that are Discrete or in a Box of rank 1"
+    "and actions that are Discrete, MultiDiscrete, MultiBinary or a Box, the last three of rank 1"
 )
+LONGEST_MEASURED = 10_000
+"""Steps at which an episode that measures is cut where the environment has no limit of its own."""
 
 
 class Step(NamedTuple):
@@ -191,9 +199,11 @@ class Environments:
         self.steps = 0
         self._vector = _opened(name, count, options or {})
         self.size, self.actions = _size_and_actions(name, self._vector)
-        self.longest: int = (
-            getattr(self._vector.spec, "max_episode_steps", None) or 1000
-        )
+        limit = getattr(self._vector.spec, "max_episode_steps", None)
+        self.has_limit = limit is not None
+        self.longest: int = limit or 1000
+        # where an episode that measures is cut
+        self.limit: int = limit or LONGEST_MEASURED
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
@@ -259,7 +269,10 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
     """
     import gymnasium
 
+    module, _, _ = name.rpartition(":")
     try:
+        if module:
+            own_module(module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pygame's own, of what it imports
             env = gymnasium.make(
@@ -290,7 +303,7 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
     module, _, registered_name = name.rpartition(":")
     try:
         if module:
-            importlib.import_module(module)
+            own_module(module)
         spec = gymnasium.spec(registered_name)
     except (gymnasium.error.Error, ImportError) as error:
         reason = (
@@ -335,7 +348,7 @@ def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
 
     Raises UsageError for other spaces.
     """
-    from gymnasium.spaces import Discrete
+    from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
     observation = vector.single_observation_space
     action = vector.single_action_space
@@ -346,11 +359,30 @@ def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
     size = int(observation.shape[0])
     if isinstance(action, Discrete):
         return size, Choices(int(action.n), int(action.start))
+    is_row = action.shape is not None and len(action.shape) == 1
+    if isinstance(action, MultiDiscrete) and is_row:
+        counts = tuple(map(int, action.nvec))
+        return size, Several(counts, tuple(map(int, action.start)))
+    if isinstance(action, MultiBinary) and is_row:
+        return size, Several((2,) * action.shape[0], (0,) * action.shape[0])
     if _is_vector(action):
-        low = map(float, action.low)
-        high = map(float, action.high)
-        return size, Amounts(tuple(low), tuple(high))
+        return size, _amounts(action)
     raise UsageError(f"{name}: actions are {_space(action)}; {SUPPORTED}.")
+
+
+def _amounts(space: Any) -> Amounts:
+    """Return the actions of a Box: whole numbers in its own type, all others as float32."""
+    low = np.asarray(space.low, np.float64)
+    high = np.asarray(space.high, np.float64)
+    dtype = np.dtype("float32")
+    if np.issubdtype(space.dtype, np.integer):
+        dtype = space.dtype
+        # the ends of a large type are no bounds
+        if dtype.itemsize >= np.dtype("int32").itemsize:
+            limits = np.iinfo(dtype)
+            low = np.where(space.low == limits.min, -np.inf, low)
+            high = np.where(space.high == limits.max, np.inf, high)
+    return Amounts(tuple(low.tolist()), tuple(high.tolist()), dtype.name)
 
 
 def _is_vector(space: Any) -> bool:

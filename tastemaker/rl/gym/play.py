@@ -59,6 +59,7 @@ _SHOWN = (
     "mean_return",
     "return_interval",
     "episodes",
+    "episodes_cut",
     "steps",
     "seconds",
     "steps_per_second",
@@ -79,14 +80,18 @@ class Played:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON of the verb; docs/metrics.md defines each figure."""
-        return {name: self.figures[name] for name in _SHOWN}
+        # players of older versions have no count of episodes that were cut
+        figures = {"episodes_cut": 0, **self.figures}
+        return {name: figures[name] for name in _SHOWN}
 
     def __str__(self) -> str:
         figures = self.figures
         low, high = figures["return_interval"]
+        cut = figures.get("episodes_cut", 0)
+        cut_words = f" ({cut} did not end and were cut)" if cut else ""
         return (
             f"{self.policy.environment}: return {figures['mean_return']:.1f} "
-            f"({low:.1f} to {high:.1f}) over {figures['episodes']} episodes, "
+            f"({low:.1f} to {high:.1f}) over {figures['episodes']} episodes{cut_words}, "
             f"after {figures['steps']:,} steps in {figures['seconds']:.1f} s "
             f"({figures['steps_per_second']:,.0f} steps/s); "
             f"stopped because {figures['stopped_because']}"
@@ -180,6 +185,11 @@ class PlayPlan:
         environments = Environments(
             self.environment, playing.envs, self.options
         )
+        if not environments.has_limit:
+            say(
+                f"{self.environment} sets no limit of steps (max_episode_steps): "
+                f"an episode that measures is cut at {environments.limit:,}"
+            )
         shapes = Shapes(
             environments.size,
             environments.actions,
@@ -422,6 +432,7 @@ def measured(played: list[Episode]) -> dict[str, Any]:
         "mean_return": float(scores.mean()),
         "return_interval": list(percentile_interval(samples)),
         "episodes": len(played),
+        "episodes_cut": sum(episode.is_cut for episode in played),
         "mean_length": float(np.mean([episode.length for episode in played])),
     }
 

@@ -221,15 +221,21 @@ _AT_ONCE = 100
 """Episodes that are played side by side."""
 _FRAMES = 400
 """The most pictures of a GIF; of a longer episode some are left out."""
+_LONGEST_DRAWN = 1000
+"""Steps of a GIF's episode where the environment has no limit of its own."""
 _WIDTH = 300
 """The most pixels in a row of a picture."""
 
 
 class Episode(NamedTuple):
-    """One episode: the sum of its rewards, and its number of steps."""
+    """One episode: the sum of its rewards, and its number of steps.
+
+    is_cut: whether it was cut, because the environment sets no limit and it did not end.
+    """
 
     score: float
     length: int
+    is_cut: bool = False
 
 
 def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
@@ -255,7 +261,7 @@ def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
     is_over = np.zeros(count, np.bool_)
     try:
         observations = environments.reset(seed)
-        while not is_over.all():
+        while not is_over.all() and environments.steps < environments.limit:
             step = environments.step(player.likeliest(observations))
             observations = step.observations
             scores += step.rewards * ~is_over
@@ -263,19 +269,25 @@ def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
             is_over |= step.is_terminated | step.is_truncated
     finally:
         environments.close()
-    totals = zip(scores.tolist(), lengths.tolist(), strict=True)
-    return [Episode(score, length) for score, length in totals]
+    totals = zip(
+        scores.tolist(), lengths.tolist(), (~is_over).tolist(), strict=True
+    )
+    return [Episode(*total) for total in totals]
 
 
 def gif(player: Player, path: Path, *, seed: int) -> Episode:
-    """Play one episode into a GIF. Raises UsageError for an environment that cannot be drawn."""
+    """Play one episode into a GIF. Raises UsageError for an environment that cannot be drawn.
+
+    Where the environment sets no limit, the episode is cut: all pictures are in memory at once.
+    """
     env = pictured(player.environment, player.options)
     frames = []
     score = 0.0
     is_over = False
+    most = getattr(env.spec, "max_episode_steps", None) or _LONGEST_DRAWN
     observation, _ = env.reset(seed=seed)
     try:
-        while not is_over:
+        while not is_over and len(frames) < most:
             frames.append(env.render())
             action = player.act(observation)
             observation, reward, terminated, truncated, _ = env.step(action)
@@ -288,7 +300,7 @@ def gif(player: Player, path: Path, *, seed: int) -> Episode:
     data = _animated(frames, float(env.metadata.get("render_fps", 30)))
     with writing_file(path) as temporary:
         temporary.write_bytes(data)
-    return Episode(score, length)
+    return Episode(score, length, not is_over)
 
 
 def _animated(frames: list[Any], per_second: float) -> bytes:

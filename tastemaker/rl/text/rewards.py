@@ -3,7 +3,7 @@
 | spec | what it is |
 |---|---|
 | `taste/` | a reward model's folder |
-| `rules:short` | a function of your own, `module:name(prompts, completions) -> scores` |
+| `rules:short` | a function of your own, `module:name(prompts, completions) -> scores`; TRL's too |
 | `http://host` | a server of `tastemaker serve` (token: TASTEMAKER_TOKEN) |
 | `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
 | `length` | how many tokens |
@@ -17,23 +17,22 @@
 import http.client
 import json
 import math
-import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.policy import Completion, Scorer, to_be_scored
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
+from tastemaker.rl.own_modules import own_module
+from tastemaker.rl.text.reward_calls import called, json_prompt
 from tastemaker.scores import Caution
 from tastemaker.serve.client import remote_reward
 
@@ -111,9 +110,12 @@ class ModelReward:
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """A function (prompts, completions) -> scores of lists of texts. seconds: its time limit."""
+    """A function (prompts, completions) -> scores of lists of texts. seconds: its time limit.
 
-    function: Callable[[list[Any], list[str]], Sequence[float]]
+    `reward_calls` says which functions are called by keyword, as TRL does. None counts as 0.
+    """
+
+    function: Callable[..., Any]
     name: str = "the reward function"
     seconds: float = 600.0
 
@@ -122,11 +124,12 @@ class FunctionReward:
 
         Raises RewardError where it raises or takes too long.
         """
-        prompts = [_plain(c.prompt) for c in completions]
-        texts = [c.text for c in completions]
         results, error = _within(
-            self.seconds, lambda: list(self.function(prompts, texts))
+            self.seconds,
+            lambda: called(self.function, completions, self.name),
         )
+        if isinstance(error, RewardError):
+            raise error
         if error is not None:
             message = " ".join(str(error).split())
             raise RewardError(
@@ -156,7 +159,7 @@ class HttpReward:
 
         Raises RewardError for no answer, or one without rewards.
         """
-        prompts = [_plain(c.prompt) for c in completions]
+        prompts = [json_prompt(c.prompt) for c in completions]
         query = []
         for prompt, completion in zip(prompts, completions, strict=True):
             is_text = isinstance(prompt, str)
@@ -252,7 +255,7 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
         # a tensor or array of one number
         is_scalar = getattr(value, "ndim", 1) == 0
         is_number = isinstance(value, Real) or is_scalar
-        if not is_number or isinstance(value, bool):
+        if not is_number:
             raise RewardError(
                 f"{reward.name} returned {value!r} for a score: expected a number."
             )
@@ -358,18 +361,8 @@ def _named(text: str, caution: Caution) -> Reward:
             f"reward {text}: no such folder. Give a reward model's folder, module:function, "
             f"an http address, or one of {', '.join(_COUNTED)}."
         )
-    # modules of the present folder are found, as by `python -m`
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        function = getattr(import_module(module), name)
+        function = getattr(own_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"reward {text}: {error}.") from error
     return FunctionReward(function, text)
-
-
-def _plain(prompt: Prompt) -> Any:
-    """Return a prompt as JSON: a text, or a list of messages."""
-    if isinstance(prompt, str):
-        return prompt
-    return [{"role": m.role, "content": m.content} for m in prompt]

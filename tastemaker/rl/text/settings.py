@@ -1,11 +1,4 @@
-"""The settings of steering and what they control: the cost of KL, the scale of rewards, stopping.
-
-KL. In the reward, every token pays for its log-ratio to the reference, and the algorithm learns
-from it as from any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised
-beside the algorithm's own cost (Shao et al. 2024). A run uses one of the two.
-
-Scale. Scores are scaled to mean 0 and standard deviation 1, so that one KL coefficient and one
-learning rate fit any reward.
+"""The settings of steering, and when a run stops by itself.
 
 Limits. A learned reward can be over-optimised: its score still rises while the true quality falls
 (Gao et al. 2023). So a run stops by a reward that it was not trained on (if there is one), by its
@@ -17,16 +10,9 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from tastemaker.errors import UsageError
-from tastemaker.maths.rl import ESTIMATORS
-from tastemaker.rl.algorithms.base import Evaluation, Experience
 from tastemaker.settings import (
     LIMIT,
     MAIN,
@@ -38,9 +24,6 @@ from tastemaker.settings import (
     check,
     setting,
 )
-
-_STEEPEST = 0.2
-"""The largest relative error by which the KL coefficient is adapted."""
 
 
 @dataclass(frozen=True)
@@ -102,157 +85,10 @@ class Steering:
         check(self)
 
 
-@dataclass(frozen=True)
-class KL:
-    """What the KL from the reference costs."""
-
-    name: ClassVar[str] = "KL"
-    group: ClassVar[str] = "KL"
-
-    coef: float = setting(
-        0.1,
-        "Cost of a nat of KL, in rewards.",
-        NOT_NEGATIVE,
-        option="--kl-coef",
-        shown="0.1, with --judgements 0",
-    )
-    where: Literal["reward", "loss"] = setting(
-        "reward", "Where KL is paid.", option="--kl-in"
-    )
-    # in the loss, k2 has the gradient of each token's KL(π ‖ ref), k3 that of KL(ref ‖ π); neither
-    # has that of the KL of whole texts, which also depends on where earlier tokens lead
-    estimator: Literal["k1", "k2", "k3"] = setting(
-        "k1",
-        "Estimator of a token's KL.",
-        option="--kl-estimator",
-        shown="k1, in the loss k2",
-    )
-    target: float | None = setting(
-        None,
-        "Adapt the cost to so many nats a completion (Ziegler et al. 2019, section 2.2).",
-        POSITIVE,
-        option="--kl-target",
-    )
-    horizon: float = setting(
-        10_000.0,
-        "Completions over which the cost adapts.",
-        POSITIVE,
-        option="--kl-horizon",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.where == "loss" and self.estimator == "k1":
-            raise UsageError(
-                "KL k1 in the loss has a mean gradient of 0 and teaches nothing: choose k2 or k3."
-            )
-        if self.target is not None and self.coef == 0:
-            raise UsageError(
-                f"KL target {self.target:g}: there is no cost to adapt, for coef is 0. Raise coef."
-            )
-
-    def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
-        """Return the estimated KL of each token, nats [B, T]."""
-        return ESTIMATORS[self.estimator](log_probs, reference)
-
-    def adapted(self, coef: float, kl: float, completions: int) -> float:
-        """Return the coefficient after a rollout of so many completions with this mean KL, nats."""
-        if self.target is None:
-            return coef
-        error = min(max(kl / self.target - 1, -_STEEPEST), _STEEPEST)
-        return coef * (1 + error * completions / self.horizon)
-
-    def penalty(self, coef: float) -> "Penalty":
-        """Return what KL in the loss costs each action; nothing where it is in the reward."""
-        return Penalty(self, coef if self.where == "loss" else 0.0)
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """The cost of each action beside an algorithm's own."""
-
-    kl: KL
-    coef: float
-
-    def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
-        """Return the costs [b, T]."""
-        if self.coef == 0:
-            return torch.zeros_like(now.log_probs)
-        return self.coef * self.kl.costs(now.log_probs, experience.reference)
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How scores become rewards."""
-
-    name: ClassVar[str] = "scaling"
-    group: ClassVar[str] = "Scaling of rewards"
-
-    by: Literal["reference", "running", "none"] = setting(
-        "reference",
-        "Mean and standard deviation that scores are set against: those of what the reference "
-        "writes (Ziegler et al. 2019), of all scores so far, or none.",
-        option="--scale-by",
-    )
-    clip: float = setting(
-        math.inf,
-        "Rewards are cut to this in both directions.",
-        LIMIT,
-        option="--reward-clip",
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass
-class Scale:
-    """A scaling with running statistics of the scores: count, mean, squares (Welford 1962)."""
-
-    scaling: Scaling
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def include(self, scores: Sequence[float]) -> None:
-        """Update the statistics with scores."""
-        for score in scores:
-            self.count += 1
-            difference = score - self.mean
-            self.mean += difference / self.count
-            self.squares += difference * (score - self.mean)
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation of the scores so far; 1 where they do not vary."""
-        if not self.count:
-            return 1.0
-        deviation = math.sqrt(self.squares / self.count)
-        return deviation if deviation > 1e-8 else 1.0
-
-    @property
-    def unit(self) -> float:
-        """The score difference that is a reward of 1."""
-        return 1.0 if self.scaling.by == "none" else self.deviation
-
-    def applied(self, scores: Sequence[float]) -> list[float]:
-        """Return scores as rewards; a running scale includes these scores first."""
-        if self.scaling.by == "running":
-            self.include(scores)
-        shift = 0.0 if self.scaling.by == "none" else self.mean
-        rewards = (np.asarray(scores) - shift) / self.unit
-        limit = self.scaling.clip
-        clipped: list[float] = np.clip(rewards, -limit, limit).tolist()
-        return clipped
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
-        state = asdict(self)
-        del state["scaling"]
-        return state
-
-
 ADVICE = {
+    "too far": "the KL from the reference was more than {limit:g} nats a text {times} times, at "
+    "last {value:.1f}; what is saved is the best policy within it. To gain more: a smaller --lr, "
+    "a larger KL coefficient, or --kl-target",
     "kl": "the KL from the reference is {value:.1f} nats a text, more than {limit:g}: "
     "raise the KL coefficient, or lower --lr",
     "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score "
@@ -304,7 +140,10 @@ class Limits:
     group: ClassVar[str] = "Limits"
 
     kl: float = setting(
-        60.0, "Stop beyond so many nats a text.", LIMIT, option="--most-kl"
+        60.0,
+        "Most nats of KL a text; beyond it the run goes back to the best policy within it.",
+        LIMIT,
+        option="--most-kl",
     )
     distinct: float = setting(
         0.3,
@@ -327,7 +166,9 @@ class Limits:
         option="--most-fall",
     )
     patience: int = setting(
-        3, "Windows in a row beyond a limit that stop the run.", at_least(1)
+        3,
+        "Windows in a row beyond a limit, or returns from beyond --most-kl, that stop the run.",
+        at_least(1),
     )
 
     def __post_init__(self) -> None:
@@ -340,7 +181,8 @@ class Watch:
 
     A window holds the means of the metrics over some steps. spread: the standard deviation of the
     reference's scores. pairs: the reference's share of distinct word pairs. best: the number of the
-    best window. passed: windows in a row that were beyond a limit.
+    best window that was within all limits, -1 before the first. passed: windows in a row that were
+    beyond a limit. breaches: steps whose KL was beyond the limit.
     """
 
     limits: Limits
@@ -350,6 +192,7 @@ class Watch:
     windows: list[dict[str, float]] = field(default_factory=list)
     best: int = -1
     passed: int = 0
+    breaches: int = 0
 
     def begin(self, scores: Sequence[float], pairs: float) -> None:
         """Store the reference's spread of scores (1 if they are equal) and its word pairs."""
@@ -358,18 +201,34 @@ class Watch:
 
     def judge(self, window: dict[str, float]) -> str | None:
         """Add a window; return why to stop, None to go on."""
-        self.windows.append(window)
-        best = self.windows[self.best] if self.best >= 0 else None
-        if best is None or self.aim.worth(window) > self.aim.worth(best):
-            self.best = len(self.windows) - 1
         reason = self._reason(window)
+        is_better = self.is_better(window)
+        self.windows.append(window)
+        if is_better and reason is None:
+            self.best = len(self.windows) - 1
         self.passed = self.passed + 1 if reason else 0
         return reason if self.passed >= self.limits.patience else None
+
+    def breach(self, kl: float) -> str | None:
+        """Count a step with a KL beyond the limit; return why to stop, None to go on."""
+        self.breaches += 1
+        if self.breaches < self.limits.patience:
+            return None
+        return ADVICE["too far"].format(
+            value=kl, limit=self.limits.kl, times=self.breaches
+        )
+
+    def is_better(self, window: dict[str, float]) -> bool:
+        """Return whether a window is better than the best so far."""
+        if self.best < 0:
+            return True
+        best = self.windows[self.best]
+        return self.aim.worth(window) > self.aim.worth(best)
 
     @property
     def is_best(self) -> bool:
         """Whether the last window is the best so far."""
-        return self.best == len(self.windows) - 1
+        return 0 <= self.best == len(self.windows) - 1
 
     def _reason(self, window: dict[str, float]) -> str | None:
         """Return why a window is beyond a limit; None if it is not."""
@@ -383,9 +242,9 @@ class Watch:
                 "repetition", window["pairs"] / self.pairs, limits.pairs
             )
         aim = self.aim
-        best = self.windows[self.best]
-        if aim.held_out not in window:
+        if self.best < 0 or aim.held_out not in window:
             return None
+        best = self.windows[self.best]
         loss = aim.worth(best) - aim.worth(window)
         is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
         if is_better and loss > limits.held_out * self.spread:
@@ -396,7 +255,7 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
-        names = ("spread", "pairs", "windows", "best", "passed")
+        names = ("spread", "pairs", "windows", "best", "passed", "breaches")
         return {name: getattr(self, name) for name in names}
 
 

@@ -16,6 +16,7 @@ from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import NoNumberError
 from tastemaker.maths.rl import explained_variance
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
+from tastemaker.rl.text.kl import Controller
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.settings import (
     ADVICE,
@@ -143,13 +144,15 @@ class SteerTask(Task):
             self.policy, temperature=world.sampling.temperature
         )
         self.optimizer = self._optimizer()
-        self.kl_coef = world.kl.coef
+        self.controller = Controller(world.kl, world.kl.coef)
         # measured since the last line of the log
         self.line: dict[str, list[float]] = {}
         self.window: dict[
             str, list[float]
         ] = {}  # the lines since the last window
         self.metrics: Metrics = {}  # of the last step
+        # halved each time the KL was beyond the limit
+        self.rate_share = 1.0
         # the completions that the last step measured, if there were any
         self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
@@ -167,6 +170,8 @@ class SteerTask(Task):
         except RewardError:  # no step was taken along the scores that failed
             vars(self.world.scale).update(scale_before)
             raise
+        if self.is_too_far(self.metrics):
+            return self._go_back(self.metrics)
         _append(self.line, self.metrics)
         if self.written is None:
             return {}
@@ -178,19 +183,48 @@ class SteerTask(Task):
     def _update(self) -> Metrics:
         """Gather completions or judgements and learn from them; return the metrics."""
         step = self.progress.step
-        steering = self.steering
         began = time.monotonic()
         ends_window = self._ends_window(step + 1)
-        batch = self.teacher.gather(step, self.kl_coef)
+        batch = self.teacher.gather(step, self.controller.coef)
         self.written = self.teacher.to_measure(batch, is_last=ends_window)
-        metrics: Metrics = {"kl_coef": self.kl_coef}
+        metrics: Metrics = {"kl_coef": self.controller.coef}
         if self.written is not None:
             metrics |= self.measure(self.written)
+        if self.is_too_far(metrics):
+            return metrics
         if ends_window:
             self.newest = on_host(self.weights())
         gathered_at = time.monotonic()
+        if self._has_lesson(batch, metrics):
+            metrics |= self._learn(batch)
+        metrics["gathering_seconds"] = gathered_at - began
+        metrics["learning_seconds"] = time.monotonic() - gathered_at
+        self.progress.step += 1
+        if self.written is not None:
+            self.controller.observe(metrics["kl"])
+        metrics["seconds"] = time.monotonic() - began
+        return metrics
+
+    def _has_lesson(self, gathered: Any, metrics: Mapping[str, float]) -> bool:
+        """Return whether something is learned from a step.
+
+        Equal scores teach nothing. All that would be left is the bonus for entropy, by which a
+        policy only drifts, and the KL cost, which is of use where the KL is above its target.
+        """
+        if not isinstance(gathered, Batch) or not gathered.scores:
+            return True
+        target = self.world.kl.target
+        is_above = target is not None and metrics["kl"] > target
+        return is_above or len(set(gathered.scores)) > 1
+
+    def _learn(self, batch: Any) -> Metrics:
+        """Take the algorithm's update; return its metrics."""
+        step = self.progress.step
+        steering = self.steering
         seed = self.world.seed * 1_000_003 + step
-        share = 1 - step / steering.steps if steering.decay else 1.0
+        share = self.rate_share
+        if steering.decay:
+            share *= 1 - step / steering.steps
         stepper = Stepper(
             self.actor,
             self.optimizer,
@@ -198,7 +232,7 @@ class SteerTask(Task):
             clip=steering.clip,
             generator=torch.Generator().manual_seed(seed),
             at_once=steering.at_once,
-            penalty=self.world.kl.penalty(self.kl_coef),
+            penalty=self.world.kl.penalty(self.controller.coef),
         )
         experience = self.teacher.credit(self.algorithm, self.actor, batch)
         with (
@@ -206,7 +240,9 @@ class SteerTask(Task):
             if steering.dropout
             else nullcontext()
         ):
-            metrics |= self.algorithm.update(self.actor, experience, stepper)
+            metrics: Metrics = self.algorithm.update(
+                self.actor, experience, stepper
+            )
         if (
             isinstance(experience, ValuedExperience)
             and self.algorithm.needs_critic
@@ -215,15 +251,37 @@ class SteerTask(Task):
                 experience.values, experience.returns, experience.is_action
             )
             metrics["explained_variance"] = float(explained)
-        metrics["gathering_seconds"] = gathered_at - began
-        metrics["learning_seconds"] = time.monotonic() - gathered_at
+        return metrics
+
+    def is_too_far(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether the KL is beyond the limit; where it was not measured it is not."""
+        return not metrics.get("kl", 0.0) <= self.watch.limits.kl
+
+    def _go_back(self, metrics: Metrics) -> Metrics:
+        """Put the best weights back, for the KL is beyond the limit; return the metrics to log.
+
+        Nothing is learned from this step. The rate is halved and the KL coefficient doubled.
+        Raises StopTraining where that did not help before.
+        """
+        kl = metrics["kl"]
+        reason = self.watch.breach(kl)
+        if reason is not None:
+            raise StopTraining(reason)
+        self.put(self.best)
+        self.newest = self.best
+        # moments of gradients at other weights
+        self.optimizer.state.clear()
+        self.rate_share /= 2
+        self.controller.coef *= 2
+        self.line = {}
+        self.window = {}
+        self.written = None
         self.progress.step += 1
-        if self.written is not None:
-            count = len(self.written.texts)
-            self.kl_coef = self.world.kl.adapted(
-                self.kl_coef, metrics["kl"], count
-            )
-        metrics["seconds"] = time.monotonic() - began
+        self.say(
+            f"step {self.progress.step:4}: KL {kl:.1f} nats, more than "
+            f"{self.watch.limits.kl:g}: back to the policy of step {self.progress.best_step}, "
+            "on with half the learning rate and twice the KL coefficient"
+        )
         return metrics
 
     def measure(self, batch: Batch) -> Metrics:
@@ -255,6 +313,7 @@ class SteerTask(Task):
         step = self.progress.step
         window = _means(self.window)
         self.window = {}
+        window["kl"] = max(window["kl"], self._kl_of_candidate(window))
         reason = self.watch.judge(window | {"step": float(step)})
         self.progress.stopped_because = reason
         if self.watch.is_best:
@@ -268,6 +327,21 @@ class SteerTask(Task):
         self.say(f"      {' '.join(texts[0].split())[:150]}")
         self.run.keep_samples(step, texts)
         return {}
+
+    def _kl_of_candidate(self, window: dict[str, float]) -> float:
+        """Return the KL of the weights that the window would leave as the best, 0 if it is small.
+
+        Where the last rollout comes near the limit, it is measured as it is when the run ends.
+        """
+        limit = self.watch.limits.kl
+        is_near = limit / 2 < self.metrics["kl"] <= limit < math.inf
+        if not (is_near and self.watch.is_better(window)):
+            return 0.0
+        present = on_host(self.weights())
+        self.put(self.newest)
+        kl = self.world.measured_kl(self.steering.measured)
+        self.put(present)
+        return kl
 
     def _ends_window(self, step: int) -> bool:
         """Return whether a window is full once so many steps are done."""
@@ -312,10 +386,20 @@ class SteerTask(Task):
         for name, tensor in self.weights().items():
             tensor.copy_(weights[name])
 
+    @torch.no_grad()
+    def put_reference(self) -> None:
+        """Put the reference's weights into the policy, and make them the best."""
+        reference = self.world.reference.module.state_dict()
+        for name, tensor in self.policy.module.state_dict().items():
+            tensor.copy_(reference[name])
+        self.best = on_host(self.weights())
+        self.progress.best_step = 0
+
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the KL coefficient, windows and reward scale; the present and best weights."""
         values = {
-            "kl_coef": self.kl_coef,
+            "controller": self.controller.state(),
+            "rate_share": self.rate_share,
             "line": self.line,
             "window": self.window,
             "watch": self.watch.state(),
@@ -330,7 +414,9 @@ class SteerTask(Task):
         self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> None:
         """Take over what `state` returned."""
-        self.kl_coef = values["kl_coef"]
+        for name, value in values["controller"].items():
+            setattr(self.controller, name, value)
+        self.rate_share = values["rate_share"]
         self.line = values["line"]
         self.window = values["window"]
         for name, value in values["watch"].items():

@@ -4,17 +4,13 @@
 always means token t of a completion. A network's output at one position predicts the next token;
 this shift by one is made in `Answers` and nowhere else.
 
-`TextWorld` writes and scores completions. Prompts come from a file, or are the first tokens of
-texts.
+`TextWorld` writes and scores completions.
 """
 
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
@@ -22,16 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Prompt
-from tastemaker.data.texts import read_prompts
-from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import like_parts, side_by_side
 from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.gpt.text_sources import Documents
-from tastemaker.gpt.tokenise import Reader, Shuffled
-from tastemaker.maths.rl import k1, masked_sum, rescale_keeping_mean
+from tastemaker.gpt.tokenise import Shuffled
+from tastemaker.maths.rl import (
+    group_centred,
+    group_varies,
+    k1,
+    masked_sum,
+    rescale_keeping_mean,
+)
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
@@ -40,8 +39,10 @@ from tastemaker.rl.algorithms.base import (
     Metrics,
     Rollout,
 )
+from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, checked
-from tastemaker.rl.text.settings import KL, PLEASE, Aim, Scale
+from tastemaker.rl.text.scaling import Scale
+from tastemaker.rl.text.settings import PLEASE, Aim
 
 _AT_ONCE = 8192
 """Tokens that go through the network at once where no gradients are needed."""
@@ -243,7 +244,8 @@ class TextWorld:
     It is also the teacher of a policy that learns from its own scored completions.
 
     reward: None where completions are only measured. prompts: taken in a new random order each time
-    all were used. batch: completions of a rollout. samples: how many of them complete one prompt.
+    all were used. columns: what else the row of each prompt holds, for the reward; may be empty.
+    batch: completions of a rollout. samples: how many of them complete one prompt.
     scale: how scores become rewards. whiten_rewards: divide the rewards of all tokens, KL included,
     by their standard deviation; their mean is kept.
     """
@@ -261,17 +263,15 @@ class TextWorld:
     samples: int
     seed: int
     whiten_rewards: bool = False
+    columns: Sequence[Mapping[str, Any]] = ()
 
     def gather(self, step: int, weight: float) -> Batch:
         """Write and score the completions of a step. weight: the coefficient of the KL cost."""
         count = self.batch // self.samples
-        prompts = self._prompts(range(step * count, (step + 1) * count))
-        completions = self.policy.complete(
-            prompts,
-            samples=self.samples,
-            sampling=self.sampling,
-            seed=self.seed,
+        completions = self._written(
+            range(step * count, (step + 1) * count),
             first=step * count,
+            samples=self.samples,
         )
         return self._scored(completions, weight)
 
@@ -279,8 +279,22 @@ class TextWorld:
         self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch
     ) -> Experience:
         """Return the experience: the rollout with the algorithm's advantages."""
-        experience: Experience = algorithm.credit(actor, gathered.rollout)
-        return experience
+        rollout = gathered.rollout
+        experience: Experience = algorithm.credit(actor, rollout)
+        if not algorithm.divides_by_group:
+            return experience
+        # Equal scores differ by the cost of KL alone. Divided by its own deviation, that would
+        # weigh as much as any reward.
+        scores = torch.tensor(gathered.scores, device=rollout.groups.device)
+        is_flat = ~group_varies(scores, rollout.groups)
+        centred = group_centred(rollout.scores, rollout.groups)[:, None]
+        centred = centred.where(rollout.is_action, torch.zeros_like(centred))
+        return replace(
+            experience,
+            advantages=torch.where(
+                is_flat[:, None], centred, experience.advantages
+            ),
+        )
 
     def to_measure(self, gathered: Batch, *, is_last: bool) -> Batch:
         """Return the step's completions: the ones that the policy learns from are measured."""
@@ -292,11 +306,63 @@ class TextWorld:
 
     def measure(self, count: int) -> Batch:
         """Write and score completions to measure; every call uses the same random numbers."""
-        prompts = self._prompts(range(count))
+        return self._scored(self._to_measure(count), 0.0)
+
+    def measured_kl(self, count: int) -> float:
+        """Return the mean KL of the completions that `measure` writes, nats; none is scored."""
+        completions = self._to_measure(count)
+        answers, is_action, log_probs = self._answered(completions)
+        reference = self._reference_log_probs(answers, is_action)
+        return float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
+
+    def more_scores(self, count: int, number: int) -> list[float]:
+        """Return the scores of other completions than `measure` writes; number: 1, 2 …"""
+        assert self.reward is not None
+        numbers = range(number * count, (number + 1) * count)
+        completions = self._written(numbers, first=_MEASURED + numbers.start)
+        return checked(self.reward, completions)
+
+    def _to_measure(self, count: int) -> list[Completion]:
+        """Return completions of the first prompts, always drawn by the same random numbers."""
+        return self._written(range(count), first=_MEASURED)
+
+    def _written(
+        self, numbers: range, *, first: int, samples: int = 1
+    ) -> list[Completion]:
+        """Return completions of the prompts that come at some numbers.
+
+        first: the number that the first one's random numbers depend on.
+        """
+        order = in_random_order(numbers, len(self.prompts), self.seed)
         completions = self.policy.complete(
-            prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED
+            [self.prompts[number] for number in order],
+            samples=samples,
+            sampling=self.sampling,
+            seed=self.seed,
+            first=first,
         )
-        return self._scored(completions, 0.0)
+        if not self.columns:
+            return completions
+        rows = [self.columns[i] for i in order for _ in range(samples)]
+        return [
+            replace(completion, columns=row)
+            for completion, row in zip(completions, rows, strict=True)
+        ]
+
+    def _answered(
+        self, completions: Sequence[Completion]
+    ) -> tuple[Answers, Tensor, Tensor]:
+        """Return completions as tokens, `is_action` and their log-probabilities [B, T]."""
+        prompts = self.policy.reader.prompts([c.prompt for c in completions])
+        answers = Answers(
+            tuple(map(tuple, prompts)), tuple(c.ids for c in completions)
+        )
+        lengths = torch.tensor([len(c.ids) for c in completions])
+        is_action = torch.arange(self.sampling.max_tokens) < lengths[:, None]
+        log_probs = _unpacked_rows(
+            (c.log_probs for c in completions), is_action
+        )
+        return answers, is_action, log_probs
 
     def _scored(self, completions: list[Completion], weight: float) -> Batch:
         """Return completions with their scores, and as a rollout with rewards.
@@ -309,27 +375,20 @@ class TextWorld:
             else []
         )
         count = len(completions)
-        lengths = torch.tensor([len(c.ids) for c in completions])
-        is_action = torch.arange(self.sampling.max_tokens) < lengths[:, None]
-        log_probs = _unpacked_rows(
-            (c.log_probs for c in completions), is_action
-        )
+        answers, is_action, log_probs = self._answered(completions)
         values = _unpacked_rows(
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
-        )
-        prompts = self.policy.reader.prompts([c.prompt for c in completions])
-        answers = Answers(
-            tuple(map(tuple, prompts)), tuple(c.ids for c in completions)
         )
         reference = self._reference_log_probs(answers, is_action)
         rewards = torch.zeros(is_action.shape)
         if scores:
-            last_tokens = torch.arange(count), lengths - 1
+            last_tokens = torch.arange(count), is_action.sum(1) - 1
             rewards[last_tokens] = torch.tensor(
                 self.scale.applied(scores), dtype=torch.float32
             )
         if self.kl.where == "reward":
             rewards -= weight * self.kl.costs(log_probs, reference)
+            rewards *= self.kl.share_of_rewards(weight)
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
@@ -356,11 +415,6 @@ class TextWorld:
         )
         is_action = is_action.to(self.reference.module.device)
         return actor.log_probs(answers, is_action).cpu()
-
-    def _prompts(self, numbers: Iterable[int]) -> list[Prompt]:
-        """Return the prompts that come at some numbers."""
-        order = in_random_order(numbers, len(self.prompts), self.seed)
-        return [self.prompts[number] for number in order]
 
 
 def _unpacked_rows(
@@ -410,65 +464,3 @@ class Teacher(Protocol[G]):
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return measurements on held-out judgements, if there are any."""
         ...
-
-
-# --- prompts
-
-
-def prompts_from(
-    source: Path,
-    *,
-    limit: int,
-    prompt_column: str | None = None,
-    chat: bool = False,
-) -> list[Prompt]:
-    """Return the first prompts of a file: one a line or in a column; with chat, messages.
-
-    Raises DataError for a file without prompts.
-    """
-    return list(
-        islice(
-            read_prompts(source, prompt_column=prompt_column, chat=chat), limit
-        )
-    )
-
-
-def openings_from(
-    source: str,
-    reader: Reader,
-    length: tuple[int, int],
-    *,
-    limit: int,
-    seed: int,
-    split: str | None = None,
-) -> list[str]:
-    """Return the openings of the first texts of what `pretrain` reads.
-
-    Raises DataError for a source without texts, UsageError for lengths that cannot be.
-    """
-    texts = (example.text for example in Documents([source], split=split))
-    prompts = list(openings(islice(texts, limit), reader, length, seed=seed))
-    if not prompts:
-        raise DataError(f"{source}: no texts in it.")
-    return prompts
-
-
-def openings(
-    texts: Iterable[str], reader: Reader, length: tuple[int, int], *, seed: int
-) -> Iterator[str]:
-    """Yield the first tokens of texts, so many from the shortest to the longest length at random.
-
-    A character that the last token only begins is left out. Raises UsageError for lengths that
-    cannot be.
-    """
-    shortest, longest = length
-    if not 1 <= shortest <= longest:
-        raise UsageError(
-            f"opening {shortest},{longest}: two whole numbers, at least 1, the smaller first."
-        )
-    draw = random.Random(f"openings {seed}")
-    for text in texts:
-        (ids,) = reader.completions([text], ended=False)
-        yield reader.text(ids[: draw.randint(shortest, longest)]).rstrip(
-            "\N{REPLACEMENT CHARACTER}"
-        )

@@ -1,0 +1,256 @@
+"""How the verbs read their sources: the options, and what is said of what was read."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+import click
+
+from tastemaker.cli import options as o
+from tastemaker.settings import scale_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a verb reads its sources. read_as: takes what each was read as."""
+
+    target: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    split: str | None = None
+    format: str | None = None
+    text_column: str | None = None
+    prompt_column: str | None = None
+    system_column: str | None = None
+    label_column: str | None = None
+    grade_column: str | None = None
+    rating_column: str | None = None
+    judge_column: str | None = None
+    time_column: str | None = None
+    weight_column: str | None = None
+    positive: str | None = None
+    scale: tuple[int, int] | None = None
+    order: str | None = None
+    answers: str | None = None
+    better: str | None = None
+    first: str | None = None
+    tie: str | None = None
+    header: str | None = None
+    read_as: list[Any] = field(default_factory=list, compare=False)
+
+    @property
+    def columns(self) -> Any:
+        """The columns that were named."""
+        from tastemaker.data.roles import Columns
+
+        columns = {}
+        for each in fields(Columns):
+            name = each.name
+            value = getattr(self, f"{name}_column", None)
+            value = getattr(self, name, value)
+            if value is not None:
+                columns[name] = value
+        return Columns(**columns)
+
+    def judgements(
+        self, sources: Sequence[str], skipped: list[Any] | None = None
+    ) -> list[Any]:
+        """Return the judgements of all sources. Rows that cannot be read go to `skipped`."""
+        import tastemaker as tm
+
+        judgements: list[Any] = []
+        for source in sources:
+            judgements += tm.read(
+                source,
+                target=self.target,  # type: ignore[arg-type]
+                limit=self.limit,
+                seed=self.seed,
+                format=self.format,
+                split=self.split,
+                columns=self.columns,
+                skip_bad=skipped,
+                report=self.read_as,
+            )
+        return judgements
+
+    def say(
+        self,
+        *,
+        json: bool,
+        quiet: bool,
+    ) -> None:
+        """Print on stderr what each source was read as; with --json that is in the object."""
+        for each in self.read_as:
+            name = f"{each.source} " if len(self.read_as) > 1 else ""
+            o.note(
+                f"{name}{each}",
+                quiet=json or quiet,
+            )
+            for line in each.notes:
+                o.note(
+                    f"  note: {line}",
+                    quiet=json or quiet,
+                )
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return what each source was read as, for JSON."""
+        return [each.as_dict() for each in self.read_as]
+
+
+def _column(
+    role: str,
+    what: str,
+) -> Callable[[F], F]:
+    return o.option(
+        f"--{role}-column",
+        help=f"Column of {what}; none: leave it out.",
+        shown="recognised",
+        panel=o.DATA,
+    )
+
+
+_reading_options = o.several(
+    o.option(
+        "--target",
+        type=click.Choice(["label", "rating"]),
+        help="Which judgements to take; left out: all.",
+    ),
+    o.seed,
+    o.option(
+        "--limit",
+        type=int,
+        help="Only so many texts, drawn by --seed.",
+        panel=o.DATA,
+    ),
+    o.split,
+    o.format,
+    o.text_column,
+    o.prompt_column,
+    _column(
+        "system",
+        "the system prompt",
+    ),
+    _column(
+        "label",
+        "a yes-or-no label",
+    ),
+    _column(
+        "grade",
+        "a whole number",
+    ),
+    _column(
+        "rating",
+        "any number",
+    ),
+    _column(
+        "judge",
+        "who judged",
+    ),
+    _column(
+        "time",
+        "when it was judged",
+    ),
+    _column(
+        "weight",
+        "how many judgements a row counts for",
+    ),
+    o.option(
+        "--positive",
+        help="Label that means positive, where it is not obvious.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--scale",
+        type=scale_of,
+        metavar="LOWEST,HIGHEST",
+        help="Scale of the grades or ratings, such as 1,5.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--order",
+        metavar="WORST,...,BEST",
+        help="Order of the classes of the label column, such as low,medium,high.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--answers",
+        metavar="COLUMN,...",
+        help="Columns of the texts that are compared; without --better, best first.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--better",
+        metavar="COLUMN",
+        help="Column that says which of the answers is better.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--first",
+        metavar="VALUE",
+        help="Value of --better that means the first answer, where it is not obvious.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--tie",
+        metavar="VALUE",
+        help="Value of --better that means a tie.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--header",
+        metavar="NAME,...",
+        help="Names of the columns of a CSV or TSV file without a header.",
+        panel=o.DATA,
+    ),
+)
+
+
+def reading(function: F) -> F:
+    """Give a verb the options about its sources; it gets them as one `Reading`."""
+
+    @functools.wraps(function)
+    def call(**options: Any) -> Any:
+        values = {}
+        for each in fields(Reading):
+            if each.name != "read_as":
+                values[each.name] = options.pop(each.name)
+        return function(**options, reading=Reading(**values))
+
+    return _reading_options(call)  # type: ignore[return-value]
+
+
+def comparisons(
+    sources: tuple[str, ...],
+    reading: Reading,
+    *,
+    chat: bool,
+    skip_bad: bool,
+    quiet: bool,
+) -> list[Any] | None:
+    """Return the judgements of all sources, None for no source.
+
+    chat: prompts of text are what a user says. Raises DataError for a source that compares nothing.
+    """
+    from tastemaker.data.texts import as_chat
+    from tastemaker.rl.text.judged import check_compares
+
+    if not sources:
+        return None
+    judgements: list[Any] = []
+    skipped: list[Any] = []
+    for source in sources:
+        rows = reading.judgements([source], skipped if skip_bad else None)
+        check_compares(rows, source)
+        judgements += rows
+    o.note_skipped(skipped, quiet=quiet)
+    if not chat:
+        return judgements
+    return [
+        replace(one, prompt=as_chat(one.prompt))
+        if isinstance(one.prompt, str)
+        else one
+        for one in judgements
+    ]

@@ -1,0 +1,287 @@
+"""Tables of answers that are compared: columns of texts, and a column that says which is better.
+
+Such a table is described (`Columns(answers=…, better=…)`), or recognised by columns whose names
+differ in a number or letter. What a value of the other column means is taken from the names of the
+answers. Where it could be either way round, it is asked for and never guessed.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from tastemaker.data.cells import listed
+from tastemaker.data.chats import (
+    completion_from,
+    divided,
+    joined_prompt,
+    messages_of,
+    with_chat,
+)
+from tastemaker.data.columns import HEAD, check_named, recognised
+from tastemaker.data.judgements import (
+    Comparison,
+    Example,
+    Judgement,
+    Prompt,
+    Ranking,
+)
+from tastemaker.data.metadata import MetadataColumns, metadata_columns
+from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import Layout
+from tastemaker.data.roles import TOGETHER, Columns
+from tastemaker.data.tables import Metadata, Row, Table
+from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
+from tastemaker.data.votes import (
+    Votes,
+    VotesReader,
+    better_column,
+    numbered_answers,
+)
+from tastemaker.errors import DataError
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How to read a table of answers. votes: None where the columns are in order, best first.
+
+    scores: the columns of the answers' own numbers, higher is better.
+    """
+
+    table: Table
+    answers: tuple[str, ...]
+    votes: Votes | None
+    scores: tuple[str, ...]
+    prompts: PromptColumns
+    metadata: MetadataColumns
+    layout: Layout
+
+    def judgements(
+        self,
+        skipped: list[DataError] | None = None,
+    ) -> Iterator[Judgement]:
+        """Yield the judgements of every row; see `columns.Plan.judgements`."""
+        return self.table.read_rows(self._row, skipped)
+
+    def examples(self) -> Iterator[Example]:
+        """Yield the answers of every row, judged or not."""
+        for number, row in self.table.rows():
+            prompt, texts = self._texts(row, self.table.place(number))
+            for text in texts:
+                yield Example(text, prompt)
+
+    def _texts(
+        self,
+        row: Row,
+        where: str,
+    ) -> tuple[Prompt | None, list[str]]:
+        """Return the prompt and the answers, without those that a ranking lacks."""
+        prompt = self.prompts.read(row, where) if self.prompts.names else None
+        cells = {name: with_chat(row.get(name)) for name in self.answers}
+        if len(cells) == 2 and all(
+            isinstance(cell, list) and len(cell) > 1 for cell in cells.values()
+        ):
+            one, other = (
+                messages_of(cell, where, name) for name, cell in cells.items()
+            )
+            shared, first, second = divided(one, other, where)
+            both = "both answers begin"
+            return joined_prompt(prompt, shared, where, both), [first, second]
+        if len(cells) > 2:
+            cells = {
+                name: cell
+                for name, cell in cells.items()
+                if not is_missing(cell)
+            }
+        texts = [
+            completion_from(cell, where, name) for name, cell in cells.items()
+        ]
+        return prompt, texts
+
+    def _row(
+        self,
+        number: int,
+        row: Row,
+    ) -> list[Judgement]:
+        where = self.table.place(number)
+        metadata = self.metadata.read(
+            row, self.table, number, self.layout.left_out
+        )
+        votes = self.votes
+        if votes is not None:
+            value = row.get(votes.column)
+            if is_missing(value):
+                self.layout.unlabelled[votes.column] += 1
+                return []
+        prompt, texts = self._texts(row, where)
+        if self.scores:
+            return self._scored(row, texts, prompt, metadata)
+        if votes is not None:
+            return [self._voted(votes, value, texts, prompt, metadata)]
+        if len(texts) == 2:
+            return [Comparison(*texts, prompt=prompt, **metadata)]
+        tiers = tuple((text,) for text in texts)
+        return [Ranking(tiers, prompt=prompt, **metadata)]
+
+    def _voted(
+        self,
+        votes: Votes,
+        value: Any,
+        texts: list[str],
+        prompt: Prompt | None,
+        metadata: Metadata,
+    ) -> Judgement:
+        """Return what a vote says of the answers of a row."""
+        where = metadata["where"]
+        if votes.leads:
+            lead = votes.leads * number_of(value, where, votes.column)
+            return _led(texts, lead, prompt, metadata)
+        best = votes.wins.get(word_of(value) or "")
+        if best is None:
+            known = listed(votes.wins)
+            raise bad_cell(
+                value, where, votes.column, f"; the values are {known}."
+            )
+        if len(self.answers) == 2:
+            sign = {0: 1, 1: -1, -1: 0}[best]
+            return _led(texts, sign, prompt, metadata, has_margin=False)
+        if best < 0:
+            return Ranking((tuple(texts),), prompt=prompt, **metadata)
+        rest = tuple(texts[:best] + texts[best + 1 :])
+        shown = tuple(texts)
+        tiers = ((texts[best],),)
+        return Ranking(tiers, rest, shown=shown, prompt=prompt, **metadata)
+
+    def _scored(
+        self,
+        row: Row,
+        texts: Sequence[str],
+        prompt: Prompt | None,
+        metadata: Metadata,
+    ) -> list[Judgement]:
+        where = metadata["where"]
+        numbers = [
+            number_of(row.get(name), where, name) for name in self.scores
+        ]
+        if len(texts) == 2:
+            return [_led(texts, numbers[0] - numbers[1], prompt, metadata)]
+        by_number: dict[float, list[str]] = {}
+        for text, score in zip(texts, numbers, strict=True):
+            by_number.setdefault(-score, []).append(text)
+        tiers = tuple(tuple(by_number[one]) for one in sorted(by_number))
+        return [Ranking(tiers, prompt=prompt, **metadata)]
+
+
+def _led(
+    texts: Sequence[str],
+    lead: float,
+    prompt: Prompt | None,
+    metadata: Metadata,
+    *,
+    has_margin: bool = True,
+) -> Judgement:
+    """Return the comparison in which the first of two texts is ahead by so much."""
+    first, second = texts
+    is_first = lead >= 0
+    return Comparison(
+        first if is_first else second,
+        second if is_first else first,
+        abs(lead) if has_margin else 0.0,
+        lead == 0,
+        chosen_first=is_first,
+        prompt=prompt,
+        **metadata,
+    )
+
+
+def answers_plan(
+    table: Table,
+    columns: Columns,
+    *,
+    past_bad: bool = False,
+) -> Answers | None:
+    """Return how to read a table of answers; None for another table.
+
+    Raises DataError where columns of answers are there, but not which is better, or not in a form
+    that can be read only one way.
+    """
+    numbered = islice(table.rows_past([] if past_bad else None), HEAD)
+    head = [row for _, row in numbered]
+    names = list(dict.fromkeys(name for row in head for name in row))
+    columns = columns.settled(names)
+    answers = columns.answers
+    if answers:
+        check_named(table, columns, names)
+    else:
+        if recognised("text", names, columns.named()) or columns.text:
+            return None
+        answers = numbered_answers(names, head)
+        if not answers:
+            return None
+    used = {*answers, *columns.named()}
+    prompts = prompt_columns(names, used, head, columns)
+    used |= set(prompts.all)
+    better = (columns.better or "").split(TOGETHER) if columns.better else []
+    if not columns.answers:
+        better = [better_column(table, answers, names, head, used)]
+    metadata = metadata_columns(
+        tuple(names), frozenset(used | set(better)), columns
+    )
+    votes, scores = None, ()
+    if len(better) == 1:
+        reading = VotesReader(table, answers, better[0], columns)
+        votes = reading.votes(is_named=bool(columns.answers))
+    elif len(better) == len(answers):
+        scores = tuple(better)
+    elif better:
+        raise DataError(
+            f"{table.name}: {len(answers)} answers, but {len(better)} columns of --better. "
+            "Name one column, or one for each answer."
+        )
+    layout = _layout(table, names, head, answers, votes)
+    _add_roles(layout, prompts, metadata, better)
+    return Answers(table, answers, votes, scores, prompts, metadata, layout)
+
+
+def _layout(
+    table: Table,
+    names: Collection[str],
+    head: Sequence[Row],
+    answers: tuple[str, ...],
+    votes: Votes | None,
+) -> Layout:
+    layout = Layout("answers", names=tuple(names), head=head)
+    layout.roles["answers"] = TOGETHER.join(answers)
+    layout.used = frozenset(answers)
+    if votes is None:
+        layout.details["answers"] = "best first"
+    elif votes.leads:
+        side = "above" if votes.leads > 0 else "below"
+        layout.details["better"] = f"{side} 0: {answers[0]}"
+    else:
+        parts = []
+        for word, best in votes.wins.items():
+            parts.append(f"{word}: {answers[best] if best >= 0 else 'a tie'}")
+        layout.details["better"] = ", ".join(parts)
+    return layout
+
+
+def _add_roles(
+    layout: Layout,
+    prompts: PromptColumns,
+    metadata: MetadataColumns,
+    better: Sequence[str],
+) -> None:
+    roles = {}
+    if prompts.names:
+        roles["prompt"] = str(prompts)
+    if prompts.system:
+        roles["system"] = prompts.system
+    roles |= layout.roles
+    if better:
+        roles["better"] = TOGETHER.join(better)
+        if len(better) > 1:
+            layout.details["better"] = "the higher number"
+            layout.details.pop("answers", None)
+    layout.roles = roles | metadata.roles
+    layout.used |= {*prompts.all, *better, *metadata.roles.values()}

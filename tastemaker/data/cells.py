@@ -1,0 +1,477 @@
+"""Cells of a judgement column: which judgements they are, and how each is read.
+
+A survey of a column says whether it holds labels, grades or ratings. Labels need a direction, and
+classes an order: what the values do not say is asked for, never guessed.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+from tastemaker.data.judgements import Example, Grade, Label, Rating
+from tastemaker.data.read_as import Layout
+from tastemaker.data.roles import Columns, plain_name
+from tastemaker.data.tables import Metadata, Table
+from tastemaker.data.values import (
+    bad_cell,
+    empty_cell,
+    number_of,
+    parse_number,
+    word_of,
+)
+from tastemaker.errors import DataError
+
+Target = Literal["label", "rating"]
+
+MOST_STEPS = 20
+"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
+
+PAIRS = (
+    ("false", "true"),
+    ("0", "1"),
+    ("-1", "1"),
+    ("neg", "pos"),
+    ("negative", "positive"),
+    ("no", "yes"),
+    ("bad", "good"),
+)
+"""(negative, positive): the pairs of labels that need no `positive`."""
+
+_SURE = 0.75
+"""A second column agrees with the labels if it ranks so many of their pairs as they do."""
+_AGREEMENT_ROWS = 10_000
+
+_UNLABELLED = "-1"
+"""The label of what nobody labelled, except in a column of −1 and 1."""
+
+_BEGINS_WITH_NUMBER = re.compile(r"\d+", re.ASCII)
+
+JUDGEMENTS = ("label", "grade", "rating")
+OPTIONS = "--label-column, --grade-column or --rating-column"
+
+
+@dataclass(frozen=True)
+class LabelCells:
+    """Reads a column of labels. meanings: a label's plain form (`word_of`) → whether positive."""
+
+    column: str
+    meanings: Mapping[str, bool]
+    unlabelled: frozenset[str] = frozenset()
+    role = "label"
+
+    @property
+    def detail(self) -> str:
+        """Which value is positive."""
+        words = [word for word, is_it in self.meanings.items() if is_it]
+        return f"positive: {' or '.join(words)}" if words else ""
+
+    def judgement(
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
+    ) -> Label:
+        """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
+        word, where = word_of(value), metadata["where"]
+        if word is None:
+            raise empty_cell(where, self.column)
+        if word not in self.meanings:
+            labels = " and ".join(self.meanings)
+            raise bad_cell(
+                value, where, self.column, f"; the labels are {labels}."
+            )
+        return Label(
+            example.text,
+            self.meanings[word],
+            prompt=example.prompt,
+            **metadata,
+        )
+
+
+@dataclass(frozen=True)
+class GradeCells:
+    """Reads a column of grades, whole numbers from `lowest` to `highest`."""
+
+    column: str
+    lowest: int
+    highest: int
+    unlabelled: frozenset[str] = frozenset()
+    role = "grade"
+
+    @property
+    def detail(self) -> str:
+        """The scale."""
+        return f"{self.lowest}–{self.highest}"
+
+    def judgement(
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
+    ) -> Grade:
+        """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
+        where = metadata["where"]
+        number = number_of(value, where, self.column)
+        if not number.is_integer():
+            problem = ", which is not a whole grade. Name it with --rating-column instead."
+            raise bad_cell(value, where, self.column, problem)
+        scale = (self.lowest, self.highest)
+        _check_scale(number, scale, where, self.column)
+        return Grade(
+            example.text,
+            int(number),
+            *scale,
+            prompt=example.prompt,
+            **metadata,
+        )
+
+
+@dataclass(frozen=True)
+class RatingCells:
+    """Reads a column of ratings, finite numbers, within `scale` where it is given."""
+
+    column: str
+    scale: tuple[int, int] | None = None
+    role = "rating"
+    unlabelled: frozenset[str] = frozenset()
+
+    @property
+    def detail(self) -> str:
+        """The scale, where there is one."""
+        return "" if self.scale is None else f"{self.scale[0]}–{self.scale[1]}"
+
+    def judgement(
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
+    ) -> Rating:
+        """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
+        where = metadata["where"]
+        number = number_of(value, where, self.column)
+        if self.scale:
+            _check_scale(number, self.scale, where, self.column)
+        return Rating(example.text, number, prompt=example.prompt, **metadata)
+
+
+@dataclass(frozen=True)
+class ClassCells:
+    """Reads a column of classes in an order. steps: a class's plain form → its grade from 1."""
+
+    column: str
+    steps: Mapping[str, int]
+    unlabelled: frozenset[str] = frozenset()
+    role = "grade"
+
+    @property
+    def detail(self) -> str:
+        """The classes in order."""
+        return " < ".join(self.steps)
+
+    def judgement(
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
+    ) -> Grade:
+        """Return the class as a grade. Raises DataError for one that the order does not hold."""
+        word, where = word_of(value), metadata["where"]
+        if word not in self.steps:
+            order = ", ".join(self.steps)
+            raise bad_cell(
+                value, where, self.column, f"; the classes are {order}."
+            )
+        return Grade(
+            example.text,
+            self.steps[word],
+            1,
+            len(self.steps),
+            prompt=example.prompt,
+            **metadata,
+        )
+
+
+Cells = LabelCells | GradeCells | RatingCells | ClassCells
+
+
+def _check_scale(
+    number: float,
+    scale: tuple[int, int],
+    where: str,
+    column: str,
+) -> None:
+    lowest, highest = scale
+    if not lowest <= number <= highest:
+        beyond = f"outside the scale of {lowest} to {highest}"
+        raise DataError(
+            f"{where}: column {column!r} holds {number:g}, {beyond}."
+        )
+
+
+@dataclass
+class Survey:
+    """What one column holds: its first distinct words, each with its place, and its numbers."""
+
+    words: dict[str, str] = field(default_factory=dict)
+    lowest: float = math.inf
+    highest: float = -math.inf
+    is_whole: bool = True
+
+    def add(
+        self,
+        value: Any,
+        where: str,
+    ) -> None:
+        """Take note of one cell. Bad cells are left for the second pass to complain about."""
+        word = word_of(value)
+        if word is not None and len(self.words) <= MOST_STEPS:
+            self.words.setdefault(word, where)
+        number = parse_number(value)
+        if number is not None and math.isfinite(number):
+            self.lowest = min(self.lowest, number)
+            self.highest = max(self.highest, number)
+            self.is_whole = self.is_whole and number.is_integer()
+        elif word is not None:
+            self.is_whole = False
+
+    def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
+        """Return whether labels such as these are grades: more than two whole numbers."""
+        words = [word for word in self.words if word not in unlabelled]
+        return self.is_whole and len(words) > 2
+
+    def has_few_steps(
+        self,
+        scale: tuple[int, int] | None,
+    ) -> bool:
+        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
+        lowest, highest = scale or (self.lowest, self.highest)
+        return self.is_whole and 0 <= highest - lowest < MOST_STEPS
+
+
+def listed(
+    names: Collection[str],
+) -> str:
+    """Return names in quotes, with commas."""
+    return ", ".join(repr(name) for name in names)
+
+
+@dataclass(frozen=True)
+class JudgementColumns:
+    """Decides how the judgement columns of a table are read, by a survey of what they hold.
+
+    recognised: the columns of labels, grades and ratings that nobody named.
+    """
+
+    table: Table
+    columns: Columns
+    surveys: dict[str, Survey]
+    layout: Layout
+    recognised: Mapping[str, str | None]
+
+    def for_target(
+        self,
+        target: Target | None,
+    ) -> tuple[Cells, ...]:
+        """Return how to read each judgement column that the target keeps."""
+        columns = self.columns
+        label, grade, rating = (columns.name_of(kind) for kind in JUDGEMENTS)
+        is_named = bool(label or grade or rating)
+        if not is_named:
+            label, grade, rating = (
+                self.recognised[kind] for kind in JUDGEMENTS
+            )
+        cells: list[Cells] = []
+        if label and (target != "rating" or self._has_grades(label)):
+            cells.append(self._of_labels(label))
+        if grade and target != "label":
+            cells.append(self._of_grades(grade))
+        if rating and not is_named and cells:
+            rating = self._beside(cells[0], rating)
+        if rating and target != "label":
+            is_grade = not is_named and self.surveys[rating].has_few_steps(
+                columns.scale
+            )
+            cells.append(
+                self._of_grades(rating)
+                if is_grade
+                else RatingCells(rating, columns.scale)
+            )
+        if target == "label":
+            cells = [each for each in cells if isinstance(each, LabelCells)]
+        return tuple(cells)
+
+    def _has_grades(
+        self,
+        label: str,
+    ) -> bool:
+        return bool(self.columns.order) or self.surveys[label].are_grades()
+
+    def _beside(
+        self,
+        cells: Cells,
+        column: str,
+    ) -> str | None:
+        """Return a recognised column of scores beside labels, unless it is how sure these are."""
+        if not isinstance(cells, LabelCells) or plain_name(column) != "score":
+            return column
+        pairs = []
+        rows = self.table.rows_past([])
+        for _, row in islice(rows, _AGREEMENT_ROWS):
+            meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
+            number = parse_number(row.get(column))
+            if meaning is not None and number is not None:
+                pairs.append((number, meaning))
+        are_shares = all(0.5 <= number <= 1 for number, _ in pairs)
+        if not are_shares and _agreement(pairs) >= _SURE:
+            return column
+        self.layout.notes.append(
+            f"column {column!r} is not used: beside labels it seems to be how sure they are; "
+            f"--label-column {cells.column} --rating-column {column} reads both."
+        )
+        return None
+
+    def _of_labels(
+        self,
+        column: str,
+    ) -> Cells:
+        """Return how to read labels: two values, or more whole numbers, which are grades."""
+        survey, positive = self.surveys[column], self.columns.positive
+        words = list(survey.words)
+        unlabelled: frozenset[str] = frozenset()
+        if _UNLABELLED in words and set(words) != {_UNLABELLED, "1"}:
+            unlabelled = frozenset([_UNLABELLED])
+            words.remove(_UNLABELLED)
+        if self.columns.order:
+            return _in_order(column, self.columns.order, unlabelled)
+        if survey.are_grades(unlabelled) and positive is None:
+            return self._of_numbers(column, words, unlabelled)
+        where = f"{self.table.name}: column {column!r}"
+        if len(words) > 2:
+            return self._of_classes(column, words)
+        if positive is not None:
+            word_for_positive = word_of(positive)
+            if len(words) == 2 and word_for_positive not in words:
+                raise DataError(
+                    f"{where} never holds {positive!r}, the positive label. "
+                    f"It holds {listed(words)}."
+                )
+            meanings = {word: word == word_for_positive for word in words}
+            return LabelCells(column, meanings, unlabelled)
+        for pair in PAIRS:
+            if set(words) <= set(pair):
+                meanings = dict(zip(pair, (False, True), strict=True))
+                return LabelCells(column, meanings, unlabelled)
+        either = " or ".join(repr(word) for word in words)
+        raise DataError(
+            f"{self.table.name}: which label of column {column!r} is positive, {either}? "
+            "Say so with --positive."
+        )
+
+    def _of_numbers(
+        self,
+        column: str,
+        words: list[str],
+        unlabelled: frozenset[str],
+    ) -> Cells:
+        """Return how to read more than two whole numbers; refuse those that number classes."""
+        numbers = sorted(int(word) for word in words)
+        if numbers == list(range(len(numbers))) and not self.columns.scale:
+            order = ",".join(str(number) for number in numbers)
+            raise DataError(
+                f"{self.table.name}: column {column!r} holds {listed(map(str, numbers))}: "
+                "classes without an order, or grades? If the highest is the best, say "
+                f"--grade-column {column}; for another order, the worst first, --order {order}."
+            )
+        scale = self.columns.scale or (numbers[0], numbers[-1])
+        if scale[1] - scale[0] >= MOST_STEPS:
+            return self._of_grades(column)
+        cells = GradeCells(column, *scale, unlabelled)
+        self.layout.notes.append(
+            f"column {column!r} is read as grades {cells.detail}, the highest the best; for "
+            f"classes in another order say --order, the worst first."
+        )
+        return cells
+
+    def _of_classes(
+        self,
+        column: str,
+        words: list[str],
+    ) -> Cells:
+        """Return how to read more than two classes that begin with a number, such as "4 stars"."""
+        numbers = {}
+        for word in words:
+            match = _BEGINS_WITH_NUMBER.match(word)
+            if match:
+                numbers[word] = int(match[0])
+        are_steps = len(numbers) == len(words) == len(set(numbers.values()))
+        if are_steps and self.columns.positive is None:
+            ordered = sorted(numbers, key=numbers.__getitem__)
+            return _in_order(column, tuple(ordered), frozenset())
+        survey = self.surveys[column]
+        places = ", ".join(
+            f"{word!r} ({survey.words[word]})" for word in words[:4]
+        )
+        order = ",".join(words[:4])
+        raise DataError(
+            f"{self.table.name}: column {column!r} holds more than two labels: {places}. "
+            f"If they have an order, give it, the worst first (--order {order}). "
+            f"Else keep two, or name another column with {OPTIONS}."
+        )
+
+    def _of_grades(
+        self,
+        column: str,
+    ) -> Cells:
+        survey = self.surveys[column]
+        if self.columns.order:
+            return _in_order(column, self.columns.order, frozenset())
+        if self.columns.scale:
+            return GradeCells(column, *self.columns.scale)
+        # not one number: let the first row say so
+        if not math.isfinite(survey.lowest):
+            return GradeCells(column, 1, 10)
+        lowest, highest = math.floor(survey.lowest), math.ceil(survey.highest)
+        if highest - lowest >= MOST_STEPS:
+            raise DataError(
+                f"{self.table.name}: column {column!r} holds {lowest} to {highest}, more than "
+                f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
+            )
+        return GradeCells(column, lowest, highest)
+
+
+def _in_order(
+    column: str,
+    order: Sequence[str],
+    unlabelled: frozenset[str],
+) -> Cells:
+    """Return how to read classes in an order: two are labels, more are grades from 1."""
+    words = [word_of(name) or "" for name in order]
+    if len(words) == 2:
+        meanings = {words[0]: False, words[1]: True}
+        return LabelCells(column, meanings, unlabelled)
+    steps = {word: step for step, word in enumerate(words, 1)}
+    return ClassCells(column, steps, unlabelled)
+
+
+def _agreement(
+    pairs: Sequence[tuple[float, bool]],
+) -> float:
+    """Return in how many pairs of a positive and a negative the first has the higher number."""
+    numbers = sorted(pairs)
+    below = ahead = 0.0
+    positives = sum(is_positive for _, is_positive in pairs)
+    negatives = len(pairs) - positives
+    at = 0
+    while at < len(numbers):
+        end = at
+        while end < len(numbers) and numbers[end][0] == numbers[at][0]:
+            end += 1
+        tied = sum(is_positive for _, is_positive in numbers[at:end])
+        others = end - at - tied
+        ahead += tied * (below + others / 2)
+        below += others
+        at = end
+    return ahead / (positives * negatives) if positives * negatives else 0.0

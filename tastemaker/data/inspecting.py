@@ -1,0 +1,150 @@
+"""Show what a source is read as before anything is trained: columns, examples, other readings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from tastemaker.data.formats.single import to_row
+from tastemaker.data.judgements import Judgement
+from tastemaker.data.read_as import ReadAs
+from tastemaker.data.reading import read
+from tastemaker.data.roles import Columns, Roles, with_roles
+from tastemaker.errors import DataError
+
+_EXAMPLES = 3
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a source is read as. examples: three judgements. changes: what options would change."""
+
+    read_as: ReadAs
+    examples: tuple[Judgement, ...]
+    changes: tuple[str, ...]
+    skipped: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            **self.read_as.as_dict(),
+            "examples": [to_row(judgement) for judgement in self.examples],
+            "options": list(self.changes),
+            "skipped": self.skipped,
+        }
+
+    def __str__(self) -> str:
+        """Return the lines for the shell."""
+        shown = self.read_as
+        lines = [str(shown), f"  {_counts(shown.kinds)} in {shown.source}"]
+        if self.skipped:
+            lines.append(f"  {self.skipped:,} rows cannot be read")
+        lines += [f"  note: {note}" for note in shown.notes]
+        for number, judgement in enumerate(self.examples, 1):
+            lines.append(f"example {number}, {judgement.where}:")
+            for name, value in to_row(judgement).items():
+                lines.append(f"  {name:<10} {_one_line(value)}")
+        if self.changes:
+            lines.append("What options would change:")
+            lines += [f"  {change}" for change in self.changes]
+        return "\n".join(lines)
+
+
+def inspect(
+    source: Any,
+    *,
+    columns: Columns | None = None,
+    format: str | None = None,
+    split: str | None = None,
+    **roles: Unpack[Roles],
+) -> Inspection:
+    """Return what a source is read as, with examples and what each option would change.
+
+        print(tm.inspect("reviews.csv"))
+
+    The arguments are those of `read`. Rows that cannot be read are counted. Raises DataError for a
+    source of which nothing can be read.
+    """
+    report: list[ReadAs] = []
+    skipped: list[DataError] = []
+    judgements = read(
+        source,
+        columns=with_roles(columns, roles),
+        format=format,
+        split=split,
+        skip_bad=skipped,
+        report=report,
+    )
+    shown = report[0]
+    return Inspection(
+        shown,
+        _examples(judgements),
+        tuple(_changes(shown)),
+        len(skipped),
+    )
+
+
+def _examples(
+    judgements: Sequence[Judgement],
+) -> tuple[Judgement, ...]:
+    """Return three judgements of different rows, of different kinds where there are some."""
+    chosen: list[Judgement] = []
+    for judgement in judgements:
+        kinds = {each.kind for each in chosen}
+        places = {each.where for each in chosen}
+        if judgement.kind not in kinds or judgement.where not in places:
+            chosen.append(judgement)
+        if len(chosen) == _EXAMPLES:
+            break
+    return tuple(chosen)
+
+
+def _changes(
+    shown: ReadAs,
+) -> list[str]:
+    """Return a line for each option that would read a source in another way."""
+    changes = []
+    for column, cell in shown.cells.items():
+        if cell[:1] not in {"'", '"'} or " " not in cell:
+            continue
+        for role in ("text", "prompt"):
+            if role != "prompt" or role not in shown.roles:
+                changes.append(
+                    f"--{role}-column {column}: the {role} would be {cell}"
+                )
+    for role, column in shown.roles.items():
+        if role in _SWITCHED:
+            changes.append(f"--{role}-column none: {column} would not be read")
+    if "rating" not in shown.roles and "grade" in shown.roles:
+        column = shown.roles["grade"]
+        changes.append(
+            f"--rating-column {column}: any number instead of steps of a scale"
+        )
+    return changes
+
+
+_SWITCHED = (
+    "prompt",
+    "system",
+    "label",
+    "grade",
+    "rating",
+    "judge",
+    "time",
+    "weight",
+)
+
+
+def _counts(
+    kinds: dict[str, int],
+) -> str:
+    parts = [f"{count:,} {kind}s" for kind, count in kinds.items()]
+    return ", ".join(parts) or "no judgements"
+
+
+def _one_line(
+    value: Any,
+) -> str:
+    line = " ".join(str(value).split())
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return plain if len(plain) <= _SHOWN else f"{plain[: _SHOWN - 1]}…"

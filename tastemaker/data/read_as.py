@@ -1,0 +1,197 @@
+"""What reading made of a source: the format, the role of each column, and what was left out."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from tastemaker.data.judgements import Judgement
+from tastemaker.data.prompts import RECOGNISED as PROMPTS
+from tastemaker.data.roles import plain_name
+from tastemaker.data.values import is_missing, parse_number, show
+
+Head: TypeAlias = "Sequence[dict[str, Any]]"
+"""The first rows of a table."""
+
+_JUDGE_WORDS = (
+    "annotator annotators judge labeler labeller rater reviewer worker "
+    "evaluator assessor"
+)
+_JUDGES = frozenset(_JUDGE_WORDS.split())
+_VALUE_WORDS = (
+    "score scores rating ratings grade stars label sentiment class confidence "
+    "probability prob helpful helpfulness quality overall vote votes "
+    "preference winner"
+)
+_VALUES = frozenset(_VALUE_WORDS.split())
+_WEIGHTS = frozenset(("weight", "weights"))
+_PROSE = 4
+"""Words on average: a column of more is text that somebody wrote."""
+_MOST_NOTES = 6
+
+
+@dataclass
+class Layout:
+    """How a table is read, filled in while it is: what `ReadAs` reports.
+
+    roles: role → column, or columns with + between them. details: more about a role, such as its
+    scale. names: all columns. head: the first rows. notes: what a reader should know.
+    left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
+    """
+
+    format: str = "table"
+    roles: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
+    head: Head = ()
+    notes: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    unlabelled: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """What a source was read as.
+
+    source: its name. format: "table", or the name of a published format. roles: role → column.
+    details: more about a role, such as its scale. unused: columns that nothing was read from.
+    judgements: how many. kinds: how many of each kind. notes: what a reader should know.
+    cells: the first filled cell of each unused column.
+    """
+
+    source: str
+    format: str
+    roles: dict[str, str]
+    details: dict[str, str]
+    unused: tuple[str, ...]
+    judgements: int
+    kinds: dict[str, int]
+    notes: tuple[str, ...] = ()
+    cells: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            "source": self.source,
+            "format": self.format,
+            "roles": dict(self.roles),
+            "details": dict(self.details),
+            "unused": list(self.unused),
+            "judgements": self.judgements,
+            "kinds": dict(self.kinds),
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        """Return one line: `read as: text=review_text, grade=stars (1–5); not used: date`."""
+        parts = []
+        for role, column in self.roles.items():
+            detail = self.details.get(role)
+            more = f" ({detail})" if detail else ""
+            parts.append(f"{role}={column}{more}")
+        line = f"read as: {', '.join(parts)}"
+        if self.format != "table":
+            line += f" (format {self.format})"
+        if self.unused:
+            line += f"; not used: {', '.join(self.unused)}"
+        return " ".join(line.split())
+
+
+def read_as(
+    source: str,
+    layout: Layout,
+    judgements: Iterable[Judgement],
+) -> ReadAs:
+    """Return what a source was read as, once its judgements are read."""
+    kinds = Counter(judgement.kind for judgement in judgements)
+    roles = dict(layout.roles)
+    for role in layout.left_out:
+        roles.pop(role, None)
+    used = set(layout.used)
+    for role in layout.left_out:
+        used.discard(layout.roles.get(role, ""))
+    unused = tuple(name for name in layout.names if name not in used)
+    notes = [*layout.notes, *layout.left_out.values()]
+    for column, count in layout.unlabelled.items():
+        notes.append(
+            f"{count:,} rows are not labelled in column {column!r} and were left out."
+        )
+    told = " ".join(notes)
+    silent = [name for name in unused if repr(name) not in told]
+    notes += leftovers(silent, layout.head, roles)
+    return ReadAs(
+        source,
+        layout.format,
+        roles,
+        dict(layout.details),
+        unused,
+        sum(kinds.values()),
+        dict(kinds),
+        tuple(notes[: _MOST_NOTES + len(layout.notes)]),
+        {name: shown_cell(name, layout.head) for name in unused},
+    )
+
+
+def leftovers(
+    unused: Collection[str],
+    head: Head,
+    roles: Collection[str],
+) -> list[str]:
+    """Return a note for each column that is not used but looks as if it should be."""
+    notes = []
+    for name in unused:
+        role = likely_role(name, head)
+        if role is None:
+            continue
+        if role == "prompt" and "prompt" in roles:
+            continue
+        looks = "a text" if role == "text" else f"a {role}"
+        options = f"--{role}-column {name}"
+        if role == "text":
+            options = f"--text-column {name} or --prompt-column {name}"
+        notes.append(
+            f"column {name!r} looks like {looks} and is not used; {options} reads it."
+        )
+    return notes
+
+
+def likely_role(
+    name: str,
+    head: Head,
+) -> str | None:
+    """Return the role that a column seems to have, by its name and first cells."""
+    cells = [row.get(name) for row in head]
+    filled = [cell for cell in cells if not is_missing(cell)]
+    plain = plain_name(name)
+    words = set(plain.split("_"))
+    if not filled or "tastemaker" in words:
+        return None
+    is_number = all(parse_number(cell) is not None for cell in filled)
+    is_text = not is_number and all(isinstance(cell, str) for cell in filled)
+    looks_like = {
+        "judge": bool(words & _JUDGES),
+        "weight": bool(words & _WEIGHTS) and is_number,
+        "prompt": plain in PROMPTS and is_text,
+        "rating": bool(words & _VALUES) and is_number,
+        "text": is_text and _words_in(filled) > _PROSE,
+    }
+    return next((role for role, is_it in looks_like.items() if is_it), None)
+
+
+def _words_in(
+    cells: Sequence[Any],
+) -> float:
+    return sum(len(str(cell).split()) for cell in cells) / len(cells)
+
+
+def shown_cell(
+    name: str,
+    head: Head,
+) -> str:
+    """Return the first filled cell of a column as one short line."""
+    for row in head:
+        cell = row.get(name)
+        if not is_missing(cell):
+            return show(cell)
+    return "nothing"

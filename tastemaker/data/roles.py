@@ -1,0 +1,302 @@
+"""What the columns of a table are for: roles that are named, and names that are recognised.
+
+A role is what a column holds: the text, the prompt, a grade, the judge. `Columns` says which column
+has which role. A role that nobody names is recognised by the column's name, or stays empty. "none"
+switches a role off. Names are compared without case, spaces, hyphens and humps: `reviewText` and
+`Review Text` are `review_text`.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypedDict
+
+from tastemaker.errors import UsageError
+from tastemaker.settings import nearest, scale_of
+
+OFF = "none"
+"""The name that switches a role off."""
+
+TOGETHER = "+"
+"""Stands between columns that are read as one: `instruction+input`."""
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_OWN_COLUMNS = "tastemaker_"
+"""What `score` writes begins so, and is never read back as a judgement."""
+
+
+class Roles(TypedDict, total=False):
+    """The roles that `tm.read` takes as keywords; each is a field of `Columns`."""
+
+    text: str | None
+    prompt: str | None
+    system: str | None
+    label: str | None
+    grade: str | None
+    rating: str | None
+    judge: str | None
+    time: str | None
+    weight: str | None
+    positive: str | None
+    scale: tuple[int, int] | None
+    order: tuple[str, ...]
+    answers: tuple[str, ...]
+    better: str | None
+    first: str | None
+    tie: str | None
+    header: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns to read; None: recognised by name; "none": left out.
+
+    Once one judgement column is named, only the named ones are read. A column named as `grade` or
+    `rating` is read as that; a recognised rating column of few whole numbers is read as grades.
+
+    positive: which value of the label column means positive, where that is not plain.
+    scale: (lowest, highest) grade or rating there can be; None: grades reach as far as those in the
+    table, ratings anywhere.
+    order: the classes of the label column from worst to best, which makes grades of them.
+    answers: the columns of the texts that are compared. better: the column that says which is
+    better; None: the answers are in order, best first. first, tie: the values of that column that
+    mean the first answer and a tie, where that is not plain.
+    header: the names of the columns of a CSV or TSV file that has none.
+    prompt may be several columns, `instruction+input`.
+    """
+
+    text: str | None = None
+    prompt: str | None = None
+    label: str | None = None
+    grade: str | None = None
+    rating: str | None = None
+    positive: str | None = None
+    scale: tuple[int, int] | None = None
+    system: str | None = None
+    judge: str | None = None
+    time: str | None = None
+    weight: str | None = None
+    order: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    better: str | None = None
+    first: str | None = None
+    tie: str | None = None
+    header: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a scale that does not go up and for answers that are not several."""
+        if self.scale and self.scale[0] >= self.scale[1]:
+            lowest, highest = self.scale
+            raise UsageError(
+                f"scale {lowest} to {highest}: the lowest must be under the highest."
+            )
+        for name in ("order", "answers", "header"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                value = value.split(",")
+            object.__setattr__(self, name, tuple(map(str, value)))
+        if len(self.answers) == 1:
+            raise UsageError(
+                f"answers {self.answers[0]!r}: name two columns or more, with commas."
+            )
+        if len(self.order) == 1:
+            raise UsageError(
+                f"order {self.order[0]!r}: name two classes or more, with commas."
+            )
+        if self.better and not self.answers:
+            raise UsageError(
+                f"better {self.better!r}: name the columns of the answers too (--answers)."
+            )
+
+    def named(self) -> list[str]:
+        """Return the columns that are named."""
+        columns = [
+            self.text,
+            self.label,
+            self.grade,
+            self.rating,
+            self.system,
+            self.judge,
+            self.time,
+            self.weight,
+            *self.answers,
+        ]
+        for several in (self.prompt, self.better):
+            columns += (several or OFF).split(TOGETHER)
+        return [name for name in columns if name is not None and name != OFF]
+
+    def is_off(
+        self,
+        role: str,
+    ) -> bool:
+        """Return whether a role is switched off."""
+        return bool(getattr(self, role) == OFF)
+
+    def name_of(
+        self,
+        role: str,
+    ) -> str | None:
+        """Return the column that is named for a role; None where none is, or where it is off."""
+        name: str | None = getattr(self, role)
+        return None if name == OFF else name
+
+    @property
+    def describes_a_table(self) -> bool:
+        """Whether a column is named that no published format has."""
+        named = [
+            self.name_of(role) for role in ("text", "label", "grade", "rating")
+        ]
+        return any(named) or bool(self.answers or self.order)
+
+    def settled(
+        self,
+        names: Collection[str],
+    ) -> "Columns":
+        """Return these with the table's own spelling of the names, which are compared loosely."""
+        changes: dict[str, Any] = {}
+        for role in ROLES:
+            name = getattr(self, role)
+            if name is not None and name != OFF:
+                changes[role] = _spelled(name, names)
+        changes["answers"] = tuple(
+            _spelled(name, names) for name in self.answers
+        )
+        return replace(self, **changes)
+
+
+ROLES = (
+    "text",
+    "prompt",
+    "system",
+    "label",
+    "grade",
+    "rating",
+    "better",
+    "judge",
+    "time",
+    "weight",
+)
+"""The roles of a single column, as the fields of `Columns` are called."""
+
+
+def _spelled(
+    name: str,
+    names: Collection[str],
+) -> str:
+    """Return a name, or several with +, as the table spells them; unknown ones as they are."""
+    if name in names:
+        return name
+    spelled = []
+    for part in name.split(TOGETHER):
+        alike = [one for one in names if plain_name(one) == plain_name(part)]
+        is_plain = part not in names and len(alike) == 1
+        spelled.append(alike[0] if is_plain else part)
+    return TOGETHER.join(spelled)
+
+
+@lru_cache(maxsize=4096)
+def plain_name(
+    name: str,
+) -> str:
+    """Return a column's name in its plain form: "Created-At" and "createdAt" are "created_at"."""
+    parted = _HUMP.sub("_", name.strip()).casefold()
+    return parted.replace(" ", "_").replace("-", "_")
+
+
+def column_for(
+    recognised: Collection[str],
+    names: Collection[str],
+    used: Collection[str],
+) -> str | None:
+    """Return the column with the first recognised name that the table has; None without one.
+
+    names: the columns of the table; used: those of them that hold something else.
+    """
+    by_plain_name: dict[str, str] = {}
+    for name in names:
+        if name not in used:
+            by_plain_name.setdefault(plain_name(name), name)
+    for name in recognised:
+        if name in by_plain_name:
+            return by_plain_name[name]
+    return None
+
+
+def is_of_words(
+    name: str,
+    words: Collection[str],
+    fillers: str,
+) -> bool:
+    """Return whether a column's name consists of such words, and fillers beside them."""
+    parts = [part for part in plain_name(name).split("_") if part]
+    if not parts or plain_name(name).startswith(_OWN_COLUMNS):
+        return False
+    allowed = {*words, *fillers.split()}
+    return all(part in allowed for part in parts) and any(
+        part in words for part in parts
+    )
+
+
+# --- options of one source: reviews.csv:text=review_text,grade=stars
+
+_DESCRIBED = re.compile(r"(?<=.):(?=[a-z]+=)")
+_SETTING = re.compile(r"(?:^|,)([a-z]+)=")
+_LISTS = ("order", "answers", "header")
+_OTHERS = ("format", "split")
+
+
+def described_source(
+    source: Any,
+    columns: Columns | None = None,
+) -> tuple[Any, Columns, dict[str, str]]:
+    """Return (source, columns, other settings) of `reviews.csv:text=review_text,grade=stars`.
+
+    Values that are lists have + between their parts: `answers=response_1+response_2`. The other
+    settings are `format` and `split`. Raises UsageError for an unknown role.
+    """
+    columns = columns or Columns()
+    match = _DESCRIBED.search(source) if isinstance(source, str) else None
+    if match is None or Path(source).exists():
+        return source, columns, {}
+    path, settings = source[: match.start()], source[match.end() :]
+    roles: dict[str, Any] = {}
+    others: dict[str, str] = {}
+    for name, value in _settings(settings):
+        if name in _OTHERS:
+            others[name] = value
+        else:
+            roles[name] = value
+    return path, with_roles(columns, roles, path), others
+
+
+def _settings(
+    text: str,
+) -> list[tuple[str, str]]:
+    """Return the (name, value) pairs of `text=review_text,grade=stars`; values may hold commas."""
+    parts = _SETTING.split(text)
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def with_roles(
+    columns: Columns | None,
+    roles: Mapping[str, Any],
+    where: str = "columns",
+) -> Columns:
+    """Return columns with some roles named. Raises UsageError for a role that there is not."""
+    names = [field.name for field in fields(Columns)]
+    values = {}
+    for role, value in roles.items():
+        if role not in names:
+            raise UsageError(
+                f"{where}: no role {role!r}: {nearest(role, names)}."
+            )
+        values[role] = value
+        if isinstance(value, str):
+            parts = value.replace(TOGETHER, ",")
+            if role == "scale":
+                values[role] = scale_of(parts)
+            elif role in _LISTS:
+                values[role] = tuple(parts.split(","))
+    return replace(columns or Columns(), **values)

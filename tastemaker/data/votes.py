@@ -1,0 +1,267 @@
+"""Which column says which answer is better, and what its values mean.
+
+The meaning is taken from the names of the answers. Where it could be either way round, it is asked
+for and never guessed.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+
+from tastemaker.data.cells import listed
+from tastemaker.data.roles import Columns, plain_name
+from tastemaker.data.tables import Row, Table
+from tastemaker.data.values import is_missing, parse_number, word_of
+from tastemaker.errors import DataError
+
+_STEMS = (
+    "response answer completion output reply generation text summary candidate option model "
+    "assistant result translation story"
+)
+_NUMBERED = re.compile(
+    rf"(?:{_STEMS.replace(' ', '|')})(?:_?text)?_?(?P<part>[0-9ab])", re.ASCII
+)
+"""Names of an answer among several."""
+
+_BETTER_WORDS = (
+    "better best winner winning preferred preference choice chosen label labels vote "
+    "selected verdict judgement judgment"
+)
+_BETTER = frozenset(_BETTER_WORDS.split())
+_TIE_WORDS = (
+    "tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
+    "tie (bothbad),tie (both bad),no preference,unsure"
+)
+_TIES = frozenset(_TIE_WORDS.split(","))
+_FEW = 7
+"""Different values of a column that may say which answer is better."""
+_WORDS = 3
+"""Words of such a value."""
+_MOST = 50
+
+_PLAIN = (("a", "b"), ("left", "right"), ("first", "second"), ("one", "two"))
+"""Values that say which of two answers is better, whatever the answers are called."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How a column says which answer is better.
+
+    wins: a value's plain form → the number of the best answer, −1 for a tie. leads: instead, for
+    two answers, a number → by how much the first is ahead.
+    """
+
+    column: str
+    wins: Mapping[str, int]
+    leads: float = 0.0
+
+
+def numbered_answers(
+    names: Collection[str],
+    head: Sequence[Row],
+) -> tuple[str, ...]:
+    """Return two columns of texts whose names differ in a number or letter; () for none."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        plain = plain_name(name)
+        match = _NUMBERED.fullmatch(plain)
+        if match and _holds_answers(name, head):
+            stem = plain[: match.start("part")]
+            groups.setdefault(stem, {})[match["part"]] = name
+    pairs = []
+    for group in groups.values():
+        for parts in (("1", "2"), ("0", "1"), ("a", "b")):
+            if set(group) == set(parts):
+                pairs.append(tuple(group[part] for part in parts))
+    return pairs[0] if len(pairs) == 1 else ()
+
+
+def _holds_answers(
+    name: str,
+    head: Sequence[Row],
+) -> bool:
+    cells = [row.get(name) for row in head]
+    filled = [cell for cell in cells if not is_missing(cell)]
+    return bool(filled) and all(
+        (isinstance(cell, str) and parse_number(cell) is None)
+        or isinstance(cell, list)
+        for cell in filled
+    )
+
+
+def better_column(
+    table: Table,
+    answers: tuple[str, ...],
+    names: Iterable[str],
+    head: Sequence[Row],
+    used: Collection[str],
+) -> str:
+    """Return the column that says which answer is better. Raises DataError unless there is one."""
+    few = []
+    for name in names:
+        words = {word_of(row.get(name)) for row in head} - {None}
+        is_scalar = not any(
+            isinstance(row.get(name), list | dict) for row in head
+        )
+        are_short = all(len((word or "").split()) <= _WORDS for word in words)
+        is_few = 0 < len(words) <= _FEW and are_short
+        if name not in used and is_scalar and is_few:
+            few.append(name)
+    likely = [
+        name for name in few if _BETTER & set(plain_name(name).split("_"))
+    ]
+    plainly = []
+    for name in likely or few:
+        words = [word_of(row.get(name)) or "" for row in head]
+        values = dict.fromkeys(word for word in words if word)
+        if _plain_wins(list(values), answers) is not None:
+            plainly.append(name)
+    for candidates in (plainly, likely, few):
+        if len(candidates) == 1:
+            return candidates[0]
+    among = f" among {listed(likely or few)}" if few else ""
+    both = ",".join(answers)
+    raise DataError(
+        f"{table.name}: {listed(answers)} look like answers that are compared. Name the column "
+        f"that says which is better{among}: --answers {both} --better COLUMN; or, if the first "
+        f"is always the better one, only --answers {both}."
+    )
+
+
+@dataclass(frozen=True)
+class VotesReader:
+    """Decides how a column says which answer is better, by the values that it holds."""
+
+    table: Table
+    answers: tuple[str, ...]
+    column: str
+    columns: Columns
+
+    def votes(
+        self,
+        *,
+        is_named: bool,
+    ) -> Votes:
+        """Return how to read the column. Raises DataError where its values can mean either way.
+
+        is_named: somebody said what the column is for; then the usual order is taken.
+        """
+        words = self._words()
+        first, tie = word_of(self.columns.first), word_of(self.columns.tie)
+        ties = [word for word in words if word in _TIES or word == tie]
+        rest = [word for word in words if word not in ties]
+        numbers = [parse_number(word) for word in rest]
+        are_signed = any(one is not None and one < 0 for one in numbers)
+        if first is not None and are_signed:
+            sign = -1 if first.startswith(("-", "neg")) else 1
+            return Votes(self.column, {}, float(sign))
+        if first is not None:
+            return Votes(self.column, self._from_first(first, rest, ties))
+        wins = _plain_wins(words, self.answers, is_named=is_named)
+        if wins is not None:
+            return Votes(self.column, wins | dict.fromkeys(ties, -1))
+        if is_named and len(self.answers) == 2:
+            if are_signed and None not in numbers:
+                return Votes(self.column, {}, -1.0)
+            for order in (("0", "1"), ("1", "2"), ("true", "false")):
+                if rest and set(rest) <= set(order):
+                    wins = {order[0]: 0, order[1]: 1}
+                    return Votes(self.column, wins | dict.fromkeys(ties, -1))
+        raise self._ask(rest)
+
+    def _words(self) -> list[str]:
+        words: dict[str, None] = {}
+        for _, row in self.table.rows_past([]):
+            word = word_of(row.get(self.column))
+            if word is not None:
+                words[word] = None
+                if len(words) > _MOST:
+                    raise DataError(
+                        f"{self.table.name}: column {self.column!r} holds more than {_MOST} "
+                        "different values, which do not say which answer is better. Name "
+                        "another one with --better."
+                    )
+        return list(words)
+
+    def _from_first(
+        self,
+        first: str,
+        rest: list[str],
+        ties: list[str],
+    ) -> dict[str, int]:
+        others = [word for word in rest if word != first]
+        if first not in rest:
+            raise DataError(
+                f"{self.table.name}: column {self.column!r} never holds {first!r} (--first). "
+                f"It holds {listed(rest)}."
+            )
+        if len(others) > 1 and "0" in others:
+            others.remove("0")
+            ties = [*ties, "0"]
+        if len(others) > 1:
+            raise DataError(
+                f"{self.table.name}: column {self.column!r} holds {listed(others)} besides "
+                f"{first!r}. Say which of them is a tie with --tie."
+            )
+        second = dict.fromkeys(others, 1)
+        return {first: 0} | second | dict.fromkeys(ties, -1)
+
+    def _ask(
+        self,
+        words: list[str],
+    ) -> DataError:
+        both = ",".join(self.answers)
+        shown = listed(words[:_FEW])
+        choices = " or ".join(f"--first {word}" for word in words[:2])
+        return DataError(
+            f"{self.table.name}: {listed(self.answers)} are compared, and column "
+            f"{self.column!r} holds {shown}. Which value means that {self.answers[0]!r} is "
+            f"better? Say so: --answers {both} --better {self.column} and {choices or '--first'}."
+        )
+
+
+def _plain_wins(
+    words: Sequence[str],
+    answers: tuple[str, ...],
+    *,
+    is_named: bool = False,
+) -> dict[str, int] | None:
+    """Return which answer each value means, where there is no doubt; None where there is.
+
+    That is where values are names of the answers, or what these names differ in, or A and B.
+    """
+    parts = _parts(answers)
+    rest = [word for word in words if word not in _TIES]
+    wins = {}
+    for word in rest:
+        for number, part in enumerate(parts):
+            tokens = re.findall(r"[a-z]+|\d+", word)
+            is_name = word == plain_name(answers[number])
+            if is_name or (tokens and tokens[-1] == part):
+                wins[word] = number
+    are_digits = all(part.isdigit() for part in parts)
+    # one digit alone may count from 0 or from 1
+    is_sure = not are_digits or is_named or len(set(wins.values())) > 1
+    if are_digits and is_sure and "0" not in parts and "0" in rest:
+        wins.setdefault("0", -1)
+    if rest and len(wins) == len(rest) and is_sure:
+        return wins
+    if len(answers) == 2:
+        for pair in _PLAIN:
+            if rest and set(rest) <= set(pair):
+                return {pair[0]: 0, pair[1]: 1}
+        if set(rest) == {"1", "2"}:
+            return {"1": 0, "2": 1}
+    return None
+
+
+def _parts(
+    answers: Sequence[str],
+) -> list[str]:
+    """Return what the names of the answers differ in: "1" and "2" of response_1, response_2."""
+    plain = [plain_name(name) for name in answers]
+    start = len(commonprefix(plain))  # noqa: RUF071  characters, not folders
+    turned = [name[start:][::-1] for name in plain]
+    end = len(commonprefix(turned))  # noqa: RUF071
+    return [name[start : len(name) - end].strip("_") or name for name in plain]

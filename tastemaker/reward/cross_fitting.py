@@ -1,0 +1,274 @@
+"""Cross-fitting: scores of texts from fits without them, and what is learned from these scores.
+
+`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts: a fit of more
+weights than texts would explain careless judges as well as careful ones. The linear backbone is
+fitted on two thirds of the units and scores the last third, for each third. Links and judges are
+fitted to those scores (`judge_fit.py`), again in further rounds. The final fit holds what was
+estimated.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Judgement
+from tastemaker.errors import DataError
+from tastemaker.reward.backbones.linear import (
+    Linear,
+    LinearBackbone,
+)
+from tastemaker.reward.comparison_effects import (
+    ComparisonEffects,
+    estimate_comparison_effects,
+)
+from tastemaker.reward.corpus import Corpus, Links, Unit
+from tastemaker.reward.division import Division
+from tastemaker.reward.judge_fit import estimate_judges
+from tastemaker.reward.judges import JudgeEstimates
+from tastemaker.reward.linear_fits import Search, fit_linear
+from tastemaker.reward.observation import (
+    ObservationModel,
+    fitted_to_scores,
+)
+from tastemaker.scores import Scores
+
+_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
+FOLDS = 3
+# for calibration; more folds are nearer to the whole fit, which matters where data is small
+_MANY_FOLDS, _SOME_FOLDS = 9, 6  # multiples of FOLDS: see `CrossFit.searches`
+_FEW_JUDGEMENTS = 400
+_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
+# that are cross-fitted; more would take longer, and tell no more
+_MOST_TEXTS = 10_000
+_FEWEST_UNITS = 60  # needed to compare kinds
+_MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The estimates from unseen texts.
+
+    scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
+    kind's. comparing: position biases and tie widths. searches: by fold of `FOLDS`, the end of a
+    fit to the others. A fold of a multiple of them is part of one of these, so its fit can start
+    there and still has seen nothing of it.
+    """
+
+    scales: dict[type[Judgement], dict[str, float]]
+    judges: JudgeEstimates | None = None
+    comparing: ComparisonEffects | None = None
+    searches: dict[int, Search] = field(default_factory=dict)
+
+    def prepared(self, model: ObservationModel) -> ObservationModel:
+        """Return the observation model with these scales and judges, for the kinds it has."""
+        for kind, values in self.scales.items():
+            if kind not in model.links:
+                continue
+            for name, value in values.items():
+                getattr(model.links[kind], name).data.fill_(value)
+        if self.judges is not None and model.judges is not None:
+            self.judges.put_into(model.judges)
+        if self.comparing is not None and model.judges is not None:
+            model.judges.put(self.comparing)
+        return model
+
+
+def cross_fit(division: Division, seed: int = 0) -> CrossFit:
+    """Return the estimates from unseen texts.
+
+    They are empty for few texts, and for one kind without judges or orders to learn about.
+    """
+    corpus = division.train
+    estimates = CrossFit({})
+    kinds = [
+        kind for kind, evidence in corpus.evidence.items() if len(evidence)
+    ]
+    units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
+    has_more = len(kinds) > 1 or corpus.has_order
+    if not corpus.judges and (not has_more or len(units) < _FEWEST_UNITS):
+        return estimates
+    part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
+    fresh_model = partial(ObservationModel.untrained, division)
+    if not corpus.judges and len(kinds) == 1:
+        scores = cross_fitted_scores(part, fresh_model, estimates, seed)
+        return CrossFit(
+            {}, comparing=_comparing(part, fresh_model().links, scores)
+        )
+    pair: Tensor | None = None
+    searches: dict[int, Search] = {}
+    for number in range(_ROUNDS):
+        scores = cross_fitted_scores(
+            part, fresh_model, estimates, seed, searches=searches
+        )
+        links = fresh_model().links
+        comparing = _comparing(part, links, scores)
+        if corpus.judges:
+            if pair is None:
+                pair = independent_scores(part, fresh_model, estimates, seed)
+            judges = estimate_judges(
+                links,
+                part.evidence,
+                scores,
+                pair,
+                corpus.judges,
+                comparing=comparing,
+                chooses=number + 1 == _ROUNDS,
+            )
+            # with relative scales too, the penalty of the fit that follows would meet another scale
+            # than it is meant for: measured worse
+            estimates = CrossFit({}, judges, comparing)
+        else:
+            model = fitted_to_scores(
+                part, estimates.prepared(fresh_model()), scores
+            )
+            estimates = CrossFit(
+                relative_scales(model, kinds), comparing=comparing
+            )
+    return replace(estimates, searches=searches)
+
+
+def _comparing(
+    corpus: Corpus, links: Links, scores: Tensor
+) -> ComparisonEffects | None:
+    """Return the effects of the order shown and of tie widths, if there are any to learn."""
+    return estimate_comparison_effects(
+        links, corpus.evidence, scores, len(corpus.judges)
+    )
+
+
+def relative_scales(
+    model: ObservationModel, kinds: Sequence[type[Judgement]]
+) -> dict[type[Judgement], dict[str, float]]:
+    """Return the scale parameters of the kinds, slopes in units of the first one that is a logit.
+
+    Returns nothing where a slope is not positive: then no scale is adjusted.
+    """
+    links = [model.links[kind] for kind in kinds]
+    slopes = [link.slope.item() for link in links]
+    if min(slopes) <= 0:
+        return {}
+    unit = next(
+        slope
+        for link, slope in zip(links, slopes, strict=True)
+        if link.is_logit
+    )
+    scales = {}
+    for kind, link, slope in zip(kinds, links, slopes, strict=True):
+        values = {
+            name: getattr(link, name).item() for name in link.scale_parameters
+        }
+        values["slope"] = min(
+            max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE
+        )
+        scales[kind] = values
+    return scales
+
+
+def cross_fitted_scores(
+    corpus: Corpus,
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+    seed: int,
+    *,
+    count: int = FOLDS,
+    settings: Linear | None = None,
+    searches: dict[int, Search] | None = None,
+) -> Tensor:
+    """Return the score of every text [n] from a fit on the other folds.
+
+    The fits use the estimates so far. count: of folds. searches: by fold of `FOLDS`, where a fit
+    starts; with as many folds, its end is left there.
+    """
+    searches = searches if searches is not None else {}
+    folds = corpus.folds(seed, count)
+    scores = torch.zeros(len(corpus), dtype=torch.float64)
+    for number, fold in enumerate(folds):
+        others = [
+            unit
+            for other in folds[:number] + folds[number + 1 :]
+            for unit in other
+        ]
+        if not fold or not others:
+            continue
+        model = estimates.prepared(fresh_model())
+        search = searches.setdefault(number % FOLDS, Search())
+        if count != FOLDS:
+            search = copy.copy(search)
+        backbone = fit_linear(
+            corpus.subset(others),
+            model,
+            settings or Linear(),
+            tolerance=_CROSS_TOLERANCE,
+            search=search,
+        )
+        texts, values = _scored(corpus, fold, backbone)
+        scores[texts] = values
+    return scores
+
+
+def independent_scores(
+    corpus: Corpus,
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+    seed: int,
+) -> Tensor:
+    """Return two scores of every text, from fits on two folds that share nothing: [2, n].
+
+    How well the two agree tells how much of a score is error.
+    """
+    folds = corpus.folds(seed, FOLDS)
+    scores = torch.zeros(2, len(corpus), dtype=torch.float64)
+    is_scored = torch.zeros(len(corpus), dtype=torch.long)
+    for number, fold in enumerate(folds):
+        others = folds[number + 1 :] + folds[:number]
+        rest = [unit for other in others for unit in other]
+        if not fold or not rest:
+            continue
+        model = estimates.prepared(fresh_model())
+        backbone = fit_linear(
+            corpus.subset(fold), model, Linear(), tolerance=_CROSS_TOLERANCE
+        )
+        texts, values = _scored(corpus, rest, backbone)
+        scores[is_scored[texts].clamp(max=1), texts] = values
+        is_scored[texts] += 1
+    return scores
+
+
+def _scored(
+    corpus: Corpus, units: Sequence[Unit], backbone: LinearBackbone
+) -> tuple[list[int], Tensor]:
+    """Return the texts of some units, and their scores."""
+    texts = sorted({text for unit in units for text in unit.texts})
+    values = backbone.score([corpus.examples[text] for text in texts]).values
+    return texts, torch.from_numpy(values)
+
+
+def scores_for_calibration(
+    division: Division, estimates: CrossFit, settings: Linear, seed: int
+) -> Scores:
+    """Return the score of every training text from a fit without it, to calibrate links on.
+
+    Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
+    """
+    corpus = division.train
+    judgements = sum(len(evidence) for evidence in corpus.evidence.values())
+    count = _MANY_FOLDS if judgements <= _FEW_JUDGEMENTS else _SOME_FOLDS
+    fresh_model = partial(ObservationModel.untrained, division)
+    try:
+        values = cross_fitted_scores(
+            corpus,
+            fresh_model,
+            estimates,
+            seed,
+            count=count,
+            settings=settings,
+            searches=estimates.searches,
+        )
+    except DataError:
+        values = torch.zeros(len(corpus), dtype=torch.float64)
+    return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))

@@ -1,0 +1,209 @@
+"""What made a score: the effect of each word, or of each sentence, of a text.
+
+A linear score is a sum over word n-grams. An n-gram's part is divided equally among its words and
+its places, so the effects add up to the score. Of any other model, each part is left out in turn:
+its effect is the score that is lost without it. Such effects need not add up.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tastemaker.data.judgements import Example, joined
+from tastemaker.errors import UsageError
+from tastemaker.maths.statistics import Floats
+from tastemaker.reward.backbones.linear import (
+    LinearBackbone,
+    NgramNames,
+    TokenNames,
+    counts,
+    features,
+    tokens,
+)
+from tastemaker.reward.model import RewardModel
+
+By = Literal["auto", "words", "sentences"]
+
+_MOST_PARTS = 200
+# a longer text is explained by its sentences
+_MOST_WORDS = 60
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+)
+_WORD = re.compile(rf"\s*(?:[{_SPACELESS}]|[^\s{_SPACELESS}]+)\s*")
+_SENTENCE = re.compile(
+    r"\S.*?(?:[.!?…]+(?=\s|$)|[。！？]+|\n|$)\s*", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text, and what it adds to the score."""
+
+    text: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A score and the effects of the parts of its text, in the text's order.
+
+    is_exact: the effects add up to the score; the part with an empty text is what every text has.
+    """
+
+    score: float
+    parts: tuple[Part, ...]
+    is_exact: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation, JSON-ready."""
+        parts = []
+        for part in self.parts:
+            parts.append({"text": part.text, "effect": part.effect})
+        return {"score": self.score, "parts": parts}
+
+    def strongest(self, most: int) -> list[Part]:
+        """Return the parts with the largest effects, the largest first."""
+        parts = [part for part in self.parts if part.text]
+        parts.sort(key=lambda part: -abs(part.effect))
+        return parts[:most]
+
+    def table(self, most: int = 20) -> str:
+        """Return the score and its strongest parts as lines."""
+        how = "score without each part, taken from the score"
+        if self.is_exact:
+            how = "exact: the effects of all words add up to the score"
+        lines = [f"score {self.score:+.3f} ({how})"]
+        for part in self.strongest(most):
+            text = " ".join(part.text.split())
+            lines.append(f"{part.effect:+9.3f}  {text}")
+        for part in self.parts:
+            if not part.text:
+                lines.append(f"{part.effect:+9.3f}  (any text)")
+        return "\n".join(lines)
+
+    __str__ = table
+
+
+def explain(
+    model: RewardModel,
+    text: str | Example,
+    *,
+    prompt: str | None = None,
+    by: By = "auto",
+) -> Explanation:
+    """Return which words or sentences made a score.
+
+        print(tm.explain(taste, "The acting was brilliant, but the story was dull."))
+
+    prompt: what the text answers. by: words or sentences; auto: the words of a linear model and of
+    a short text. A linear model is always explained by words: exactly, and as it reads them.
+    Raises DataError for an empty text and UsageError for another `by`.
+    """
+    if by not in ("auto", "words", "sentences"):
+        raise UsageError(f"by {by!r}: choose auto, words or sentences.")
+    example = text if isinstance(text, Example) else Example(text, prompt)
+    score = float(model.score_all([example]).values[0])
+    backbone = model.backbone
+    if isinstance(backbone, LinearBackbone) and by != "sentences":
+        is_exact = True
+        parts = _of_words(backbone, example, score)
+    else:
+        is_exact = False
+        parts = _left_out(model, example, score, by)
+    return Explanation(score, parts, is_exact)
+
+
+def _of_words(
+    backbone: LinearBackbone, example: Example, score: float
+) -> tuple[Part, ...]:
+    """Return the words of a text with their shares of a linear score."""
+    text = joined(example, backbone.template)
+    effects = word_effects(backbone, text).tolist()
+    rest = score - sum(effects)
+    words = [*tokens(text), ""]
+    return tuple(map(Part, words, [*effects, rest]))
+
+
+def word_effects(backbone: LinearBackbone, text: str) -> Floats:
+    """Return what each token of a text adds to its score [tokens]."""
+    settings = backbone.settings
+    named = TokenNames.of([text])
+    occurrences = counts(
+        named, settings.ngrams, backbone.names, repeats=settings.repeats
+    )
+    weights = backbone.weights.astype(np.float64)
+    row = features(occurrences, settings, backbone.scales.astype(np.float64))
+    share = np.zeros(len(weights))
+    of_feature = row.data * weights[row.indices]
+    share[row.indices] = of_feature / occurrences.data
+    effects = np.zeros(len(named.names))
+    if not len(weights):
+        return effects
+    for n in range(1, settings.ngrams + 1):
+        names = _ngrams_of(named, n)
+        column = np.searchsorted(backbone.names, names)
+        column = np.minimum(column, len(weights) - 1)
+        is_counted = backbone.names[column] == names
+        part = share[column] * is_counted / n
+        for place in range(n):
+            effects[place : place + len(part)] += part
+    return effects
+
+
+def _ngrams_of(named: TokenNames, n: int) -> NgramNames:
+    """Return the names of the n-grams of one text, in its order."""
+    names, _ = named.ngrams(n)
+    if n == 1:
+        return names
+    # those of fewer tokens come first
+    shorter, _ = named.ngrams(n - 1)
+    return names[len(shorter) :]
+
+
+def _left_out(
+    model: RewardModel, example: Example, score: float, by: By
+) -> tuple[Part, ...]:
+    """Return the parts of a text with the score that is lost without each."""
+    pieces = pieces_of(example.text, by)
+    if len(pieces) == 1 and example.prompt is None:
+        # without it there is no text, and the mean text scores 0
+        return (Part(example.text, score),)
+    without = []
+    for number in range(len(pieces)):
+        rest = list(pieces)
+        del rest[number]
+        without.append(Example("".join(rest), example.prompt))
+    effects = score - model.score_all(without).values
+    return tuple(map(Part, pieces, effects.tolist()))
+
+
+def pieces_of(text: str, by: By) -> list[str]:
+    """Return a text as words or sentences, which joined give the text.
+
+    There are at most 200: of a longer text, neighbours are joined.
+    """
+    words = _WORD.findall(text)
+    sentences = _SENTENCE.findall(text)
+    pieces = words
+    if by == "sentences" or (by == "auto" and len(words) > _MOST_WORDS):
+        pieces = sentences
+    pieces = _whole(text, pieces)
+    return _merged(pieces, _MOST_PARTS)
+
+
+def _whole(text: str, pieces: Sequence[str]) -> list[str]:
+    """Return the pieces with what stands before the first one."""
+    missing = len(text) - sum(len(piece) for piece in pieces)
+    if not pieces or not missing:
+        return list(pieces) or [text]
+    return [text[:missing] + pieces[0], *pieces[1:]]
+
+
+def _merged(pieces: list[str], most: int) -> list[str]:
+    size = -(-len(pieces) // most)
+    starts = range(0, len(pieces), size)
+    return ["".join(pieces[start : start + size]) for start in starts]

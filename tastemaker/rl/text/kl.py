@@ -1,0 +1,140 @@
+"""The cost of KL from the reference.
+
+In the reward, every token pays for its log-ratio to the reference, and the algorithm learns from it
+as from any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised beside
+the algorithm's own cost (Shao et al. 2024). A run uses one of the two.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.maths.rl import ESTIMATORS
+from tastemaker.rl.algorithms.base import Evaluation, Experience
+from tastemaker.settings import NOT_NEGATIVE, POSITIVE, check, setting
+
+
+@dataclass(frozen=True)
+class KL:
+    """What the KL from the reference costs."""
+
+    name: ClassVar[str] = "KL"
+    group: ClassVar[str] = "KL"
+
+    coef: float = setting(
+        0.1,
+        "Cost of a nat of KL, in rewards.",
+        NOT_NEGATIVE,
+        option="--kl-coef",
+        shown="0.1, with --judgements 0",
+    )
+    where: Literal["reward", "loss"] = setting(
+        "reward", "Where KL is paid.", option="--kl-in"
+    )
+    # in the loss, k2 has the gradient of each token's KL(π ‖ ref), k3 that of KL(ref ‖ π); neither
+    # has that of the KL of whole texts, which also depends on where earlier tokens lead
+    estimator: Literal["k1", "k2", "k3"] = setting(
+        "k1",
+        "Estimator of a token's KL.",
+        option="--kl-estimator",
+        shown="k1, in the loss k2",
+    )
+    target: float | None = setting(
+        None,
+        "Adapt the cost so that a completion's KL becomes so many nats.",
+        POSITIVE,
+        option="--kl-target",
+    )
+    horizon: float = setting(
+        5.0,
+        "Steps in which the cost grows e-fold where the KL is e times the target.",
+        POSITIVE,
+        option="--kl-horizon",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.where == "loss" and self.estimator == "k1":
+            raise UsageError(
+                "KL k1 in the loss has a mean gradient of 0 and teaches nothing: choose k2 or k3."
+            )
+        if self.target is not None and self.coef == 0:
+            raise UsageError(
+                f"KL target {self.target:g}: there is no cost to adapt, for coef is 0. Raise coef."
+            )
+
+    def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
+        """Return the estimated KL of each token, nats [B, T]."""
+        return ESTIMATORS[self.estimator](log_probs, reference)
+
+    def share_of_rewards(self, coef: float) -> float:
+        """Return what rewards are multiplied by, KL included: 1 where the cost is not adapted.
+
+        A cost that grows must not make rewards large: a critic's loss would grow with their square,
+        and its gradient through the shared network would move the policy.
+        """
+        return 1.0 if self.target is None else 1 / (1 + coef * self.target)
+
+    def penalty(self, coef: float) -> "Penalty":
+        """Return what KL in the loss costs each action; nothing where it is in the reward."""
+        return Penalty(self, coef if self.where == "loss" else 0.0)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The cost of each action beside an algorithm's own."""
+
+    kl: KL
+    coef: float
+
+    def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
+        """Return the costs [b, T]."""
+        if self.coef == 0:
+            return torch.zeros_like(now.log_probs)
+        return self.coef * self.kl.costs(now.log_probs, experience.reference)
+
+
+_LEAST_ERROR = -1.5
+_MOST_ERROR = 3.0
+"""Log-ratios of the KL to its target, at which an error counts no more."""
+
+
+@dataclass
+class Controller:
+    """The coefficient of the KL cost, adapted to a target.
+
+    It is a proportional–integral controller of the logarithms: after a step with the error e =
+    ln(KL / target), ln coef changes by e / horizon and by the change of e since the step before, so
+    that it already resists a KL on its way up (as Stooke et al. 2020 do for a constraint). Below
+    the target it falls half as fast, and a quarter as fast while the KL rises: the policy is slow,
+    and a cost that fell too far would let the KL go far beyond the target.
+
+    error: of the last step; None before the first.
+    """
+
+    kl: KL
+    coef: float
+    error: float | None = None
+
+    def observe(self, kl: float) -> None:
+        """Adapt the coefficient after a step with this mean KL, nats a completion."""
+        target = self.kl.target
+        if target is None:
+            return
+        ratio = max(kl / target, math.exp(_LEAST_ERROR))
+        error = min(math.log(ratio), _MOST_ERROR)
+        before = error if self.error is None else self.error
+        rise = error - before
+        change = error / self.kl.horizon
+        if error < 0:
+            change /= 4 if rise > 0 else 2
+        self.coef *= math.exp(change + rise)
+        self.error = error
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {"coef": self.coef, "error": self.error}

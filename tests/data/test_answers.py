@@ -1,0 +1,141 @@
+"""Tables of answers that are compared: recognised, described, and asked about."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.data import Comparison, Message, Ranking, ReadAs, read
+from tastemaker.errors import DataError, UsageError
+
+
+def pairs(path: Path, first: str, second: str, column: str, *values: Any) -> Path:
+    rows = []
+    for number, value in enumerate(values):
+        rows.append(
+            {"prompt": f"Q{number}", first: "one", second: "two", column: value}
+        )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def won(path: Path, **settings: Any) -> list[str]:
+    """Which answer was better, row by row."""
+    names = []
+    for judgement in read(path, **settings):
+        assert isinstance(judgement, Comparison)
+        names.append("tie" if judgement.tie else judgement.chosen)
+    return names
+
+
+PLAIN = [
+    ("response_1", "response_2", "label", (1, 2, 1), "one two one"),
+    ("response_1", "response_2", "label", (1, 2, 0), "one two tie"),
+    ("response_0", "response_1", "better_response_id", (0, 1), "one two"),
+    ("answer_a", "answer_b", "winner", ("A", "B", "tie"), "one two tie"),
+    ("response_a", "response_b", "winner", ("model_a", "model_b"), "one two"),
+    ("output1", "output2", "choice", ("output2", "output1"), "two one"),
+    ("completionA", "completionB", "preferred", ("Left", "Right"), "one two"),
+    ("summary_a", "summary_b", "anything", (1, 2), "one two"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "column", "values", "expected"), PLAIN)
+def test_pairs_are_recognised_and_printed(
+    tmp_path: Path, first: str, second: str, column: str, values: Any, expected: str
+) -> None:
+    path = pairs(tmp_path / "p.jsonl", first, second, column, *values)
+    report: list[ReadAs] = []
+    assert won(path, report=report) == expected.split()
+    assert report[0].roles["prompt"] == "prompt"
+    assert report[0].roles["answers"] == f"{first}+{second}"
+    assert f"better={column} (" in str(report[0])
+
+
+UNCLEAR = [
+    ("response_1", "response_2", "label", (0, 1), ("1", "0")),
+    ("response_a", "response_b", "preference", (-3, 2, 1), ("2", "-3")),
+    ("answer_a", "answer_b", "is_better", (True, False), ("true", "false")),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "column", "values", "firsts"), UNCLEAR)
+def test_a_direction_that_cannot_be_known_is_asked_for(
+    tmp_path: Path, first: str, second: str, column: str, values: Any, firsts: Any
+) -> None:
+    path = pairs(tmp_path / "p.jsonl", first, second, column, *values)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    for word in (first, second, column, "--first"):
+        assert word in str(caught.value)
+    one, other = (won(path, first=value) for value in firsts)
+    turned = {"one": "two", "two": "one"}
+    assert one == [turned[name] for name in other]
+
+
+def test_a_layout_can_be_described(tmp_path: Path) -> None:
+    path = pairs(tmp_path / "p.jsonl", "left", "right", "vote", -2, 1, 0)
+    assert won(path, answers=("left", "right"), better="vote") == ["one", "two", "tie"]
+    described = f"{path}:answers=left+right,better=vote,first=1"
+    assert won(described) == ["two", "one", "tie"]  # type: ignore[arg-type]
+    assert [j.margin for j in read(described)] == [2, 1, 0]  # type: ignore[attr-defined]
+    assert won(path, answers="left,right") == ["one"] * 3
+    with pytest.raises(DataError, match="no column 'middle'"):
+        read(path, answers="left,middle")
+    with pytest.raises(UsageError, match="two columns or more"):
+        read(path, answers="left")
+    with pytest.raises(UsageError, match="--answers"):
+        read(path, better="vote")
+
+
+def test_several_answers(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    row = {
+        "q": "Q",
+        "a1": "x",
+        "a2": "y",
+        "a3": "z",
+        "best": 2,
+        "s1": 1,
+        "s2": 3,
+        "s3": 3,
+    }
+    path.write_text(json.dumps(row) + "\n")
+    names = "a1,a2,a3"
+    shown = ("x", "y", "z")
+    assert read(path, answers=names, prompt="q") == [
+        Ranking((("x",), ("y",), ("z",)), prompt="Q")
+    ]
+    assert read(path, answers=names, better="best") == [
+        Ranking((("y",),), ("x", "z"), shown=shown)
+    ]
+    assert read(path, answers=names, better="s1+s2+s3") == [
+        Ranking((("y", "z"), ("x",)))
+    ]
+    with pytest.raises(DataError, match="3 answers, but 2 columns"):
+        read(path, answers=names, better="s1+s2")
+
+
+def test_answers_that_are_chats_share_their_prompt(tmp_path: Path) -> None:
+    def chat(answer: str) -> list[dict[str, str]]:
+        return [
+            {"role": "user", "content": "Q"},
+            {"role": "assistant", "content": answer},
+        ]
+
+    path = tmp_path / "r.jsonl"
+    row = {"answer_a": chat("x"), "answer_b": chat("y"), "winner": "b"}
+    path.write_text(json.dumps(row) + "\n")
+    user = (Message("user", "Q"),)
+    assert read(path) == [Comparison("y", "x", prompt=user, chosen_first=False)]
+
+
+def test_what_is_no_pair_stays_none(tmp_path: Path) -> None:
+    path = tmp_path / "nli.jsonl"
+    path.write_text('{"sentence1": "a b", "sentence2": "c", "label": 1}\n')
+    with pytest.raises(DataError, match="no column with a text among 'sentence1'"):
+        read(path)
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"text": "a", "output1": "b", "output2": "c", "stars": 4}\n')
+    assert read(table)[0].texts == ("a",)
