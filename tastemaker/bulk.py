@@ -10,11 +10,12 @@ with `RewardModel.score_all`.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -64,10 +65,14 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileScores:
-    """How many rows were scored, and how many of their texts were cut at the model's limit."""
+    """How many rows were scored, and how many of their texts were cut at the model's limit.
+
+    roles: the columns of the text and of the prompt.
+    """
 
     rows: int
     truncated: int
+    roles: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 class LineScore(NamedTuple):
@@ -107,6 +112,7 @@ def score_file(
     precision: ScoringChoice = "float32",
     caution: Caution = 0.0,
     uncertainty: bool = False,
+    has_meanings: bool = False,
     chunk: int = 2048,
     say: Say = silent,
 ) -> FileScores:
@@ -116,8 +122,11 @@ def score_file(
     columns their values; from Parquet to Parquet columns also keep their types.
     Two columns are added: `score` and `truncated`, or `NAME` and `NAME_truncated` for another
     `score_column`. uncertainty: add `uncertainty` or `NAME_uncertainty`, the standard deviation of
-    an ensemble's members. text_column, prompt_column: None: recognised by name. caution: see
-    `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a remark.
+    an ensemble's members. has_meanings: add `probability` and `rating`, or `NAME_…`, where the
+    model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`. What is
+    written is never read back as a judgement. text_column, prompt_column: None: recognised by name.
+    caution: see `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a
+    remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
@@ -126,7 +135,8 @@ def score_file(
     kind = format_of(target)
     columns = Columns(text=text_column, prompt=prompt_column)
     table = _look(source, columns, is_typed=kind == "parquet")
-    new = _new_columns(table, score_column, uncertainty=uncertainty)
+    meanings = _meanings_of(model) if has_meanings else []
+    new = _new_columns(table, score_column, meanings, uncertainty=uncertainty)
     schema = None if table.schema is None else _with_fields(table.schema, new)
     keeps_types = kind == format_of(source) == "parquet"
     read = _batches if keeps_types else _rows
@@ -138,12 +148,13 @@ def score_file(
         progress(f"scoring {source.name}", table.rows) as advance,
     ):
         for examples, content in read(table, chunk):
-            scores = model.score_all(examples, precision=precision).cautious(
-                caution
-            )
+            plain = model.score_all(examples, precision=precision)
+            scores = plain.cautious(caution)
+            by_name = model.meanings(plain) if meanings else {}
+            values = [np.asarray(by_name[name]) for name in meanings]
             last = done + len(scores)
             try:
-                write(_with_scores(content, scores, new))
+                write(_with_scores(content, scores, values, new))
             except DataError as error:
                 raise DataError(
                     f"{source.name}, rows {done + 1} to {last}: {error}"
@@ -151,7 +162,7 @@ def score_file(
             done = last
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
-    return FileScores(done, truncated)
+    return FileScores(done, truncated, table.roles)
 
 
 def score_lines(
@@ -305,6 +316,14 @@ class _Source:
     rows: int = 0
     schema: pa.Schema | None = None
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns of the prompt and of the text."""
+        roles = {"prompt": str(self.prompts)} if self.prompts.names else {}
+        if self.prompts.system:
+            roles["system"] = self.prompts.system
+        return roles | {"text": self.text}
+
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
@@ -362,16 +381,23 @@ def _look_at_rows(source: _Source, *, is_typed: bool) -> _Source:
 
 
 def _new_columns(
-    source: _Source, score_column: str, *, uncertainty: bool
+    source: _Source,
+    score_column: str,
+    meanings: Sequence[str],
+    *,
+    uncertainty: bool,
 ) -> tuple[str, ...]:
-    """Return the names of the new columns: score, truncation, uncertainty.
+    """Return the names of the new columns: score, truncation, uncertainty, meanings.
 
     Raises UsageError where the source has one of them already.
     """
-    prefix = "" if score_column == "score" else f"{score_column}_"
+    prefix = f"{score_column}_"
+    if score_column in {"score", "tastemaker_score"}:
+        prefix = score_column.removesuffix("score")
     new = [score_column, f"{prefix}truncated"]
     if uncertainty:
         new.append(f"{prefix}uncertainty")
+    new += [f"{prefix}{_SINGULAR[name]}" for name in meanings]
     for name in new:
         if name in source.columns:
             raise UsageError(
@@ -383,20 +409,25 @@ def _new_columns(
 
 def _with_fields(schema: pa.Schema, new: Sequence[str]) -> pa.Schema:
     """Return a schema with the new columns."""
-    types = (pa.float64(), pa.bool_(), pa.float64())
-    fields = [
-        pa.field(name, kind) for name, kind in zip(new, types, strict=False)
-    ]
+    fields = []
+    for number, name in enumerate(new):
+        is_truncation = number == 1
+        kind = pa.bool_() if is_truncation else pa.float64()
+        fields.append(pa.field(name, kind))
     return pa.schema([*schema, *fields], schema.metadata)
 
 
 def _with_scores(
-    content: Content, scores: Scores, new: Sequence[str]
+    content: Content,
+    scores: Scores,
+    meanings: Sequence[NDArray[Any]],
+    new: Sequence[str],
 ) -> Content:
     """Return rows with their new columns. Raises UsageError for uncertainty of a single model."""
     columns: list[NDArray[Any]] = [scores.values, scores.truncated]
-    if len(new) > len(columns):
+    if len(new) > len(columns) + len(meanings):
         columns.append(_uncertainty_of(scores))
+    columns += meanings
     if not isinstance(content, list):
         arrays = [*content.columns, *map(pa.array, columns)]
         return pa.RecordBatch.from_arrays(
@@ -405,6 +436,15 @@ def _with_scores(
     cells = zip(*[column.tolist() for column in columns], strict=True)
     added = [dict(zip(new, values, strict=True)) for values in cells]
     return [row | more for row, more in zip(content, added, strict=True)]
+
+
+_SINGULAR = {"probabilities": "probability", "ratings": "rating"}
+
+
+def _meanings_of(model: Any) -> list[str]:
+    """Return the names of the judgements that a model's score means; [] for a stand-in."""
+    names = getattr(model, "meaning_names", ())
+    return [name for name in names if name in _SINGULAR]
 
 
 def _uncertainty_of(scores: Scores) -> NDArray[Any]:

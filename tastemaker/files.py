@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-from tastemaker.errors import StorageError
+from tastemaker.errors import StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LEFT = re.compile(
@@ -190,3 +190,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         raise _storage_error(path, error) from error
     finally:
         _remove(temporary)
+
+
+def check_not_itself(source: Path, target: Path) -> None:
+    """Raise UsageError where a file would be written over the one it is made from."""
+    if source.exists() and source.resolve() == target.resolve():
+        raise UsageError(
+            f"{target}: --out is the file that is read. Choose another name."
+        )

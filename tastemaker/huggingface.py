@@ -1,6 +1,7 @@
 """Opening Hugging Face folders and hub names in silence, with errors of one line."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,21 +74,32 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         if "trust_remote_code" in message:
             reason = "it needs code of its own (auto_map), which is never run"
             advice = " Give a model of a class that transformers has."
-        elif Path(source).is_dir() and part != "model":
-            advice = _missing_tokenizer(Path(source))
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
 
 
-_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
+_TOKENIZERS = re.compile(
+    r"tokenizer.*|vocab.*|merges\.txt|tekken\.json|sentencepiece.*|.*\.(model|spm|tiktoken)|.*bpe.*"
+)
+"""Names of files that hold a tokenizer."""
 
 
-def _missing_tokenizer(folder: Path) -> str:
-    """Return a sentence about a folder without a file of a tokenizer; "" for other folders."""
-    if any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
-        return ""
-    return " There is no tokenizer in the folder: copy tokenizer.json there."
+def open_tokenizer(source: str | Path, **more: Any) -> Any:
+    """Return the tokenizer of a folder or hub name; no code of it is run.
+
+    Raises ModelError for a folder without one: transformers would make an empty tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(source)
+    if folder.is_dir():
+        names = [path.name for path in folder.iterdir()]
+        if not any(_TOKENIZERS.fullmatch(name) for name in names):
+            raise ModelError(
+                f"{source}: there is no tokenizer in the folder. Copy tokenizer.json there."
+            )
+    return AutoTokenizer.from_pretrained(source, **NO_CODE, **more)
 
 
 def set_dropout(config: Any, dropout: float) -> None:

@@ -123,7 +123,13 @@ def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
     ]
     assert [row["id"] for row in rows] == list(range(6))
-    assert rows[0]["score"] > rows[5]["score"]
+    assert rows[0]["tastemaker_score"] > rows[5]["tastemaker_score"]
+    again = ("score", taste, "--file", tmp_path / "out.jsonl", "--out")
+    fails(
+        run(*again, tmp_path / "out.jsonl"), "out.jsonl: --out is the file that is read"
+    )
+    code, out, _ = run("inspect", tmp_path / "out.jsonl", "--label-column", "none")
+    assert code == 2 or "tastemaker_" not in out.partition("not used")[0]
 
 
 def test_a_config_file_gives_options_and_the_command_line_wins(

@@ -254,3 +254,40 @@ def comparisons(
         else one
         for one in judgements
     ]
+
+
+def as_trained(reading: Reading, contract: Any, source: str) -> Reading:
+    """Return how to read as the model's training data was read, where no option differs."""
+    from tastemaker.data.reading import has_splits
+
+    grades = contract.links.get("grade")
+    scale = (grades["lowest"], grades["highest"]) if grades else None
+    split = "test" if has_splits(source) else None
+    return replace(
+        reading,
+        positive=reading.positive or contract.labels.get("positive"),
+        scale=reading.scale or scale,
+        split=reading.split or split,
+    )
+
+
+def rewardbench_items(source: str, reading: Reading) -> Any:
+    """Return RewardBench 2's rows; None for another source, and where a column was named."""
+    from tastemaker.data import reading as sources
+
+    if reading.columns.describes_a_table:
+        return None
+    return sources.rewardbench_items(
+        source, split=reading.split, format=reading.format
+    )
+
+
+def say_roles(
+    roles: dict[str, str],
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print on stderr which columns of a file were read as what."""
+    parts = [f"{role}={column}" for role, column in roles.items()]
+    o.note(f"read as: {', '.join(parts)}", quiet=json or quiet)

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +205,8 @@ def fit(
 @o.prompt_column
 @o.option(
     "--score-column",
-    default="score",
-    help="Name of the column that is added.",
+    default="tastemaker_score",
+    help="Name of the column that is added; those beside it begin with tastemaker_ or NAME_.",
     panel=o.DATA,
 )
 @o.output
@@ -229,6 +228,7 @@ def score(
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
+    from tastemaker.files import check_not_itself
 
     if (file is None) == (not texts):
         raise UsageError(
@@ -238,6 +238,8 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    if file is not None and out is not None:
+        check_not_itself(file, out)
     taste = opened(model)
     if file is not None and out is not None:
         counts = tm.score_file(
@@ -248,6 +250,7 @@ def score(
             prompt_column=prompt_column,
             score_column=score_column,
             uncertainty=uncertainty,
+            has_meanings=True,
             precision=precision,
             caution=caution,
             say=lambda line: o.note(line, quiet=quiet),
@@ -262,6 +265,7 @@ def score(
             )
         else:
             o.say(f"{counts.rows:,} rows scored into {out}")
+        r.say_roles(counts.roles, json=json, quiet=quiet)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
         rows, truncated = _score_lines(
@@ -393,8 +397,8 @@ def evaluate(
         )
         return
     taste = tm.load(model)
-    reading = _as_trained(reading, taste.contract, source)
-    items = _rewardbench_items(source, reading)
+    reading = r.as_trained(reading, taste.contract, source)
+    items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []
     if items is not None:
         measured: Any = evaluate_rewardbench(taste, items)
@@ -428,29 +432,3 @@ def evaluate(
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _as_trained(reading: r.Reading, contract: Any, source: str) -> r.Reading:
-    """Return how to read as the model's training data was read, where no option differs."""
-    from tastemaker.data.reading import has_splits
-
-    grades = contract.links.get("grade")
-    scale = (grades["lowest"], grades["highest"]) if grades else None
-    split = "test" if has_splits(source) else None
-    return replace(
-        reading,
-        positive=reading.positive or contract.labels.get("positive"),
-        scale=reading.scale or scale,
-        split=reading.split or split,
-    )
-
-
-def _rewardbench_items(source: str, reading: r.Reading) -> Any:
-    """Return RewardBench 2's rows; None for another source, and where a column was named."""
-    from tastemaker.data.reading import rewardbench_items
-
-    if reading.columns.describes_a_table:
-        return None
-    return rewardbench_items(
-        source, split=reading.split, format=reading.format
-    )

@@ -28,6 +28,7 @@ from tastemaker.data.roles import (
     column_for,
     is_of_words,
     plain_name,
+    written_by_score,
 )
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
@@ -154,7 +155,9 @@ def plan(
             f"{table.name}: no column with a text among {listed(names)}. "
             "Name it with --text-column; texts that are compared with --answers and --better."
         )
-    used = [*columns.named(), text]
+    named = columns.named()
+    written = set(written_by_score(names)) - set(named)
+    used = [*named, text, *written]
     prompts = prompt_columns(names, used, head, columns)
     metadata = metadata_columns(
         tuple(names), frozenset([*used, *prompts.all]), columns

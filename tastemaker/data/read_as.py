@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
-from tastemaker.data.roles import plain_name
+from tastemaker.data.roles import plain_name, written_by_score
 from tastemaker.data.values import is_missing, parse_number, show
 
 Head: TypeAlias = "Sequence[dict[str, Any]]"
@@ -36,6 +36,7 @@ class Layout:
 
     roles: role → column, or columns with + between them. details: more about a role, such as its
     scale. names: all columns. head: the first rows. notes: what a reader should know.
+    by_names: what follows from the names of a row's columns alone, by these.
     left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
     """
 
@@ -46,6 +47,7 @@ class Layout:
     used: frozenset[str] = frozenset()
     head: Head = ()
     notes: list[str] = field(default_factory=list)
+    by_names: dict[tuple[str, ...], Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
 
@@ -118,7 +120,11 @@ def read_as(
             f"{count:,} rows are not labelled in column {column!r} and were left out."
         )
     told = " ".join(notes)
-    silent = [name for name in unused if repr(name) not in told]
+    written = written_by_score(layout.names)
+    silent = []
+    for name in unused:
+        if repr(name) not in told and name not in written:
+            silent.append(name)
     notes += leftovers(silent, layout.head, roles)
     return ReadAs(
         source,

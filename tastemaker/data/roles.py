@@ -224,6 +224,20 @@ def column_for(
     return None
 
 
+def written_by_score(names: Collection[str]) -> list[str]:
+    """Return the columns that `score` has written: NAME beside NAME_truncated, and the like."""
+    written = []
+    for name in names:
+        is_plain = name == "score" and "truncated" in names
+        is_own = plain_name(name).startswith(_OWN_COLUMNS)
+        if is_plain or is_own or f"{name}_truncated" in names:
+            written.append(name)
+        base = name.rpartition("_")[0]
+        if f"{base}_truncated" in names and base in names:
+            written.append(name)
+    return written
+
+
 def is_of_words(
     name: str,
     words: Collection[str],

@@ -1,7 +1,7 @@
 """`doctor` runs all checks of a data set and returns its `Diagnosis`.
 
 Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n) and yields
-problems. The checks are in `copies`, `relatives`, `lengths` and `judges`.
+problems. The checks are in `copies`, `disagreements`, `texts` and `judges`.
 """
 
 import re
@@ -19,6 +19,7 @@ from tastemaker.doctor.catalogue import (
     ranked,
 )
 from tastemaker.doctor.copies import contradictions, copies, cycles, leaks
+from tastemaker.doctor.disagreements import disagreements
 from tastemaker.doctor.judges import (
     Agreement,
     agreements,
@@ -223,6 +224,7 @@ def doctor(
         *copies(catalogue),
         *contradictions(catalogue),
         *cycles(catalogue),
+        *disagreements(catalogue),
         *relatives(catalogue),
         *(leaks(catalogue, test) if test else ()),
         *(related_leaks(catalogue, test) if test else ()),

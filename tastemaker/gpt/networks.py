@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     PreTrainedTokenizerFast,
@@ -41,6 +40,7 @@ from tastemaker.huggingface import (
     align,
     is_path,
     one_line_errors,
+    open_tokenizer,
     quiet_transformers,
     set_dropout,
 )
@@ -251,7 +251,7 @@ def open_causal(source: str | Path) -> Opened:
     with quiet_transformers(), one_line_errors(name, "policy"):
         config = AutoConfig.from_pretrained(name, **NO_CODE)
         _check_causal(config, name)
-        tokenizer = AutoTokenizer.from_pretrained(name, **NO_CODE)
+        tokenizer = open_tokenizer(name)
         if not tokenizer.is_fast:
             raise ModelError(
                 f"the policy {name!r} has no fast tokenizer (tokenizer.json): convert it first."

@@ -173,6 +173,12 @@ class RewardModel:
                 )
         return self.backbone.score(examples, precision=precision)
 
+    @property
+    def meaning_names(self) -> tuple[str, ...]:
+        """The names of `meanings`."""
+        names = [link.predicts for link in self.links.values()]
+        return tuple(name for name in names if name is not None)
+
     def meanings(self, scores: Scores) -> dict[str, list[float]]:
         """Return the mean judgements of texts with these scores: `probabilities`, `ratings`.
 

@@ -177,3 +177,43 @@ def test_the_shell_says_what_was_read(run: Any, reviews: Path, tmp_path: Path) -
     _, *test = (tmp_path / "d" / "test.csv").read_text().splitlines()
     assert sorted([header, *train, *test]) == whole
     assert run("split", tmp_path / "d" / "train.csv", "--out", tmp_path / "d")[0] == 2
+
+
+def test_the_doctor_compares_labels_with_ratings(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"text {k}", "label": k % 2, "rating": (k // 2) % 7 + 0.5}
+        for k in range(40)
+    ]
+    diagnosis = tm.doctor(read(write(tmp_path / "r.jsonl", *rows)))
+    (problem,) = [p for p in diagnosis.problems if p.name == "columns_disagree"]
+    assert problem.severity == "warning"
+    assert "--rating-column none" in problem.advice
+    agreeing = [{**row, "rating": row["label"] * 3 + 0.5} for row in rows]
+    diagnosis = tm.doctor(read(write(tmp_path / "r.jsonl", *agreeing)))
+    assert "columns_disagree" not in [p.name for p in diagnosis.problems]
+
+
+def test_what_score_wrote_is_no_judgement(tmp_path: Path) -> None:
+    rows = [
+        {
+            "text": "a",
+            "score": 1.5,
+            "truncated": False,
+            "mine": 2,
+            "mine_truncated": True,
+        },
+        {
+            "text": "b",
+            "score": 0.5,
+            "truncated": False,
+            "mine": 1,
+            "mine_truncated": True,
+        },
+    ]
+    path = write(tmp_path / "r.jsonl", *rows)
+    with pytest.raises(DataError, match="no column with a judgement"):
+        read(path)
+    judged = [{**row, "stars": 3, "tastemaker_score": 0.1} for row in rows]
+    shown = reported(write(tmp_path / "s.jsonl", *judged))
+    assert shown.roles == {"text": "text", "grade": "stars"}
+    assert shown.notes == ()

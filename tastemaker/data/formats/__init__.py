@@ -79,6 +79,10 @@ class Format:
         """Whether rows may have the prompt in a column of that name."""
         return PROMPT in self.columns or PROMPT in self.optional
 
+    def has_columns(self, row: Row) -> bool:
+        """Return whether a row has all columns of the format, filled or not."""
+        return all(name in row for name in self.columns)
+
     def fits(
         self,
         row: Row,
@@ -209,11 +213,17 @@ class Reading:
     ) -> list[Judgement]:
         row = _plain_row(row)
         where = self.table.place(number)
-        self._check_format(row, where)
+        row_names = tuple(row)
+        if row_names not in self.layout.by_names:
+            self.layout.by_names[row_names] = (
+                metadata_columns(row_names, self._own_columns(), self.named),
+                [each for each in FORMATS.values() if each.has_columns(row)],
+            )
+        columns, candidates = self.layout.by_names[row_names]
+        self._check_format(row, where, candidates)
         for name in self.format.optional:
             if name in self.columns:
                 row.setdefault(name, None)
-        columns = metadata_columns(tuple(row), self._own_columns(), self.named)
         metadata = columns.read(row, self.table, number, self.layout.left_out)
         judgements = self._read(row, metadata, where)
         for judgement in judgements:
@@ -252,11 +262,12 @@ class Reading:
         self,
         row: Row,
         where: str,
+        candidates: list[Format],
     ) -> None:
         """Raise DataError for a row of another format, a missing column and a broken chat."""
         name = repr(self.format.name)
         others = (
-            {format.name for format in _fitting(row)}
+            {format.name for format in _fitting(row, candidates)}
             - {self.format.name}
             - self.also
         )
@@ -389,9 +400,11 @@ def _as_cell(
 
 def _fitting(
     row: Row,
+    candidates: Iterable[Format] | None = None,
 ) -> list[Format]:
-    """Return the formats that a row fits."""
-    fitting = [format for format in FORMATS.values() if format.fits(row)]
+    """Return the formats that a row fits, of some or of all."""
+    formats = FORMATS.values() if candidates is None else candidates
+    fitting = [format for format in formats if format.fits(row)]
     exclusive = [format for format in fitting if format.excludes_others]
     return exclusive or fitting
 

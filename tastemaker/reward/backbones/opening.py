@@ -31,6 +31,7 @@ from tastemaker.huggingface import (
     align,
     is_path,
     one_line_errors,
+    open_tokenizer,
     quiet_transformers,
     render_chat,
     set_dropout,
@@ -78,7 +79,7 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, num_labels=1, **NO_CODE)
         set_dropout(config, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
+        tokenizer = open_tokenizer(source)
         module = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
@@ -364,7 +365,7 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     source = source_of(backbone)
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
+            tokenizer = open_tokenizer(source)
         backend = tokenizer.backend_tokenizer
     # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
     except Exception as error:

@@ -1,0 +1,90 @@
+"""Model folders of others: their code is never run, and what they lack is said in one line."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.cli import main
+from tests.architectures import gpt2
+from tests.shell import fails
+
+CODE = """
+import pathlib
+pathlib.Path(__file__).with_name("ran").write_text("yes")
+from transformers import PretrainedConfig
+class Config(PretrainedConfig):
+    model_type = "foreign"
+"""
+
+
+class Terminal(io.StringIO):
+    """Answers yes to every question."""
+
+    def readline(self, size: int = -1, /) -> str:
+        return "y\n"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A GPT-2 of 40 tokens without a tokenizer."""
+    gpt2().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """Runs a command line on a terminal that says yes; returns code, stdout and stderr."""
+    (tmp_path / "r.jsonl").write_text('{"text": "a", "label": 1}\n' * 2)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def commands(folder: Path) -> list[tuple[object, ...]]:
+    rows, out = folder.parent / "r.jsonl", folder.parent / "out"
+    return [
+        ("doctor", rows, "--backbone", folder, "--max-length", 8),
+        ("pretrain", rows, "--from", folder, "--out", out),
+        ("write", folder, "The"),
+    ]
+
+
+def test_a_folder_without_a_tokenizer_is_said(folder: Path, shell: Any) -> None:
+    for words in commands(folder):
+        fails(shell(*words), "tokenizer")
+
+
+@pytest.mark.parametrize("name", ["foreign", "gpt2"])
+def test_code_of_a_folder_is_never_run(folder: Path, shell: Any, name: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = name
+    config["auto_map"] = {
+        "AutoConfig": "code.Config",
+        "AutoModelForCausalLM": "code.Config",
+        "AutoModelForSequenceClassification": "code.Config",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(CODE)
+    for words in commands(folder):
+        result = shell(*words)
+        fails(result)
+        if name == "foreign":
+            assert "never run" in result[2] or "tokenizer" in result[2]
+    assert not (folder / "ran").exists()
