@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-import tastemaker
 from tastemaker.scores import Scores
 from tastemaker.serve import page
 from tastemaker.serve.batching import ScoringQueue
@@ -25,6 +24,7 @@ from tastemaker.serve.served import Served, Shelf
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import PATHS, Answer, Work, wire_of
 from tastemaker.serve.wires.tei import LABEL
+from tastemaker.train.run import versions
 
 _GONE = 499
 """The status in the metrics of a client that went away; it never sees it."""
@@ -119,7 +119,7 @@ class Service:
             "max_batch_requests": None,
             "max_client_batch_size": self.settings.max_inputs,
             "auto_truncate": True,
-            "version": tastemaker.__version__,
+            "version": versions()["tastemaker"],
             "models": [one.about() for one in self.shelf.models.values()],
             "limits": self.settings.limits(),
         }
@@ -144,7 +144,7 @@ def make_app(service: Service) -> FastAPI:
     # FastAPI's own pages load scripts from another server
     app = FastAPI(
         title="Tastemaker",
-        version=tastemaker.__version__,
+        version=versions()["tastemaker"],
         docs_url=None,
         redoc_url=None,
     )
