@@ -17,6 +17,7 @@ import click
 
 import tastemaker as tm
 from tastemaker.rl import ALGORITHMS, algorithm_class
+from tastemaker.serve import Serving
 from tastemaker.settings import type_hints, without_none
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ CLASSES: dict[str, type[Any]] = {
     "scaling": tm.Scaling,
     "limits": tm.Limits,
     "playing": tm.Playing,
+    "serving": Serving,
 }
 _ALGORITHMS = {name: algorithm_class(name) for name in ALGORITHMS}
 _PLAYABLE = {name: kind for name, kind in _ALGORITHMS.items() if kind.play_settings}

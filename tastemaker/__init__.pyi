@@ -77,6 +77,7 @@ from .rl.text.settings import Limits as Limits
 from .rl.text.settings import Steering as Steering
 from .rl.text.steer import steer as steer
 from .rl.text.steer_task import Steered as Steered
+from .serve.client import RemoteReward as RemoteReward
 
 __version__: str
 __all__: list[str]

@@ -5,6 +5,7 @@ TastemakerError                    exit code 1
 └── InputError                     exit code 2   what was handed in cannot be used
     ├── UsageError                 an unknown or contradicting setting, option or name
     ├── DataError                  a source, file, row or value of the data
+    │   └── SaysNothing            a row that is well formed and judges nothing
     ├── ModelError                 a model folder: no contract, changed weights …
     ├── RewardError                a reward without one finite number a completion
     ├── StorageError               the disk: full, not writable, already there
@@ -34,6 +35,10 @@ class UsageError(InputError):
 
 class DataError(InputError):
     """A source, file, row or value that cannot be read as a judgement."""
+
+
+class SaysNothing(DataError):
+    """A row that is well formed and judges nothing, such as a text compared with itself."""
 
 
 class ModelError(InputError):

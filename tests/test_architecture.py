@@ -31,6 +31,7 @@ LIMITS = {
     "report": 4.07,
     "reward": 3.96,
     "rl": 3.6,
+    "serve": 4.0,
     "train": 3.72,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.

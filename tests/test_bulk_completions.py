@@ -213,3 +213,18 @@ def test_a_row_without_a_prompt_begins_a_text(tmp_path):
         "/1/0",
         "/1/1",
     ]
+
+
+def test_a_prompt_may_be_a_chat(tmp_path: Path) -> None:
+    asked: list[Prompt] = []
+
+    def keep(prompts: Sequence[Prompt], first: int) -> list[list[Written]]:
+        asked.extend(prompts)
+        return numbered(prompts, first)
+
+    turns = [{"role": "user", "content": "The acting"}]
+    path = tmp_path / "chats.jsonl"
+    rows = [{"prompt": turns}, {"prompt": json.dumps(turns)}, {"prompt": "Plain"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    complete_file(keep, path, tmp_path / "out.jsonl")
+    assert asked == [(Message("user", "The acting"),)] * 2 + ["Plain"]

@@ -10,7 +10,7 @@ import pytest
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
 from tastemaker.bulk import LineScore, score_file, score_lines
-from tastemaker.data import Example
+from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.scores import Scores
 
@@ -278,3 +278,17 @@ def test_standard_input_that_is_not_utf8(model: Lengths, tmp_path: Path) -> None
         pytest.raises(DataError, match=r"standard input: .*UTF-8"),
     ):
         list(score_lines(model, file))
+
+
+def test_a_chat_is_a_prompt_and_an_answer(model: Lengths, tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "Q"}]
+    rows = [
+        {"prompt": asked, "response": "good"},
+        {"prompt": asked, "response": [{"role": "assistant", "content": "bad"}]},
+        {"prompt": str(asked), "response": "so so"},
+    ]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    score_file(model, source, tmp_path / "out.jsonl")
+    prompt = (Message("user", "Q"),)
+    texts = ["good", "bad", "so so"]
+    assert model.calls == [[Example(text, prompt) for text in texts]]

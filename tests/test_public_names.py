@@ -46,6 +46,7 @@ PUBLIC = [
     "Rating",
     "ReadAs",
     "Reinforce",
+    "RemoteReward",
     "RewardError",
     "RewardModel",
     "Sampling",

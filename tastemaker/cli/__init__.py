@@ -13,6 +13,7 @@ from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
+from tastemaker.cli.serving import serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
 from tastemaker.readable import visible
@@ -26,6 +27,7 @@ _VERBS = (
     score,
     explain,
     evaluate,
+    serve,
     learning_curve,
     pretrain,
     write,

@@ -1,5 +1,6 @@
 """The verbs about data: `fetch`, `inspect`, `split`, `doctor` and `demo`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def doctor(
     odd_rows: list[Any] = []
     judgements: list[Any] = []
     for source in sources:
-        judgements += _readable(source, reading, odd_rows)
+        judgements += _readable(source, reading, odd_rows, sources)
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
@@ -222,9 +223,12 @@ def doctor(
 
 
 def _readable(
-    source: str, reading: r.Reading, odd_rows: list[Any]
+    source: str,
+    reading: r.Reading,
+    odd_rows: list[Any],
+    among: Sequence[str] = (),
 ) -> list[Any]:
-    """Return what can be read; the other rows go to `odd_rows`.
+    """Return what can be read; the other rows go to `odd_rows`. among: all sources.
 
     A source without a readable row is a finding too. Raises DataError for a source that is missing.
     """
@@ -232,7 +236,7 @@ def _readable(
 
     count = len(odd_rows)
     try:
-        return reading.judgements([source], odd_rows)
+        return reading.judgements([source], odd_rows, among=among)
     except DataError:
         if len(odd_rows) == count:
             raise

@@ -56,15 +56,25 @@ class Reading:
         return Columns(**columns)
 
     def judgements(
-        self, sources: Sequence[str], skipped: list[Any] | None = None
+        self,
+        sources: Sequence[str],
+        skipped: list[Any] | None = None,
+        *,
+        among: Sequence[str] = (),
     ) -> list[Any]:
-        """Return the judgements of all sources. Rows that cannot be read go to `skipped`."""
-        import tastemaker as tm
+        """Return the judgements of all sources. Rows that cannot be read go to `skipped`.
 
+        among: all sources of the command; two files of one name are told apart by their folders.
+        """
+        import tastemaker as tm
+        from tastemaker.data.source_names import distinct_names
+
+        names = distinct_names(among or sources)
         judgements: list[Any] = []
         for source in sources:
             judgements += tm.read(
                 source,
+                name=names.get(source),
                 target=self.target,  # type: ignore[arg-type]
                 limit=self.limit,
                 seed=self.seed,
@@ -242,7 +252,9 @@ def comparisons(
     judgements: list[Any] = []
     skipped: list[Any] = []
     for source in sources:
-        rows = reading.judgements([source], skipped if skip_bad else None)
+        rows = reading.judgements(
+            [source], skipped if skip_bad else None, among=sources
+        )
         check_compares(rows, source)
         judgements += rows
     o.note_skipped(skipped, quiet=quiet)

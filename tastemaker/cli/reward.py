@@ -10,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.serving import note_truncated, opened
 from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
@@ -36,6 +37,8 @@ Examples:
   head reviews.txt | tastemaker score taste -
 
   tastemaker score taste --file reviews.csv --out scored.parquet
+
+  tastemaker score http://127.0.0.1:8000 --file reviews.csv --out scored.parquet
 
 An ensemble (`fit --members 5`) also tells how far its members disagree, and can be cautious:
 
@@ -169,8 +172,7 @@ def fit(
 @click.argument(
     "model",
     metavar="DIR",
-    type=o.PATH,
-    help="A folder saved by `tastemaker fit`.",
+    help="A folder saved by `tastemaker fit`, or the address of `tastemaker serve`.",
 )
 @click.argument(
     "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
@@ -209,7 +211,7 @@ def fit(
 )
 @o.output
 def score(
-    model: Path,
+    model: str,
     texts: tuple[str, ...],
     file: Path | None,
     out: Path | None,
@@ -238,7 +240,7 @@ def score(
         )
     if file is not None and out is not None:
         check_not_itself(file, out)
-    taste = tm.load(model)
+    taste = opened(model)
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,
@@ -275,14 +277,7 @@ def score(
         truncated = _score_texts(
             taste, examples, precision, caution, uncertainty, json
         )
-    if truncated:
-        contract = taste.contract
-        side = "start" if contract.cut == "left" else "end"
-        o.note(
-            f"{truncated:,} of {rows:,} texts are longer than the {contract.max_length} tokens "
-            f"that this model reads; their {side} was cut off.",
-            quiet=quiet,
-        )
+    note_truncated(taste, truncated, rows, quiet)
 
 
 def _score_texts(

@@ -59,9 +59,10 @@ def is_messages(value: object) -> bool:
 
 def is_message(value: object) -> bool:
     """Return whether the cell looks like one message, valid or not."""
-    if not isinstance(value, dict):
-        return False
-    return "role" in value or {"from", "value"} <= value.keys()
+    match value:
+        case {"role": _} | {"from": _, "value": _}:
+            return True
+    return False
 
 
 def with_chat(value: Any) -> Any:
@@ -176,44 +177,38 @@ def _joined_parts(parts: list[Any], where: str, place: str) -> str:
     """Return the content parts of a message as one text. Raises DataError for other parts."""
     texts = []
     for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-            continue
-        kind = part.get("type", "text") if isinstance(part, dict) else None
-        if kind not in ("text", "input_text", "output_text"):
-            raise bad_cell(
-                part, where, place, ", and only parts of text can be judged."
-            )
-        texts.append(answer_of(part.get("text"), where, place))
+        match part:
+            case str(text):
+                pass
+            case {"type": "text" | "input_text" | "output_text", "text": text}:
+                pass
+            case _:
+                problem = ", and only parts of text can be judged."
+                raise bad_cell(part, where, place, problem)
+        texts.append(answer_of(text, where, place))
     return "\n".join(texts)
 
 
 def _tool_calls(turn: dict[str, Any], where: str, place: str) -> list[str]:
     """Return the tool calls of a message as texts, as chat templates write them."""
-    calls = []
-    if turn.get("tool_calls"):
-        calls += turn["tool_calls"]
+    calls = list(turn.get("tool_calls") or [])
     if turn.get("function_call"):
         calls.append(turn["function_call"])
     texts = []
     for call in calls:
-        function = call
-        if isinstance(call, dict):
-            function = call.get("function") or call
-        is_named = isinstance(function, dict) and "name" in function
-        if not is_named:
-            raise bad_cell(
-                call,
-                f"{where}",
-                f"{place}, tool_calls",
-                ", which names no tool.",
-            )
-        arguments = function.get("arguments")
+        match call:
+            case {"function": {"name": name} as function}:
+                arguments = function.get("arguments")
+            case {"name": name}:
+                arguments = call.get("arguments")
+            case _:
+                column = f"{place}, tool_calls"
+                raise bad_cell(call, where, column, ", which names no tool.")
         if isinstance(arguments, str):
             # what is not JSON is shown as it is
             with suppress(ValueError, RecursionError):
                 arguments = json.loads(arguments)
-        spelled = {"name": function["name"], "arguments": arguments}
+        spelled = {"name": name, "arguments": arguments}
         line = json.dumps(spelled, ensure_ascii=False, default=str)
         texts.append(f"<tool_call>\n{line}\n</tool_call>")
     return texts

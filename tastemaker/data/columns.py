@@ -8,6 +8,7 @@ so that only the plan is kept in memory.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from tastemaker.data.beginnings import header_hint, layout_hint
 from tastemaker.data.cells import (
     JUDGEMENTS,
     OPTIONS,
@@ -154,6 +155,7 @@ def plan(
         raise DataError(
             f"{table.name}: no column with a text among {listed(names)}. "
             "Name it with --text-column; texts that are compared with --answers and --better."
+            f"{layout_hint(names)}{header_hint(names)}"
         )
     named = columns.named()
     written = set(written_by_score(names)) - set(named)
@@ -260,7 +262,8 @@ def _survey(
     names: dict[str, None] = {}
     surveys: dict[str, Survey] = {}
     head: list[Row] = []
-    for number, row in table.rows_past([] if past_bad else None):
+    errors: list[DataError] | None = [] if past_bad else None
+    for number, row in table.rows_past(errors):
         if len(head) < HEAD:
             head.append(row)
         for name, value in row.items():
@@ -270,6 +273,10 @@ def _survey(
                     surveys[name] = Survey()
             if name in surveys:
                 surveys[name].add(value, table.place(number))
+    if not names and errors:
+        raise DataError(
+            f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
+        )
     if not names:
         raise DataError(f"{table.name}: no rows in it.")
     return list(names), surveys, head

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.errors import DataError, UsageError
+from tastemaker.errors import DataError, SaysNothing, UsageError
 
 
 class Message(NamedTuple):
@@ -156,7 +156,14 @@ class Judgement(ABC):
 
     def wrong(self, problem: str) -> DataError:
         """Return the error for a problem of this judgement, with its place in the source."""
-        return DataError(f"{self.where or 'a ' + self.kind}: {problem}")
+        return DataError(self._placed(problem))
+
+    def says_nothing(self, problem: str) -> SaysNothing:
+        """Return the error of a judgement that is well formed and says nothing."""
+        return SaysNothing(self._placed(problem))
+
+    def _placed(self, problem: str) -> str:
+        return f"{self.where or 'a ' + self.kind}: {problem}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +306,7 @@ class Comparison(Judgement):
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
         if self.chosen == self.rejected:
-            raise self.wrong(
+            raise self.says_nothing(
                 f"compares a text with itself ({self.chosen[:40]!r}). Remove the row."
             )
         if not (math.isfinite(self.margin) and self.margin >= 0):
@@ -368,7 +375,7 @@ class Ranking(Judgement):
         object.__setattr__(self, "shown", _tier(self.shown))
         texts = self.texts
         if len(texts) < 2:
-            raise self.wrong(
+            raise self.says_nothing(
                 f"a ranking of {len(texts)} answers. It needs at least two."
             )
         if len(texts) > MOST_RANKED:
@@ -382,7 +389,7 @@ class Ranking(Judgement):
             )
         if len(set(texts)) < len(texts):
             repeated = next(text for text in texts if texts.count(text) > 1)
-            raise self.wrong(
+            raise self.says_nothing(
                 f"a ranking that holds an answer twice ({repeated[:40]!r}). Remove one of them."
             )
         if self.shown and sorted(self.shown) != sorted(texts):

@@ -22,6 +22,8 @@ from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.cells import Target
 from tastemaker.data.columns import RECOGNISED, Plan, plan
+from tastemaker.data.exports import flat
+from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
 from tastemaker.data.judgements import (
     Example,
@@ -64,6 +66,7 @@ def read(
     format: str | None = None,
     skip_bad: list[DataError] | None = None,
     report: list[ReadAs] | None = None,
+    name: str | None = None,
     **roles: Unpack[Roles],
 ) -> list[Judgement]:
     """Return the judgements of a file, a folder or a dataset of the Hugging Face hub.
@@ -90,6 +93,7 @@ def read(
     format: the name of a published format, where it is not recognised (docs/guide.md lists them).
     skip_bad: leave out rows that cannot be read and append their errors to this list.
     report: a list that takes a `ReadAs`: which column was read as what.
+    name: what the source is called in messages and for `experts`; the file's name by default.
     roles: the names of columns by role, as the fields of `Columns`: `text="body", grade="stars"`.
 
     Raises DataError, one line with the file and the row, for bad input and for a source without
@@ -107,6 +111,7 @@ def read(
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
+        opened = replace(opened, name=name or opened.name)
         past_bad = skip_bad is not None
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
@@ -228,7 +233,7 @@ def open_source(
         return _open_folder(path, split)
     if not path.exists():
         if hub.is_hub_name(str(source)):
-            return hub.table(str(source), split)
+            return flat(hub.table(str(source), split))
         raise DataError(f"{source}: no such file or folder.")
     if aclimdb.is_aclimdb(path):
         return path, split or "train"
@@ -237,7 +242,7 @@ def open_source(
             f"{source}: one table has no splits, so there is no {split!r} in it. "
             "Leave out the split."
         )
-    return tables.table(path, header)
+    return flat(tables.table(path, header))
 
 
 def table_format(
@@ -391,7 +396,9 @@ def _open_folder(
         if aclimdb.is_aclimdb(folder):
             return folder, split or "train"
     if hub.is_saved(path) or hub.has_tables(path):
-        return hub.table(str(path), split)
+        return flat(hub.table(str(path), split))
+    if files := packed_tables(path):
+        return flat(folder_table(path, files, split))
     if not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty.")
     raise DataError(

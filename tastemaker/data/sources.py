@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from tastemaker.data.judgements import Example, Grade, Judgement, Label
+from tastemaker.data.packed import PACKINGS
 from tastemaker.data.tables import SUFFIXES, Rows, Table
 from tastemaker.errors import DataError, MissingExtra
 from tastemaker.progress import progress
@@ -310,7 +311,7 @@ _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 def is_hub_name(source: str) -> bool:
     """Return whether this may be a dataset's name on the hub: `org/name`, no path to a table."""
-    is_file_name = source.lower().endswith((*SUFFIXES, ".gz", ".tgz"))
+    is_file_name = source.lower().endswith((*SUFFIXES, *PACKINGS, ".tgz"))
     return bool(_HUB_NAME.fullmatch(source)) and not is_file_name
 
 

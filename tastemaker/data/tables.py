@@ -1,30 +1,38 @@
 """Rows of JSONL, JSON, CSV, TSV and Parquet files, in memory that does not grow with the file.
 
-Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line`
-in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from
-1. A .json file may also be one JSON array of objects, which is read item by item; its places are
-`name:row`.
+Text files are UTF-8, with or without a byte order mark, and may be packed (`data.packed`). A place
+is `name:line` in a text file (the line that the row begins on) and `name:row` in a Parquet file;
+both count from 1. A .json file may also be one JSON array of objects, which is read item by item;
+its places are `name:row`.
 
 `tastemaker.data.metadata` has the columns of the judge, the time and the weight.
 """
 
-import csv
 import gzip
 import json
+import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Literal, TypedDict, TypeVar, cast
+from typing import Any, Literal, TypedDict, TypeVar
 
+from tastemaker.data.beginnings import (
+    check_first_line,
+    check_is_row,
+    json_hint,
+)
+from tastemaker.data.delimited import TAB, check_header, delimited_rows
 from tastemaker.data.json_values import array_items, decoded
+from tastemaker.data.packed import PACKINGS, opened, unpacked_name
 from tastemaker.data.parquet_values import cells_of, check_nesting
 from tastemaker.data.values import (
     show,
 )
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, SaysNothing
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
@@ -83,22 +91,38 @@ class Table:
     ) -> Iterator[_Item]:
         """Yield what `read(number, row)` returns for every row. Raises its first DataError.
 
-        skipped: a list that takes the errors of bad rows instead.
+        skipped: a list that takes the errors of bad rows instead. Without one, rows that say
+        nothing are left out and counted on standard error.
         """
+        silent: list[DataError] = []
         before, good = len(skipped or ()), 0
         for number, row in self.rows_past(skipped):
             try:
                 items = read(number, row)
             except DataError as error:
-                if skipped is None:
+                if skipped is not None:
+                    # without the frames that hold the row
+                    skipped.append(error.with_traceback(None))
+                elif isinstance(error, SaysNothing):
+                    silent.append(error.with_traceback(None))
+                else:
                     raise
-                # without the frames that hold the row
-                skipped.append(error.with_traceback(None))
             else:
                 good += 1
                 yield from items
             if skipped is not None:
                 self._check_bad(skipped, before, good)
+        if silent:
+            self._report(silent, good)
+
+    def _report(self, silent: list[DataError], good: int) -> None:
+        """Say how many rows were left out. Raises DataError where no other row was read."""
+        if not good:
+            raise DataError(f"{self.name}: no row says anything; {silent[0]}")
+        left_out = "1 row says nothing and was left out"
+        if len(silent) > 1:
+            left_out = f"{len(silent)} rows say nothing and were left out"
+        sys.stderr.write(f"{self.name}: {left_out}; the first: {silent[0]}\n")
 
     def _check_bad(
         self, skipped: list[DataError], before: int, good: int
@@ -118,13 +142,14 @@ class Table:
 
 def format_of(path: Path) -> Format:
     """Return the format that the file's name ends in. Raises DataError for another name."""
-    name = path.name.lower()
-    format = SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
-    if format is None or (format == "parquet" and name.endswith(".gz")):
+    name = unpacked_name(path)
+    format = SUFFIXES.get(Path(name).suffix)
+    is_packed = path.name.lower().endswith(PACKINGS)
+    if format is None or (format == "parquet" and is_packed):
         ends = ", ".join(SUFFIXES)
         raise DataError(
             f"{path}: what kind of file is this? Tables end in {ends}, "
-            "text tables also in .gz after it."
+            "text tables also in .gz, .zst or .zip after it."
         )
     return format
 
@@ -151,8 +176,9 @@ def rows(
         return _parquet_rows(path)
     if kind == "jsonl":
         return _well_formed(_json_rows(path), skipped)
-    delimiter = "\t" if kind == "tsv" else ","
-    return _well_formed(_csv_rows(path, delimiter, header), skipped)
+    delimiter = TAB if kind == "tsv" else ","
+    numbered = delimited_rows(path, lambda: _lines(path), delimiter, header)
+    return _well_formed(numbered, skipped)
 
 
 def table(path: Path, header: Sequence[str] = ()) -> Table:
@@ -197,6 +223,8 @@ def _lines(path: Path) -> Iterator[str]:
                     raise DataError(
                         f"{path.name}: a line of more than {most} MiB at byte {offset}."
                     )
+                if offset == 0:
+                    check_first_line(line, path.name)
                 yield line.decode("utf-8-sig" if offset == 0 else "utf-8")
                 offset += len(line)
     except UnicodeDecodeError as error:
@@ -208,18 +236,17 @@ def _lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def opened(path: Path) -> IO[bytes]:
-    """Return a file's bytes, unpacked where its name ends in `.gz`."""
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
-
-
 @contextmanager
 def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
     """Turn errors of reading a file into DataErrors. name: of the file, in the message."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+        zipfile.BadZipFile,
+    ) as error:
         raise DataError(
             f"{name}: cut short or damaged ({error}). Get the file again."
         ) from error
@@ -231,7 +258,7 @@ def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
 
 def _holds_array(path: Path) -> bool:
     """Return whether a .json file begins with an array."""
-    if not path.name.lower().removesuffix(".gz").endswith(".json"):
+    if not unpacked_name(path).endswith(".json"):
         return False
     with damage_as_data_error(path, path.name), opened(path) as file:
         start = file.read(_BEGINNING)
@@ -244,19 +271,17 @@ def _json_rows(path: Path) -> _RowsOrErrors:
         return
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
-            yield number, _object(line, f"{path.name}:{number}")
+            row = _object(line, f"{path.name}:{number}")
+            if number == 1 and isinstance(row, dict):
+                check_is_row(row, path.name)
+            yield number, row
 
 
 def _object(line: str, where: str) -> Row | DataError:
     try:
         value = decoded(line)
     except json.JSONDecodeError as error:
-        hint = ""
-        if line.lstrip().startswith("["):
-            hint = (
-                " A file that is one JSON array ends in .json; "
-                "in others write one object a line."
-            )
+        hint = json_hint(line)
         return DataError(
             f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
@@ -269,8 +294,9 @@ def _object(line: str, where: str) -> Row | DataError:
 def _row(value: Any, where: str) -> Row | DataError:
     if isinstance(value, dict):
         return value
+    hint = json_hint("[") if isinstance(value, list) else ""
     return DataError(
-        f"{where}: a row must be a JSON object {{…}}, not {show(value)}."
+        f"{where}: a row must be a JSON object {{…}}, not {show(value)}.{hint}"
     )
 
 
@@ -282,55 +308,6 @@ def _array_rows(path: Path) -> _RowsOrErrors:
             yield number, _row(value, f"{path.name}:{number}")
 
 
-def _csv_rows(
-    path: Path, delimiter: str, names: Sequence[str] = ()
-) -> _RowsOrErrors:
-    # the limit is the whole process's, and 128 KiB by default: less than a long text
-    csv.field_size_limit(LONGEST_LINE)
-    # strict: a quote left open is an error
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    header = list(names)
-    _check_header(header, path)
-    start = 1
-    try:
-        for fields in reader:
-            if not header:
-                _check_header(fields, path)
-                header = fields
-            elif fields:
-                yield (
-                    start,
-                    _csv_row(
-                        header, fields, f"{path.name}:{start}", delimiter
-                    ),
-                )
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{path.name}:{start}: not well-formed: {error}."
-        ) from error
-
-
-def _csv_row(
-    header: list[str], fields: list[str], where: str, delimiter: str
-) -> Row | DataError:
-    if len(fields) == len(header):
-        return dict(zip(header, fields, strict=True))
-    return DataError(
-        f"{where}: {len(fields)} fields, but the header has {len(header)}. "
-        f"Quote the fields that hold a {delimiter!r}, a quote or a line break."
-    )
-
-
-def _check_header(names: list[str], path: Path) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        listed = ", ".join(repr(name) for name in repeated)
-        raise DataError(
-            f"{path.name}: two columns have the same name: {listed}. Rename one."
-        )
-
-
 def _parquet_rows(path: Path) -> Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -338,7 +315,7 @@ def _parquet_rows(path: Path) -> Rows:
     number = 0
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            _check_header(file.schema_arrow.names, path)
+            check_header(file.schema_arrow.names, path.name)
             check_nesting(file.schema_arrow, path.name)
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in cells_of(batch):

@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from tastemaker.data.chats import prompt_from
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data.packed import opened, unpacked_name
 from tastemaker.data.roles import column_for
 from tastemaker.data.tables import (
     Row,
     damage_as_data_error,
-    opened,
     rows,
 )
 from tastemaker.errors import DataError, UsageError
@@ -52,7 +52,7 @@ _BLANK_LINES = re.compile(r"(?:\A|\n)(?:[^\S\n]*\n)+")
 
 def is_plain(path: Path) -> bool:
     """Return whether the file's name is that of a plain text."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix in SUFFIXES
+    return Path(unpacked_name(path)).suffix in SUFFIXES
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -47,6 +47,10 @@ def writing_table(
     because no change of them would be read back as the same text.
     """
     formulas = 0
+    if target.name.lower().endswith((".zst", ".zip")):
+        raise DataError(
+            f"{target}: .zst and .zip are read, not written. Write .gz, or pack the file later."
+        )
     is_packed = target.name.lower().endswith(".gz")
     with (
         writing_file(target) as temporary,

@@ -7,6 +7,7 @@ from typing import Any
 from tastemaker.data import tables
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
+from tastemaker.data.packed import unpacked_name
 from tastemaker.data.roles import described_source
 from tastemaker.data.tables import SUFFIXES, Row
 from tastemaker.data.writers import widened, writing_rows
@@ -64,7 +65,7 @@ def write_split(
 def _suffix(
     path: Path,
 ) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    return Path(unpacked_name(path)).suffix
 
 
 def _ending(

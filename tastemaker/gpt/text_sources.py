@@ -26,6 +26,7 @@ from tastemaker.data.chats import completion_from, messages_of, with_chat
 from tastemaker.data.columns import RECOGNISED, plan
 from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
+from tastemaker.data.packed import unpacked_name
 from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.reading import check_no_format, open_source, table_format
 from tastemaker.data.roles import Columns, column_for
@@ -156,9 +157,7 @@ def _written(name: str) -> Iterator[str]:
 
 
 def _is_table(path: Path) -> bool:
-    return (
-        Path(path.name.lower().removesuffix(".gz")).suffix in tables.SUFFIXES
-    )
+    return Path(unpacked_name(path)).suffix in tables.SUFFIXES
 
 
 def _is_folder_of_texts(folder: Path) -> bool:

@@ -201,18 +201,32 @@ BAD: dict[str, tuple[Row, Row, str]] = {
 }
 
 
+SAY_NOTHING = {
+    case
+    for case, (_, _, problem) in BAD.items()
+    if problem.startswith(
+        ("compares a text", "a ranking of 1", "holds an answer twice", "all candidates")
+    )
+}
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_row_is_one_line_with_its_place(tmp_path: Path, case: str) -> None:
     row, changed, problem = BAD[case]
     path = write(tmp_path / "r.jsonl", row, {**row, **changed})
-    with pytest.raises(DataError) as caught:
-        read(path)
-    assert str(caught.value).startswith("r.jsonl:2: ")
-    assert problem in str(caught.value)
-    assert "\n" not in str(caught.value)
     skipped: list[DataError] = []
-    assert read(path, skip_bad=skipped) == read(write(tmp_path / "r.jsonl", row))
-    assert [str(error) for error in skipped] == [str(caught.value)]
+    judgements = read(path, skip_bad=skipped)
+    (error,) = skipped
+    assert str(error).startswith("r.jsonl:2: ")
+    assert problem in str(error)
+    assert "\n" not in str(error)
+    if case in SAY_NOTHING:
+        assert read(path) == judgements
+    else:
+        with pytest.raises(DataError) as caught:
+            read(path)
+        assert str(caught.value) == str(error)
+    assert judgements == read(write(tmp_path / "r.jsonl", row))
 
 
 LINES = st.text(st.sampled_from("ab \n:") | st.characters(codec="utf-8"))

@@ -255,8 +255,9 @@ def test_a_row_is_recognised_and_read(tmp_path: Path, case: str) -> None:
     assert all(isinstance(judgement, kinds) for judgement in expected)
 
 
-def test_every_format_has_a_row_here() -> None:
-    assert {name for name, _, _ in GOOD.values()} == set(FORMATS)
+def test_every_row_here_has_a_format() -> None:
+    # test_published_layouts.py has a row of every format
+    assert {name for name, _, _ in GOOD.values()} <= set(FORMATS)
 
 
 def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:

@@ -473,4 +473,14 @@ def _with_lists(
 
 
 # At the end, because these files import what is above; each registers its formats.
-from tastemaker.data.formats import pairs, ranked, single  # noqa: E402, F401
+from tastemaker.data.formats import (  # noqa: E402, F401
+    arenas,
+    frameworks,
+    oasst,
+    pairs,
+    ranked,
+    scored_answers,
+    single,
+    summaries,
+    two_answers,
+)

@@ -117,22 +117,46 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     else:
         read = text_of if prompt is None else answer_of
         chosen, rejected = [read(row[side], where, side) for side in _SIDES]
+        if isinstance(prompt, str):
+            prompt, chosen, rejected = _said_once(prompt, chosen, rejected)
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
+
+
+_SHORTEST_REPEATED = 8
+"""Characters. Two answers may begin with the same short word by accident."""
+
+
+def _said_once(
+    prompt: str, chosen: str, rejected: str
+) -> tuple[str, str, str]:
+    """Return prompt and answers; a prompt that both answers repeat stands only before them."""
+    if _is_hh_dialogue(chosen) and _is_hh_dialogue(rejected):
+        shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071  characters, not folders
+        if ASSISTANT in shared and prompt.strip() in shared:
+            return split_dialogues(chosen, rejected)
+    is_repeated = chosen.startswith(prompt) and rejected.startswith(prompt)
+    if is_repeated and len(prompt.strip()) >= _SHORTEST_REPEATED:
+        chosen = chosen.removeprefix(prompt).lstrip()
+        rejected = rejected.removeprefix(prompt).lstrip()
+    return prompt, chosen, rejected
 
 
 # --- a number says which is better: HelpSteer3, WebGPT, SHP
 
 
-def _comparison(
+def comparison(
     first: str,
     second: str,
     lead: float,
     prompt: Prompt | None,
     metadata: Metadata,
+    *,
+    has_margin: bool = True,
 ) -> list[Judgement]:
     """Return the comparison in which the first text leads by `lead`.
 
     Below 0 the second text is better; at 0 they are a tie. The texts were shown in this order.
+    has_margin: whether `lead` says by how much.
     """
     is_first_better = lead >= 0
     better, worse = (first, second) if is_first_better else (second, first)
@@ -140,7 +164,7 @@ def _comparison(
         Comparison(
             better,
             worse,
-            abs(lead),
+            abs(lead) if has_margin else 0.0,
             lead == 0,
             chosen_first=is_first_better,
             prompt=prompt,
@@ -166,7 +190,7 @@ def _helpsteer3(row: Row, metadata: Metadata) -> list[Judgement]:
     prompt = prompt_from(row["context"], where, "context")
     first = completion_from(row["response1"], where, "response1")
     second = completion_from(row["response2"], where, "response2")
-    return _comparison(first, second, -preference, prompt, metadata)
+    return comparison(first, second, -preference, prompt, metadata)
 
 
 def _webgpt_question(row: Row) -> Any:
@@ -184,7 +208,7 @@ def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     scores = [
         number_of(row[name], where, name) for name in ("score_0", "score_1")
     ]
-    return _comparison(first, second, scores[0] - scores[1], prompt, metadata)
+    return comparison(first, second, scores[0] - scores[1], prompt, metadata)
 
 
 def _matches_webgpt(row: Row) -> bool:

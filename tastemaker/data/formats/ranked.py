@@ -30,7 +30,7 @@ from tastemaker.data.values import (
     show,
     text_of,
 )
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, SaysNothing
 
 _SAMPLE = re.compile(r"sample(\d+)", re.ASCII)
 
@@ -156,7 +156,7 @@ def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
         penalties.setdefault(text, []).append(penalty)
     if len(penalties) == 1:
         (text,) = penalties
-        raise DataError(
+        raise SaysNothing(
             f"{where}: all candidates are one text ({show(text)}). Remove the row."
         )
     means = [math.fsum(values) / len(values) for values in penalties.values()]

@@ -4,6 +4,7 @@
 |---|---|
 | `taste/` | a reward model's folder |
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores`; TRL's too |
+| `http://host` | a server of `tastemaker serve` (token: TASTEMAKER_TOKEN) |
 | `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that occur earlier in the text |
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.policy import Completion, Scorer, to_be_scored
@@ -32,11 +34,14 @@ from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
 from tastemaker.rl.text.reward_calls import called, json_prompt
 from tastemaker.scores import Caution
+from tastemaker.serve.client import remote_reward
 
 _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
+_SERVED_PATHS = ("", "/")
+"""The paths of an address of `tastemaker serve`; any other answers as OpenRLHF's."""
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 """What is raised where an address does not answer with JSON."""
 
@@ -344,7 +349,10 @@ def _named(text: str, caution: Caution) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
     if text.startswith(_ADDRESS):
-        return HttpReward(text)
+        if urlsplit(text).path not in _SERVED_PATHS:
+            return HttpReward(text)
+        remote = remote_reward(text)
+        return ModelReward(remote, remote.name, caution)
     if Path(text).is_dir():
         return ModelReward(RewardModel.load(text), text, caution)
     module, _, name = text.partition(":")

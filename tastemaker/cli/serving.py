@@ -1,0 +1,78 @@
+"""The verb `serve`, and models that another process serves."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tastemaker.cli import options as o
+
+SERVE = """Serve scores over HTTP, on this machine alone unless --host says otherwise.
+
+Examples:
+
+  tastemaker serve taste
+
+  tastemaker serve taste judged --port 9000
+
+  TASTEMAKER_TOKEN=$(openssl rand -hex 24) tastemaker serve taste --host 0.0.0.0
+
+A page where texts can be typed is at http://127.0.0.1:8000/. The paths and wires (own, vLLM, TEI,
+OpenRLHF) are in docs/serve.md. At the start each model's scores are compared alone, in a batch and
+through every wire.
+"""
+
+TOKEN = "TASTEMAKER_TOKEN"
+
+
+@o.verb(SERVE)
+@click.argument(
+    "models",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=o.PATH,
+    help="Folders saved by `tastemaker fit`; the first answers requests without a model's name.",
+)
+@o.settings("serving")
+@o.option("--quiet", "-q", is_flag=True, help="Only errors.", panel=o.RUN)
+def serve(models: tuple[Path, ...], serving: o.Settings, quiet: bool) -> None:
+    """Serve scores over HTTP."""
+    from tastemaker.serve import Serving
+    from tastemaker.serve import serve as run
+
+    serving.setdefault("token", os.environ.get(TOKEN) or None)
+
+    def say(line: str) -> None:
+        is_ready = line.startswith("serving on ")
+        if is_ready or not quiet:
+            o.say(line)
+
+    run(models, Serving(**serving), say=say)
+
+
+def opened(model: str) -> Any:
+    """Return the model of a folder, or of an address (`http://…`; token: TASTEMAKER_TOKEN)."""
+    import tastemaker as tm
+    from tastemaker.serve import is_address, remote_reward
+
+    if is_address(model):
+        return remote_reward(model)
+    return tm.load(model)
+
+
+def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:
+    """Say how many texts were longer than the model reads."""
+    if not truncated:
+        return
+    contract = getattr(taste, "contract", None)
+    length, side = "what", "a part"
+    if contract is not None:
+        length = f"the {contract.max_length} tokens that"
+        side = "their start" if contract.cut == "left" else "their end"
+    o.note(
+        f"{truncated:,} of {rows:,} texts are longer than {length} "
+        f"this model reads; {side} was cut off.",
+        quiet=quiet,
+    )

@@ -1,0 +1,220 @@
+"""Formats of several answers to one prompt, each with a number.
+
+UltraFeedback, distilabel, GPT-4-LLM, Stack Exchange preferences, ELI5 and BeaverTails.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tastemaker.data.cells import LabelCells
+from tastemaker.data.chats import completion_from, prompt_from
+from tastemaker.data.formats import (
+    Format,
+    instruction_of,
+    list_of,
+    records_of,
+    register_format,
+    tiers_of,
+)
+from tastemaker.data.judgements import (
+    Example,
+    Judgement,
+    Label,
+    Prompt,
+    Ranking,
+)
+from tastemaker.data.tables import Metadata, Row
+from tastemaker.data.values import bad_cell, is_missing, number_of
+from tastemaker.errors import DataError
+
+
+def _ranking(
+    texts: Sequence[str],
+    numbers: Sequence[Any],
+    prompt: Prompt | None,
+    metadata: Metadata,
+    column: str,
+) -> list[Judgement]:
+    """Return the ranking of texts by their numbers, the highest first.
+
+    Texts without a number were not judged and are left out.
+    """
+    where = metadata["where"]
+    if len(texts) != len(numbers):
+        raise DataError(
+            f"{where}: {len(texts)} answers, but {len(numbers)} in column {column!r}."
+        )
+    judged = []
+    ranks = []
+    for text, value in zip(texts, numbers, strict=True):
+        if not is_missing(value):
+            judged.append(text)
+            ranks.append(-number_of(value, where, column))
+    return [Ranking(tiers_of(ranks, judged), prompt=prompt, **metadata)]
+
+
+def _ultrafeedback(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    texts, numbers = [], []
+    for record in records_of(row["completions"], where, "completions"):
+        texts.append(
+            completion_from(record.get("response"), where, "response")
+        )
+        numbers.append(_overall(record))
+    prompt = instruction_of(row, where)
+    return _ranking(texts, numbers, prompt, metadata, "overall_score")
+
+
+def _overall(record: dict[str, Any]) -> Any:
+    """Return the overall score of a completion, or the mean of its aspects in older files."""
+    overall = record.get("overall_score")
+    return record.get("fine-grained_score") if overall is None else overall
+
+
+def _matches_ultrafeedback(row: Row) -> bool:
+    completions = row["completions"]
+    if isinstance(completions, dict):
+        return "response" in completions
+    return isinstance(completions, list) and all(
+        isinstance(each, dict) and "response" in each for each in completions
+    )
+
+
+def _distilabel(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    column = "rating" if "rating" in row else "ratings"
+    texts = []
+    for answer in list_of(row["generations"], where, "generations"):
+        texts.append(completion_from(answer, where, "generations"))
+    numbers = list_of(row[column], where, column)
+    prompt = None
+    for name in ("prompt", "instruction", "input"):
+        if prompt is None:
+            prompt = prompt_from(row.get(name), where, name)
+    return _ranking(texts, numbers, prompt, metadata, column)
+
+
+def _gpt4_llm(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    column = "responses_and_scores"
+    texts, numbers = [], []
+    for record in records_of(row[column], where, column):
+        texts.append(
+            completion_from(record.get("response"), where, "response")
+        )
+        numbers.append(record.get("score"))
+    prompt = prompt_from(row["user_input"], where, "user_input")
+    return _ranking(texts, numbers, prompt, metadata, "score")
+
+
+def _stack_exchange(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    texts, numbers = [], []
+    for record in records_of(row["answers"], where, "answers"):
+        texts.append(completion_from(record.get("text"), where, "text"))
+        numbers.append(record.get("pm_score"))
+    prompt = prompt_from(row["question"], where, "question")
+    return _ranking(texts, numbers, prompt, metadata, "pm_score")
+
+
+def _matches_stack_exchange(row: Row) -> bool:
+    answers = row["answers"]
+    if isinstance(answers, dict):
+        return "pm_score" in answers
+    return isinstance(answers, list) and all(
+        isinstance(each, dict) and "pm_score" in each for each in answers
+    )
+
+
+def _eli5(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    answers = row["answers"]
+    texts = []
+    for text in list_of(answers.get("text"), where, "answers, text"):
+        texts.append(completion_from(text, where, "answers, text"))
+    numbers = list_of(answers.get("score"), where, "answers, score")
+    prompt = prompt_from(row["title"], where, "title")
+    body = prompt_from(row.get("selftext"), where, "selftext")
+    if isinstance(prompt, str) and isinstance(body, str):
+        prompt = f"{prompt}\n\n{body}"
+    return _ranking(texts, numbers, prompt, metadata, "answers, score")
+
+
+def _matches_eli5(row: Row) -> bool:
+    answers = row["answers"]
+    return isinstance(answers, dict) and {"text", "score"} <= answers.keys()
+
+
+_SAFE = LabelCells("is_safe", {"false": False, "true": True})
+
+
+def _beavertails(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    text = completion_from(row["response"], where, "response")
+    example = Example(text, prompt_from(row["prompt"], where, "prompt"))
+    if is_missing(row["is_safe"]):
+        raise bad_cell(row["is_safe"], where, "is_safe", " and says nothing.")
+    return [_SAFE.judgement(row["is_safe"], example, metadata)]
+
+
+register_format(
+    Format(
+        "ultrafeedback",
+        ("instruction", "completions"),
+        _ultrafeedback,
+        (Ranking,),
+        optional=("input",),
+        matches=_matches_ultrafeedback,
+        excludes_others=True,
+    )
+)
+for _column in ("rating", "ratings"):
+    register_format(
+        Format(
+            f"distilabel-{_column}",
+            ("generations", _column),
+            _distilabel,
+            (Ranking,),
+            optional=("prompt", "instruction", "input"),
+            matches=lambda row: isinstance(row["generations"], list),
+            excludes_others=True,
+        )
+    )
+register_format(
+    Format(
+        "gpt4-llm",
+        ("user_input", "responses_and_scores"),
+        _gpt4_llm,
+        (Ranking,),
+        excludes_others=True,
+    )
+)
+register_format(
+    Format(
+        "stack-exchange",
+        ("question", "answers"),
+        _stack_exchange,
+        (Ranking,),
+        matches=_matches_stack_exchange,
+        excludes_others=True,
+    )
+)
+register_format(
+    Format(
+        "eli5",
+        ("title", "answers"),
+        _eli5,
+        (Ranking,),
+        optional=("selftext",),
+        matches=_matches_eli5,
+        excludes_others=True,
+    )
+)
+register_format(
+    Format(
+        "beavertails",
+        ("prompt", "response", "is_safe"),
+        _beavertails,
+        (Label,),
+    )
+)

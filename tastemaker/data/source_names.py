@@ -1,0 +1,33 @@
+"""Names of several sources, so that two files of one name are told apart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tastemaker.data.roles import described_source
+
+
+def distinct_names(sources: Sequence[Any]) -> dict[Any, str]:
+    """Return names for the files that share theirs with another: the shortest ends that differ.
+
+    helpful/train.jsonl and harmless/train.jsonl are named so. Files of different names, folders and
+    names of the hub keep theirs.
+    """
+    paths = {}
+    for source in sources:
+        path = Path(described_source(source)[0])
+        if path.is_file():
+            paths[source] = path.absolute()
+    names = {}
+    for source, path in paths.items():
+        others = {other for other in paths.values() if other != path}
+        count = 1
+        while any(_end(other, count) == _end(path, count) for other in others):
+            count += 1
+        if count > 1:
+            names[source] = "/".join(_end(path, count))
+    return names
+
+
+def _end(path: Path, count: int) -> tuple[str, ...]:
+    return path.parts[-count:]

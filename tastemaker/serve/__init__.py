@@ -1,0 +1,5 @@
+"""Scores over HTTP: a server that speaks several wires, and a client."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

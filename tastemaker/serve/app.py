@@ -1,0 +1,220 @@
+"""The web application: paths, wires and the page over one queue of texts.
+
+Bodies are read here and not by FastAPI's models, because two peers share some paths, and because
+each peer's clients expect errors in its own shape.
+"""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from tastemaker.scores import Scores
+from tastemaker.serve import page
+from tastemaker.serve.batching import ScoringQueue
+from tastemaker.serve.bodies import checked_numbers, parsed
+from tastemaker.serve.guard import Guard
+from tastemaker.serve.metrics import Metrics
+from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.served import Served, Shelf
+from tastemaker.serve.settings import Serving
+from tastemaker.serve.wires import PATHS, Answer, Work, wire_of
+from tastemaker.serve.wires.tei import LABEL
+from tastemaker.train.run import versions
+
+_GONE = 499
+"""The status in the metrics of a client that went away; it never sees it."""
+
+
+class Service:
+    """What the paths share: the models, the queue and the counts."""
+
+    def __init__(self, shelf: Shelf, settings: Serving) -> None:
+        self.shelf, self.settings = shelf, settings
+        self.metrics = Metrics()
+        self.queue = ScoringQueue(settings, self.metrics)
+        self.is_ready = False
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Answer one request of a wire."""
+        started = time.monotonic()
+        wire = PATHS[path][0]
+        try:
+            body = parsed(await self.body(request))
+            wire = wire_of(path, body)
+            work = wire.read(body, self.settings)
+            model = work.model or request.query_params.get("model")
+            served = self.shelf.named(model)
+            scores = await self.scores(request, served, work)
+            response = json_response(self._reply(served, work, scores))
+        except Refusal as refusal:
+            response = json_response(
+                wire.error(refusal), refusal.status, refusal.headers
+            )
+        except ClientDisconnect:
+            self.metrics.client_gone()
+            response = Response(status_code=_GONE)
+        seconds = time.monotonic() - started
+        self.metrics.request(path, response.status_code, seconds)
+        return response
+
+    @staticmethod
+    def _reply(served: Served, work: Work, scores: Scores) -> Any:
+        tokens = sum(served.estimated_tokens(e) for e in work.examples)
+        values = checked_numbers(scores.as_list())
+        return work.reply(Answer(served, scores, values, tokens))
+
+    async def body(self, request: Request) -> bytes:
+        """Return the body of a request. Raises Refusal for a large or a slow one."""
+        most = self.settings.max_body
+        refusal = Refusal(413, f"the body has more than {most:,} bytes.")
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise refusal
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.settings.body_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > most:
+                        raise refusal
+        except TimeoutError as error:
+            raise Refusal(408, "the body did not arrive in time.") from error
+        return bytes(body)
+
+    async def scores(
+        self, request: Request, served: Served, work: Work
+    ) -> Scores:
+        """Return the scores of a request; give up where its client goes away."""
+        future = asyncio.wrap_future(self.queue.submit(served, work.examples))
+        # after the body, the next thing that a client can do is go away
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait(
+                {future, gone}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not future.done():
+                raise ClientDisconnect
+            return future.result()
+        finally:
+            future.cancel()
+            gone.cancel()
+
+    def about(self) -> dict[str, Any]:
+        """Return `/info`: TEI's fields of the first model, and ours of all."""
+        first = self.shelf.first
+        labels = {"id2label": {"0": LABEL}, "label2id": {LABEL: 0}}
+        return {
+            "model_id": first.name,
+            "model_sha": None,
+            "model_dtype": "float32",
+            "model_type": {"classifier": labels},
+            "max_concurrent_requests": self.settings.connections,
+            "max_input_length": first.model.contract.max_length,
+            "max_batch_tokens": self.settings.max_batch_tokens,
+            "max_batch_requests": None,
+            "max_client_batch_size": self.settings.max_inputs,
+            "auto_truncate": True,
+            "version": versions()["tastemaker"],
+            "models": [one.about() for one in self.shelf.models.values()],
+            "limits": self.settings.limits(),
+        }
+
+
+async def _gone(request: Request) -> None:
+    message = await request.receive()
+    while message["type"] != "http.disconnect":
+        message = await request.receive()
+
+
+def json_response(
+    value: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return JSON; NaN cannot leave."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return Response(text, status, headers, "application/json; charset=utf-8")
+
+
+def make_app(service: Service) -> FastAPI:
+    """Return the application of a service."""
+    # FastAPI's own pages load scripts from another server
+    app = FastAPI(
+        title="Tastemaker",
+        version=versions()["tastemaker"],
+        docs_url=None,
+        redoc_url=None,
+    )
+    for path in PATHS:
+        _add_wire(app, service, path)
+    _add_states(app, service)
+    page.add_to(app, service)
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        del request
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        words = {404: "no such path.", 405: "no such method here."}
+        message = words.get(status, "the server failed.")
+        refusal = Refusal(status, message)
+        return json_response(as_tastemaker(refusal), status)
+
+    app.add_exception_handler(HTTPException, refuse)
+    app.add_exception_handler(Exception, refuse)
+    app.add_middleware(Guard, settings=service.settings)
+    return app
+
+
+def _add_wire(app: FastAPI, service: Service, path: str) -> None:
+    async def answer(request: Request) -> Response:
+        return await service.answer(request, path)
+
+    wires = PATHS[path]
+    examples = {wire.name: {"value": wire.example} for wire in wires}
+    content = {"schema": {"type": "object"}, "examples": examples}
+    app.add_api_route(
+        path,
+        answer,
+        methods=["POST"],
+        summary=", ".join(wire.name for wire in wires),
+        name=path.strip("/").replace("/", "_"),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": content},
+            }
+        },
+    )
+
+
+def _add_states(app: FastAPI, service: Service) -> None:
+    @app.get("/health")
+    async def health() -> Response:
+        """Answer 200 while the process lives."""
+        return Response(status_code=200)
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Answer 200 once the models are checked."""
+        return Response(status_code=200 if service.is_ready else 503)
+
+    @app.get("/info")
+    async def info() -> Response:
+        """Tell the models, the limits and what the check at the start measured."""
+        return json_response(service.about())
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        """List the models as OpenAI's clients read them."""
+        rows = []
+        for name in service.shelf.models:
+            rows.append({"id": name, "object": "model"})
+        return json_response({"object": "list", "data": rows})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Return the counts for Prometheus."""
+        kind = "text/plain; version=0.0.4"
+        return Response(str(service.metrics), media_type=kind)

@@ -1,0 +1,189 @@
+"""Reading of a request's body: bytes to checked texts. All refusals are raised here."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tastemaker.data.judgements import Example, Message
+from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.settings import Serving
+
+_MOST_TURNS = 256
+
+
+def _not_a_number(name: str) -> Any:
+    raise Refusal(400, f"the body holds {name}, which is not JSON.")
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON of a body."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "the body is not UTF-8.") from error
+    try:
+        return json.loads(text, parse_constant=_not_a_number)
+    except RecursionError as error:
+        raise Refusal(400, "the body is nested too deeply.") from error
+    except ValueError as error:
+        raise Refusal(400, "the body is not JSON.") from error
+
+
+class Reader:
+    """Reads the fields of a request under the limits of the settings.
+
+    status: what the wire answers to a field that is wrong.
+    """
+
+    def __init__(
+        self, body: Any, settings: Serving, *, status: int = 400
+    ) -> None:
+        self.settings, self.status = settings, status
+        if not isinstance(body, dict):
+            raise Refusal(status, "the body must be a JSON object.")
+        self.body: dict[str, Any] = body
+
+    def wrong(self, name: str, expected: str) -> Refusal:
+        """Return the refusal of a field."""
+        return Refusal(
+            self.status, f"`{name}` must be {expected}.", parameter=name
+        )
+
+    def text(
+        self, value: Any, name: str, *, may_be_empty: bool = False
+    ) -> str:
+        """Return a text that can be scored."""
+        if not isinstance(value, str):
+            raise self.wrong(name, "a text")
+        if len(value) > self.settings.max_characters:
+            most = self.settings.max_characters
+            raise Refusal(
+                413,
+                f"`{name}` has {len(value):,} characters; the limit is {most:,}.",
+                parameter=name,
+            )
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise self.wrong(
+                name, "Unicode: it holds half of a surrogate pair"
+            ) from error
+        if not may_be_empty and not value.strip():
+            raise self.wrong(name, "a text that is not empty")
+        return value
+
+    def items(self, name: str, *, empty: int | None = None) -> list[Any]:
+        """Return a list that is not empty. empty: the status for an empty one."""
+        values = self.body.get(name)
+        if not isinstance(values, list):
+            raise self.wrong(name, "a list")
+        if not values:
+            raise Refusal(
+                empty or self.status,
+                f"`{name}` cannot be empty.",
+                parameter=name,
+            )
+        most = self.settings.max_inputs
+        if len(values) > most:
+            raise Refusal(
+                413,
+                f"`{name}` has {len(values):,} items; the limit is {most:,}.",
+                parameter=name,
+            )
+        return values
+
+    def texts(self, name: str, *, empty: int | None = None) -> list[str]:
+        """Return a list of texts."""
+        values = self.items(name, empty=empty)
+        return [self.text(value, name) for value in values]
+
+    def text_or_texts(self, name: str) -> list[str]:
+        """Return a text or a list of texts as a list."""
+        if isinstance(self.body.get(name), str):
+            return [self.text(self.body[name], name)]
+        return self.texts(name)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a true or false; null is the default."""
+        value = self.body.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return value
+
+    def count(self, name: str) -> int:
+        """Return a whole number, at least 0; 0 where it is missing."""
+        value = self.body.get(name)
+        if value is None:
+            return 0
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if not is_count or value < 0:
+            raise self.wrong(name, "a whole number, at least 0")
+        return int(value)
+
+    def model(self) -> str | None:
+        """Return the name of the model; None for the first."""
+        value = self.body.get("model")
+        if value is not None and not isinstance(value, str):
+            raise self.wrong("model", "a text")
+        return value
+
+    def turns(self, value: Any, name: str) -> tuple[Message, ...]:
+        """Return the turns of a chat."""
+        if not isinstance(value, list) or not value:
+            raise self.wrong(name, "a list of messages that is not empty")
+        if len(value) > _MOST_TURNS:
+            raise self.wrong(name, f"at most {_MOST_TURNS} messages")
+        turns = []
+        for turn in value:
+            if not isinstance(turn, dict):
+                raise self.wrong(name, 'a list of {"role", "content"}')
+            role = self.text(turn.get("role"), f"{name}.role")
+            content = self.text(
+                turn.get("content"), f"{name}.content", may_be_empty=True
+            )
+            turns.append(Message(role, content))
+        return tuple(turns)
+
+    def chat(self, value: Any, name: str) -> Example:
+        """Return a chat as an example: its last turn answers those before."""
+        *prompt, last = self.turns(value, name)
+        if not prompt:
+            text = self.text(last.content, f"{name}.content")
+            return Example(text)
+        return Example(last.content, tuple(prompt))
+
+    def example(self, value: Any, name: str) -> Example:
+        """Return a text, {"prompt", "completion"} or {"messages"} as an example."""
+        if isinstance(value, str):
+            return Example(self.text(value, name))
+        if isinstance(value, dict) and "messages" in value:
+            return self.chat(value["messages"], f"{name}.messages")
+        if not isinstance(value, dict) or "completion" not in value:
+            raise self.wrong(
+                name,
+                'texts, {"prompt", "completion"} or {"messages"}',
+            )
+        prompt = value.get("prompt")
+        has_prompt = prompt is not None
+        text = self.text(
+            value["completion"],
+            f"{name}.completion",
+            may_be_empty=has_prompt,
+        )
+        if not has_prompt:
+            return Example(text)
+        if isinstance(prompt, str):
+            read = self.text(prompt, f"{name}.prompt", may_be_empty=True)
+            return Example(text, read)
+        return Example(text, self.turns(prompt, f"{name}.prompt"))
+
+
+def checked_numbers(values: Sequence[float]) -> list[float]:
+    """Return scores. Raises Refusal for one that is not finite: none leaves the server."""
+    for value in values:
+        if not math.isfinite(value):
+            raise Refusal(424, "the model gave a score that is not finite.")
+    return list(values)

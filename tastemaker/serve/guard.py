@@ -1,0 +1,104 @@
+"""Who may ask: the token of a request, and the name by which this machine was called."""
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.settings import Serving
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+
+OPEN_PATHS = frozenset({"/health", "/ready"})
+"""What probes ask without a token; nothing about the models is in the answers."""
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Guard:
+    """Lets requests with the token through; all where there is none.
+
+    The token may be in `Authorization: Bearer`, in `X-API-Key`, or the first part of the path,
+    which is cut off: some clients cannot set headers. Without a token, a request that calls this
+    machine by another name than its own is refused, so that no web page reaches the server by a
+    name that it controls.
+    """
+
+    def __init__(self, app: _App, settings: Serving) -> None:
+        self.app, self.settings = app, settings
+        self.token = settings.token.encode() if settings.token else None
+
+    async def __call__(
+        self, scope: _Message, receive: _Receive, send: _Send
+    ) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def safe_send(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), *_SECURITY]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        headers = dict(scope["headers"])
+        refusal = None
+        if self.token is None:
+            if not self._is_own_name(headers.get(b"host", b"")):
+                refusal = Refusal(403, "this server answers to localhost.")
+        else:
+            scope, is_allowed = self._checked(scope, headers)
+            if not is_allowed and scope["path"] not in OPEN_PATHS:
+                refusal = Refusal(401, "a token is needed.")
+        if refusal is None:
+            await self.app(scope, receive, safe_send)
+        else:
+            await _refuse(refusal, safe_send)
+
+    def _is_own_name(self, host: bytes) -> bool:
+        name = host.decode("latin-1").lower()
+        # a port follows, and an IPv6 address has colons of its own
+        if not name.endswith("]"):
+            name = name.rpartition(":")[0] or name
+        own = {*_LOCAL_NAMES, self.settings.host, f"[{self.settings.host}]"}
+        return name in own
+
+    def _checked(
+        self, scope: _Message, headers: dict[bytes, bytes]
+    ) -> tuple[_Message, bool]:
+        """Return the request without the path's token, and whether it may pass."""
+        kind, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        if kind.lower() == b"bearer" and self._is_token(bearer.strip()):
+            return scope, True
+        if self._is_token(headers.get(b"x-api-key", b"")):
+            return scope, True
+        first, _, rest = scope["path"].removeprefix("/").partition("/")
+        if not self._is_token(first.encode("utf-8", "replace")):
+            return scope, False
+        path = f"/{rest}"
+        return {**scope, "path": path, "raw_path": path.encode()}, True
+
+    def _is_token(self, value: bytes) -> bool:
+        return self.token is not None and hmac.compare_digest(
+            value, self.token
+        )
+
+
+async def _refuse(refusal: Refusal, send: _Send) -> None:
+    body = json.dumps(as_tastemaker(refusal)).encode()
+    headers = [(b"content-type", b"application/json")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    for name, value in refusal.headers.items():
+        headers.append((name.lower().encode(), value.encode()))
+    start = {"type": "http.response.start", "status": refusal.status}
+    await send({**start, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

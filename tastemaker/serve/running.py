@@ -1,0 +1,102 @@
+"""Start a server, prove its scores, and run it until it is told to end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tastemaker.errors import MissingExtra, UsageError
+from tastemaker.serve.settings import Serving
+
+Say = Callable[[str], None]
+
+
+def serve(
+    folders: Sequence[Path | str],
+    settings: Serving | None = None,
+    *,
+    say: Say = lambda line: None,
+) -> None:
+    """Serve the scores of model folders over HTTP until SIGTERM or Ctrl-C.
+
+    say: gets a line for each check, and `serving on http://HOST:PORT` once the server is ready.
+    After SIGTERM accepted requests are answered and new ones refused. Raises ModelError where a
+    score differs between two ways to it, and UsageError for a port that is taken.
+    """
+    settings = settings or Serving()
+    try:
+        from tastemaker.serve.app import Service, make_app
+    except ImportError as error:
+        raise MissingExtra("`tastemaker serve`", "serve") from error
+    from tastemaker.serve.served import Shelf
+
+    shelf = Shelf.open(folders)
+    with _listening(settings) as listener:
+        service = Service(shelf, settings)
+        try:
+            asyncio.run(_run(service, make_app(service), listener, say))
+        finally:
+            service.queue.close()
+
+
+def _listening(settings: Serving) -> socket.socket:
+    """Return a socket that is bound; it listens once the server runs."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {settings.host}, port {settings.port} ({error.strerror or error}). "
+            "Choose another --port, or 0 for a free one."
+        ) from error
+    return listener
+
+
+async def _run(
+    service: Any, app: Any, listener: socket.socket, say: Say
+) -> None:
+    import uvicorn
+
+    from tastemaker.serve.proof import prove
+
+    for served in service.shelf.models.values():
+        await prove(app, served, service.settings)
+        way, difference = max(
+            served.differences.items(), key=lambda item: item[1]
+        )
+        say(
+            f"{served.name}: the same scores alone and in {len(served.differences)} other ways; "
+            f"largest difference {difference:.1e} ({way})"
+        )
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # a path may hold the token
+        lifespan="off",
+        server_header=False,
+        limit_concurrency=service.settings.connections,
+        timeout_keep_alive=30,
+    )
+    server = uvicorn.Server(config)
+
+    async def announce() -> None:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        service.is_ready = True
+        host, port = listener.getsockname()[:2]
+        name = f"[{host}]" if ":" in host else host
+        say(f"serving on http://{name}:{port}")
+
+    # uvicorn raises the signal again once it has ended: the end is what was asked for
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    announcing = asyncio.ensure_future(announce())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        announcing.cancel()
+        signal.signal(signal.SIGTERM, before)

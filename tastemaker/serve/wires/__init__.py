@@ -1,0 +1,34 @@
+"""The wires by path. Two peers share some paths: the fields of the body tell them apart."""
+
+from collections.abc import Collection
+from typing import Any
+
+from tastemaker.serve.wires import openrlhf, own, tei, vllm
+from tastemaker.serve.wires.base import Answer as Answer
+from tastemaker.serve.wires.base import Wire as Wire
+from tastemaker.serve.wires.base import Work as Work
+
+PATHS: dict[str, tuple[Wire, ...]] = {
+    "/score": (own.SCORE, vllm.SCORE),
+    "/v1/score": (vllm.SCORE,),
+    "/classify": (vllm.CLASSIFY,),
+    "/pooling": (vllm.POOLING,),
+    "/rerank": (tei.RERANK, vllm.RERANK),
+    "/v1/rerank": (vllm.RERANK,),
+    "/v2/rerank": (vllm.RERANK,),
+    "/predict": (tei.PREDICT,),
+    "/get_reward": (openrlhf.GET_REWARD,),
+}
+"""The first wire of a path answers a body that is nobody's."""
+
+
+def wire_of(path: str, body: Any) -> Wire:
+    """Return the wire that a body is written for."""
+    wires = PATHS[path]
+    fields: Collection[str] = body if isinstance(body, dict) else ()
+    if path == "/score" and "inputs" not in fields:
+        if not vllm.FIRST_SIDES.isdisjoint(fields):
+            return vllm.SCORE
+    elif path == "/rerank" and "texts" not in fields and "documents" in fields:
+        return vllm.RERANK
+    return wires[0]

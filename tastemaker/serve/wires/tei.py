@@ -1,0 +1,115 @@
+"""The wires of Text Embeddings Inference: `/predict` and `/rerank`.
+
+Without `raw_scores` it answers the sigmoid of the score, as it does for every model of one label.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from tastemaker.data.judgements import Example
+from tastemaker.serve.bodies import Reader
+from tastemaker.serve.refusals import as_tei
+from tastemaker.serve.settings import Serving
+from tastemaker.serve.wires.base import Answer, Wire, Work, ranked
+
+LABEL = "LABEL_0"
+_QUERY = "What did you think of the film?"
+_SIDES = ("Left", "Right", "left", "right", None)
+
+
+def _meaning(reader: Reader) -> Callable[[float], float]:
+    """Return what is answered for a score."""
+    is_raw = reader.flag("raw_scores", False)
+    reader.flag("truncate", False)
+    side = reader.body.get("truncation_direction")
+    if side is not None and side not in _SIDES:
+        raise reader.wrong("truncation_direction", "Left or Right")
+    return float if is_raw else _sigmoid
+
+
+def _sigmoid(value: float) -> float:
+    if value < 0:
+        return 1 - _sigmoid(-value)
+    return 1 / (1 + math.exp(-value))
+
+
+def _read_predict(body: Any, settings: Serving) -> Work:
+    """Read `inputs`: a text, a pair ["a", "b"], or a list of lists of one or two texts."""
+    reader = Reader(body, settings, status=422)
+    meaning = _meaning(reader)
+    value = reader.body.get("inputs")
+    is_one = isinstance(value, str)
+    if not is_one:
+        values = reader.items("inputs", empty=400)
+        is_one = isinstance(values[0], str)
+    rows = [value] if is_one else values
+    examples = [_one_or_pair(reader, row) for row in rows]
+
+    def reply(answer: Answer) -> Any:
+        answers = []
+        for score in answer.values:
+            answers.append([{"score": meaning(score), "label": LABEL}])
+        return answers[0] if is_one else answers
+
+    return Work(examples, reply)
+
+
+def _one_or_pair(reader: Reader, value: Any) -> Example:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or len(texts) not in (1, 2):
+        raise reader.wrong("inputs", "a text, a pair, or a list of these")
+    read = [reader.text(text, "inputs") for text in texts]
+    return Example(read[-1], read[0]) if len(read) == 2 else Example(read[0])
+
+
+def _read_rerank(body: Any, settings: Serving) -> Work:
+    reader = Reader(body, settings, status=422)
+    meaning = _meaning(reader)
+    query = reader.text(reader.body.get("query"), "query")
+    texts = reader.texts("texts", empty=400)
+    with_text = reader.flag("return_text", False)
+
+    def reply(answer: Answer) -> Any:
+        rows = []
+        for index in ranked(answer.values):
+            row: dict[str, Any] = {"index": index}
+            if with_text:
+                row["text"] = texts[index]
+            row["score"] = meaning(answer.values[index])
+            rows.append(row)
+        return rows
+
+    return Work([Example(text, query) for text in texts], reply)
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[float]:
+    ordered = sorted(rows, key=lambda row: row["index"])
+    return [row["score"] for row in ordered]
+
+
+def _batch(texts: list[str]) -> dict[str, Any]:
+    return {"inputs": [[text] for text in texts], "raw_scores": True}
+
+
+def _to_rank(texts: list[str]) -> dict[str, Any]:
+    return {"query": _QUERY, "texts": texts, "raw_scores": True}
+
+
+PREDICT = Wire(
+    "TEI",
+    _read_predict,
+    as_tei,
+    probe=_batch,
+    numbers=lambda reply: [row[0]["score"] for row in reply],
+    example={"inputs": "A warm and clever film.", "raw_scores": True},
+)
+RERANK = Wire(
+    "TEI",
+    _read_rerank,
+    as_tei,
+    probe=_to_rank,
+    numbers=_in_order,
+    query=_QUERY,
+    example={"query": _QUERY, "texts": ["I liked it."], "raw_scores": True},
+)

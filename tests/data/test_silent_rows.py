@@ -1,0 +1,88 @@
+"""Rows that say nothing are left out and counted; rows that cannot be read stop."""
+
+from pathlib import Path
+
+import pytest
+from published_rows import write
+
+import tastemaker as tm
+from tastemaker.errors import DataError
+
+PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+SAME = {"prompt": "Q", "chosen": "a", "rejected": "a"}
+
+
+def test_a_text_compared_with_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.jsonl", SAME, PAIR, SAME)
+    assert len(tm.read(path)) == 1
+    line = (
+        "a.jsonl: 2 rows say nothing and were left out; the first: a.jsonl:1: compares"
+    )
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_a_repeated_answer_in_a_ranking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"instruction": "Q", "output": ["a", "b", "a"]},
+        {"instruction": "Q", "output": ["a", "b"]},
+    ]
+    assert len(tm.read(write(tmp_path / "a.jsonl", *rows))) == 1
+    assert "1 row says nothing" in capsys.readouterr().err
+
+
+def test_a_file_in_which_no_row_says_anything(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no row says anything; a\.jsonl:1: compares"):
+        tm.read(write(tmp_path / "a.jsonl", SAME, SAME))
+
+
+def test_rows_that_cannot_be_read_stop(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", PAIR, {**PAIR, "chosen": 7})
+    with pytest.raises(DataError, match=r"a\.jsonl:2: "):
+        tm.read(path)
+
+
+def test_with_skip_bad_both_are_listed(tmp_path: Path) -> None:
+    errors: list[DataError] = []
+    path = write(tmp_path / "a.jsonl", PAIR, SAME, {**PAIR, "chosen": 7})
+    assert len(tm.read(path, skip_bad=errors)) == 1
+    assert len(errors) == 2
+
+
+REPEATED = {
+    "prompt": "### Question: Why?\n### Answer:",
+    "chosen": "### Question: Why?\n### Answer: Because.",
+    "rejected": "### Question: Why?\n### Answer: No.",
+}
+DIALOGUES = {
+    "prompt": "Why?",
+    "chosen": "\n\nHuman: Why?\n\nAssistant: Because.",
+    "rejected": "\n\nHuman: Why?\n\nAssistant: No.",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        (REPEATED, REPEATED["prompt"]),
+        (DIALOGUES, "\n\nHuman: Why?\n\nAssistant:"),
+        (
+            {**DIALOGUES, "prompt": "\n\nHuman: Why?\n\nAssistant:"},
+            "\n\nHuman: Why?\n\nAssistant:",
+        ),
+    ],
+)
+def test_a_prompt_that_both_answers_repeat_is_said_once(
+    row: dict[str, str], prompt: str, tmp_path: Path
+) -> None:
+    (comparison,) = tm.read(write(tmp_path / "a.jsonl", row))
+    assert comparison == tm.Comparison("Because.", "No.", prompt=prompt)
+
+
+def test_answers_that_begin_with_the_same_short_word_keep_it(tmp_path: Path) -> None:
+    row = {"prompt": "The", "chosen": "The end.", "rejected": "The start."}
+    (comparison,) = tm.read(write(tmp_path / "a.jsonl", row))
+    assert comparison.texts == ("The end.", "The start.")
