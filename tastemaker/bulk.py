@@ -9,11 +9,11 @@ with `RewardModel.score_all`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -101,6 +101,10 @@ Complete = Callable[[Sequence[Prompt], int], Sequence[Sequence[Written]]]
 """(prompts, number of the first prompt) → the completions of each prompt."""
 
 
+class _WithMeanings(Protocol):
+    def meanings(self, scores: Scores) -> Mapping[str, Sequence[float]]: ...
+
+
 def score_file(
     model: Scorer,
     source: Path,
@@ -123,10 +127,9 @@ def score_file(
     Two columns are added: `score` and `truncated`, or `NAME` and `NAME_truncated` for another
     `score_column`. uncertainty: add `uncertainty` or `NAME_uncertainty`, the standard deviation of
     an ensemble's members. has_meanings: add `probability` and `rating`, or `NAME_…`, where the
-    model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`. What is
-    written is never read back as a judgement. text_column, prompt_column: None: recognised by name.
-    caution: see `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a
-    remark.
+    model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`, and are never
+    read back as judgements. text_column, prompt_column: None: recognised by name. caution: see
+    `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
@@ -150,7 +153,9 @@ def score_file(
         for examples, content in read(table, chunk):
             plain = model.score_all(examples, precision=precision)
             scores = plain.cautious(caution)
-            by_name = model.meanings(plain) if meanings else {}
+            by_name: Mapping[str, Sequence[float]] = {}
+            if meanings:
+                by_name = cast(_WithMeanings, model).meanings(plain)
             values = [np.asarray(by_name[name]) for name in meanings]
             last = done + len(scores)
             try:

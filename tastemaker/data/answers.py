@@ -119,7 +119,8 @@ class Answers:
         if votes is not None:
             return [self._voted(votes, value, texts, prompt, metadata)]
         if len(texts) == 2:
-            return [Comparison(*texts, prompt=prompt, **metadata)]
+            chosen, rejected = texts
+            return [Comparison(chosen, rejected, prompt=prompt, **metadata)]
         tiers = tuple((text,) for text in texts)
         return [Ranking(tiers, prompt=prompt, **metadata)]
 
@@ -227,7 +228,7 @@ def answers_plan(
     metadata = metadata_columns(
         tuple(names), frozenset(used | set(better)), columns
     )
-    votes, scores = None, ()
+    votes, scores = None, tuple[str, ...]()
     if len(better) == 1:
         reading = VotesReader(table, answers, better[0], columns)
         votes = reading.votes(is_named=bool(columns.answers))

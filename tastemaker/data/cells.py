@@ -179,7 +179,7 @@ class ClassCells:
     ) -> Grade:
         """Return the class as a grade. Raises DataError for one that the order does not hold."""
         word, where = word_of(value), metadata["where"]
-        if word not in self.steps:
+        if word is None or word not in self.steps:
             order = ", ".join(self.steps)
             raise bad_cell(
                 value, where, self.column, f"; the classes are {order}."
@@ -379,9 +379,10 @@ class JudgementColumns:
         """Return how to read more than two whole numbers; refuse those that number classes."""
         numbers = sorted(int(word) for word in words)
         if numbers == list(range(len(numbers))) and not self.columns.scale:
-            order = ",".join(str(number) for number in numbers)
+            classes = [str(number) for number in numbers]
+            order = ",".join(classes)
             raise DataError(
-                f"{self.table.name}: column {column!r} holds {listed(map(str, numbers))}: "
+                f"{self.table.name}: column {column!r} holds {listed(classes)}: "
                 "classes without an order, or grades? If the highest is the best, say "
                 f"--grade-column {column}; for another order, the worst first, --order {order}."
             )

@@ -142,10 +142,10 @@ def message_of(turn: dict[str, Any], where: str, place: str) -> Message:
     """Return one message. place: its place, for messages of errors."""
     if "role" not in turn and "from" in turn:
         name = text_of(turn["from"], where, f"{place}, from")
-        content = answer_of(turn.get("value"), where, f"{place}, value")
+        value = answer_of(turn.get("value"), where, f"{place}, value")
         if name == "function_call":
-            content = f"<tool_call>\n{content}\n</tool_call>"
-        return Message(_SHAREGPT_ROLES.get(name, name), content)
+            value = f"<tool_call>\n{value}\n</tool_call>"
+        return Message(_SHAREGPT_ROLES.get(name, name), value)
     role_place, content_place = f"{place}, role", f"{place}, content"
     role = text_of(turn.get("role"), where, role_place)
     calls = _tool_calls(turn, where, place)

@@ -13,7 +13,7 @@ def check_nesting(schema: "pa.Schema", name: str) -> None:
     """Raise DataError for columns nested too deep. name: of the file."""
     level = [field.type for field in schema]
     for _ in range(MOST_NESTED):
-        inner = []
+        inner: list[Any] = []
         for kind in level:
             inner.extend(
                 kind.field(number).type for number in range(kind.num_fields)

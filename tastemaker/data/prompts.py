@@ -69,13 +69,13 @@ class PromptColumns:
         prompt = self._prompt(row, where)
         if self.system is None or prompt is None:
             return prompt
-        turns = prompt
-        if isinstance(prompt, str):
-            turns = (Message("user", prompt),)
+        turns = (
+            (Message("user", prompt),) if isinstance(prompt, str) else prompt
+        )
         system = prompt_from(row.get(self.system), where, self.system)
         if system is None:
-            return tuple(turns)  # type: ignore[arg-type]  # turns by now
-        return (Message("system", plain(system)), *turns)  # type: ignore[arg-type]
+            return turns
+        return (Message("system", plain(system)), *turns)
 
     def _prompt(
         self,

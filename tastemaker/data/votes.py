@@ -113,8 +113,8 @@ def better_column(
     ]
     plainly = []
     for name in likely or few:
-        words = [word_of(row.get(name)) or "" for row in head]
-        values = dict.fromkeys(word for word in words if word)
+        cells = [word_of(row.get(name)) or "" for row in head]
+        values = dict.fromkeys(word for word in cells if word)
         if _plain_wins(list(values), answers) is not None:
             plainly.append(name)
     for candidates in (plainly, likely, few):

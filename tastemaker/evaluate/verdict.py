@@ -123,7 +123,8 @@ def _distance(findings: "KindFindings") -> Iterator[str]:
 
 def _rival(evaluation: "Evaluation") -> Iterator[str]:
     """Yield how a network compares with the linear model that was fitted beside it."""
-    better, worse = [], []
+    better: list[str] = []
+    worse: list[str] = []
     compared = 0
     for findings in evaluation.kinds:
         differences = findings.measured.difference

@@ -94,9 +94,8 @@ class Service:
         # after the body, the next thing that a client can do is go away
         gone = asyncio.ensure_future(_gone(request))
         try:
-            await asyncio.wait(
-                {future, gone}, return_when=asyncio.FIRST_COMPLETED
-            )
+            waiting: set[asyncio.Future[Any]] = {future, gone}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
                 raise ClientDisconnect
             return future.result()

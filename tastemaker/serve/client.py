@@ -84,7 +84,9 @@ class RemoteReward:
         return f"{parts.scheme}://{host}"
 
     @overload
-    def score(self, text: str | Example) -> float: ...
+    def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts
+        self, text: str | Example
+    ) -> float: ...
     @overload
     def score(self, text: Sequence[str | Example]) -> list[float]: ...
     def score(

@@ -147,7 +147,7 @@ class Several:
 
     def likeliest(self, outputs: Tensor) -> Tensor:
         """Return the choices with the largest logits [..., a], int64."""
-        parts = outputs.split(self.counts, -1)
+        parts = torch.split(outputs, list(self.counts), -1)
         return torch.stack([part.argmax(-1) for part in parts], -1)
 
     def log_probs_and_entropy(
@@ -156,7 +156,7 @@ class Several:
         """Return the sums of the choices' log-probabilities and entropies."""
         log_probs: Tensor | float = 0.0
         entropy: Tensor | float = 0.0
-        parts = outputs.split(self.counts, -1)
+        parts = torch.split(outputs, list(self.counts), -1)
         for count, part, choice in zip(
             self.counts, parts, actions.unbind(-1), strict=True
         ):
@@ -167,7 +167,8 @@ class Several:
 
     def for_environment(self, actions: Array) -> Array:
         """Return the choices as the environment numbers them."""
-        return actions + np.array(self.starts)
+        numbers: Array = actions + np.array(self.starts)
+        return numbers
 
     def described(self) -> dict[str, Any]:
         """Return a JSON-ready description, which `actions_from` reads."""

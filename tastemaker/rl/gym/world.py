@@ -281,7 +281,7 @@ def gif(player: Player, path: Path, *, seed: int) -> Episode:
     Where the environment sets no limit, the episode is cut: all pictures are in memory at once.
     """
     env = pictured(player.environment, player.options)
-    frames = []
+    frames: list[Any] = []
     score = 0.0
     is_over = False
     most = getattr(env.spec, "max_episode_steps", None) or _LONGEST_DRAWN
