@@ -372,7 +372,9 @@ def test_a_remote_reward(
     out = tmp_path / "out.jsonl"
     code, _, err = run("score", server.address, "--file", rows, "--out", out)
     assert code == 0, err
-    scores = [json.loads(line)["score"] for line in out.read_text().splitlines()]
+    scores = [
+        json.loads(line)["tastemaker_score"] for line in out.read_text().splitlines()
+    ]
     assert scores == pytest.approx(model.score(TEXTS))
     with pytest.raises(tm.RewardError, match="no such model"):
         tm.RemoteReward(server.address, model="none").score("a")
