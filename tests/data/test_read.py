@@ -274,9 +274,8 @@ def test_folders_and_files_that_hold_no_reviews(tmp_path: Path) -> None:
 GOOD: dict[str, Any] = {"text": "Fine.", "label": 1, "rating": 0.5}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty text": ({"text": " "}, "is empty"),
-    "NaN": ({"rating": math.nan}, "holds nan"),
     "out of range": ({"rating": 1.5}, "holds 1.5"),
-    "no label": ({"label": None}, "no value in column 'label'"),
+    "no number": ({"rating": "good"}, "holds 'good'"),
 }
 
 
@@ -290,6 +289,15 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
     assert message.startswith("reviews.jsonl:17: ")
     assert problem in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("column", ["label", "rating"])
+def test_an_empty_cell_is_no_judgement(tmp_path: Path, column: str) -> None:
+    empty = {**GOOD, "text": "Other.", column: math.nan if column == "rating" else None}
+    path = write(tmp_path / "reviews.jsonl", [GOOD, empty])
+    kinds = [judgement.kind for judgement in read(path)]
+    assert len(kinds) == 3
+    assert kinds.count(column) == 1
 
 
 def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
