@@ -288,6 +288,15 @@ def test_a_completion_without_a_word_has_no_score(
     assert None in printed["scores"]
 
 
+def test_a_file_of_prompts_is_not_written_over(
+    run: Any, gpt: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "prompts.jsonl"
+    source.write_text('{"prompt": "A warm"}\n')
+    fails(run("write", gpt, "--file", source, "--out", source), "file that is read")
+    assert source.read_text() == '{"prompt": "A warm"}\n'
+
+
 def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     source = tmp_path / "prompts.jsonl"
     source.write_text(

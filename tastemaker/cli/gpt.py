@@ -205,6 +205,7 @@ def write(
     from tastemaker.bulk import complete_file
     from tastemaker.data.texts import as_chat
     from tastemaker.errors import UsageError
+    from tastemaker.files import check_not_itself
 
     if (best_of is None) != (reward is None):
         raise UsageError(
@@ -216,6 +217,8 @@ def write(
         )
     if file is not None and prompts:
         raise UsageError("give either prompts or --file, one of the two.")
+    if file is not None and out is not None:
+        check_not_itself(file, out)
     if n < 1:
         raise UsageError(
             f"-n {n}: ask for 1 completion of each prompt, or more."
