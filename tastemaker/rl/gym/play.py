@@ -59,7 +59,6 @@ _SHOWN = (
     "mean_return",
     "return_interval",
     "episodes",
-    "episodes_cut",
     "steps",
     "seconds",
     "steps_per_second",
@@ -80,9 +79,10 @@ class Played:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON of the verb; docs/metrics.md defines each figure."""
-        # players of older versions have no count of episodes that were cut
-        figures = {"episodes_cut": 0, **self.figures}
-        return {name: figures[name] for name in _SHOWN}
+        shown = {name: self.figures[name] for name in _SHOWN}
+        if self.figures.get("episodes_cut"):
+            shown["episodes_cut"] = self.figures["episodes_cut"]
+        return shown
 
     def __str__(self) -> str:
         figures = self.figures
