@@ -69,6 +69,9 @@ from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 # standard deviations: members of an ensemble round their offsets
 _NOTHING = 1e-6
 
+# with fewer held-out texts, whose scores may be nearly equal, all texts set the score's scale
+_FEWEST_REFERENCES = 5
+
 
 class _Member(NamedTuple):
     """A standardised backbone, the effects of features in units of its score, and its steps."""
@@ -311,9 +314,9 @@ def finish(
     """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
 
     estimates: what was learned about judges. anchor: the texts whose mean score becomes 0 and
-    standard deviation 1; None: the held-out ones. unseen: scores of the training texts from fits
-    without them, to calibrate on; None: the validation part. Raises DataError when a score is not
-    finite.
+    standard deviation 1; None: the held-out ones, all texts where these are fewer than five.
+    unseen: scores of the training texts from fits without them, to calibrate on; None: the
+    validation part. Raises DataError when a score is not finite.
     """
     scores = backbone.score(division.held_out.examples)
     if not np.isfinite(scores.values).all():
@@ -321,6 +324,8 @@ def finish(
             "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
         )
     links = _calibrated_links(backbone, observation, division, unseen)
+    if anchor is None and len(scores) < _FEWEST_REFERENCES:
+        anchor = [*division.held_out.examples, *division.train.examples]
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
@@ -408,7 +413,8 @@ def fit(
     epochs: one of these settings.
     likelihood: how judgements count as evidence.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
-    anchor: texts whose mean score becomes 0 and standard deviation 1; None: the held-out ones.
+    anchor: texts whose mean score becomes 0 and standard deviation 1; None: the held-out ones, all
+        texts where these are fewer than five.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
         bootstrap, Rubin 1981).
     shared: the members are heads of one network.

@@ -371,3 +371,19 @@ def _curve(out: Path) -> list[dict[str, float]]:
         {k: v for k, v in json.loads(line).items() if k != "texts_per_second"}
         for line in lines
     ]
+
+
+def test_few_held_out_texts_do_not_set_the_scale() -> None:
+    """Two texts of nearly equal scores would make all other scores huge."""
+    words = ("good", "fine", "bad", "poor")
+    grades = [
+        tm.Grade(f"{words[n % 4]} film number {n}", 5 if n % 4 < 2 else 1, 1, 5)
+        for n in range(12)
+    ]
+    held_out = [
+        tm.Grade("good film number 30", 5, 1, 5),
+        tm.Grade("good film number 31", 5, 1, 5),
+    ]
+    model = tm.fit(grades, held_out=held_out)
+    scores = model.score([grade.text for grade in grades])
+    assert max(abs(score) for score in scores) < 5
