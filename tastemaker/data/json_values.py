@@ -151,7 +151,8 @@ class _Text:
             try:
                 value, end = _decode(self.text, start)
                 # the digits of a number may go on
-                if end < len(self.text) or not self.has_more:
+                is_whole = end < len(self.text) or not self.has_more
+                if is_whole and end - start <= self.most:
                     brackets = self.text.count("[", start, end)
                     brackets += self.text.count("{", start, end)
                     check_depth(value, brackets)

@@ -32,7 +32,7 @@ def won(path: Path, **settings: Any) -> list[str]:
 PLAIN = [
     ("response_1", "response_2", "label", (1, 2, 1), "one two one"),
     ("response_1", "response_2", "label", (1, 2, 0), "one two tie"),
-    ("response_0", "response_1", "better_response_id", (0, 1), "one two"),
+    ("response_0", "response_1", "better_answer", (0, 1), "one two"),
     ("answer_a", "answer_b", "winner", ("A", "B", "tie"), "one two tie"),
     ("response_a", "response_b", "winner", ("model_a", "model_b"), "one two"),
     ("output1", "output2", "choice", ("output2", "output1"), "two one"),

@@ -136,8 +136,9 @@ def test_dates_that_python_has_not_are_refused_only_as_times(tmp_path: Path) -> 
     assert read == [date(1970, 1, 1), f"date32[day] {2**30}", f"date32[day] {-(2**31)}"]
     moments = pa.array([0, 2**62, 1], pa.timestamp("us"))
     path = parquet(tmp_path / "t.parquet", text=texts, label=labels, time=moments)
+    assert [judgement.time for judgement in tm.read(path)] == [None] * 3
     with pytest.raises(DataError, match=r"t\.parquet:2: column 'time' holds"):
-        tm.read(path)
+        tm.read(path, time="time")
 
 
 @pytest.mark.parametrize(("count", "tied"), [(10_000, True), (100_000, False)])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data import Table, has_splits, is_hub_name, open_source
+from tastemaker.data import Table, has_splits, is_hub_name, open_source, read
 from tastemaker.errors import DataError, MissingExtra
 
 datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
@@ -119,15 +119,17 @@ def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
     ]  # −1: not labelled
 
 
-def test_five_class_names_stay_numbers(tmp_path: Path) -> None:
+def test_five_class_names_are_grades(tmp_path: Path) -> None:
     names = [f"{stars} stars" for stars in range(1, 6)]
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
     )
     datasets.Dataset.from_dict(
-        {"text": ["a"], "label": [4]}, features=features
+        {"text": list("abcde"), "label": [4, 0, 2, 1, 3]}, features=features
     ).save_to_disk(tmp_path / "d")
-    assert rows(tmp_path / "d") == [(1, {"text": "a", "label": 4})]
+    assert rows(tmp_path / "d")[0] == (1, {"text": "a", "label": "5 stars"})
+    grades = read(tmp_path / "d")
+    assert [grade.grade for grade in grades] == [5, 1, 3, 2, 4]  # type: ignore[attr-defined]
 
 
 def test_a_name_that_is_nowhere_is_one_line(
