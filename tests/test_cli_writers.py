@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, GPT2Config
 
 import tastemaker as tm
 from tastemaker.gpt import SIZES, Sampling
+from tastemaker.readable import visible
 
 SHORT = Sampling(min_p=0.03, max_tokens=5)
 """As a GPT made here recommends."""
@@ -194,7 +195,7 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
         assert printed["completions"] == [expected.text]
         assert printed["log_probs"] == [pytest.approx(expected.log_prob, rel=1e-5)]
         code, out, err = run("write", gpt, prompt, *options, "--quiet")
-        assert (code, out, err) == (0, f"{prompt}{expected.text}\n", "")
+        assert (code, out, err) == (0, f"{prompt}{visible(expected.text)}\n", "")
 
 
 def test_several_of_several(run: Any, gpt: Path) -> None:

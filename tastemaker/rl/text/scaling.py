@@ -27,17 +27,27 @@ class Scaling:
         "writes (Ziegler et al. 2019), of all scores so far, or none.",
         option="--scale-by",
     )
-    clip: float = setting(
-        10.0,
+    clip: float | None = setting(
+        None,
         "Rewards are cut to this in both directions; inf for no limit.",
         LIMIT,
         option="--reward-clip",
+        shown="10 where rewards are scaled",
     )
 
     def __post_init__(self) -> None:
         check(self)
 
+    @property
+    def limit(self) -> float:
+        """The largest reward. By default unscaled rewards have none: their unit is the user's."""
+        if self.clip is not None:
+            return self.clip
+        return math.inf if self.by == "none" else _LARGEST_REWARD
 
+
+_LARGEST_REWARD = 10.0
+"""Standard deviations of the score."""
 _FARTHEST = 10.0
 """Robust standard deviations from the median beyond which a score may be an outlier."""
 _RARE = 0.05
@@ -97,7 +107,7 @@ class Scale:
             self.include(scores)
         shift = 0.0 if self.scaling.by == "none" else self.mean
         rewards = (np.asarray(scores) - shift) / self.unit
-        limit = self.scaling.clip
+        limit = self.scaling.limit
         clipped: list[float] = np.clip(rewards, -limit, limit).tolist()
         return clipped
 
