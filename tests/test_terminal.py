@@ -110,4 +110,4 @@ def test_formulas_are_said_and_read_back_as_they_were(
     with out.open(newline="") as file:
         assert [row["text"] for row in csv.DictReader(file)] == CELLS
     _, _, err = shell(capsys, *words[:-1], tmp_path / "scored.jsonl")
-    assert err == ""
+    assert "cells begin" not in err
