@@ -413,7 +413,7 @@ def fit(
     epochs: one of these settings.
     likelihood: how judgements count as evidence.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
-    anchor: texts whose mean score becomes 0 and standard deviation 1; None: held-out ones, or all if few.
+    anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
         bootstrap, Rubin 1981).
     shared: the members are heads of one network.
