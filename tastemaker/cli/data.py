@@ -42,7 +42,7 @@ Examples:
   tastemaker doctor train.jsonl --test test.jsonl --backbone minilm --max-length 256 --strict
 """
 
-DEMO = """Run the whole loop on invented film reviews with a known score: eight minutes, no download.
+DEMO = """Run the whole loop on invented film reviews with a known score: eight minutes, offline.
 
 Example:
 
