@@ -1,7 +1,15 @@
 """What reading made of a source: the format, the role of each column, and what was left out."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -9,6 +17,7 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
 from tastemaker.data.roles import plain_name, written_by_score
 from tastemaker.data.values import is_missing, parse_number, show
+from tastemaker.errors import DataError
 
 Head: TypeAlias = "Sequence[dict[str, Any]]"
 """The first rows of a table."""
@@ -50,6 +59,47 @@ class Layout:
     by_names: dict[tuple[str, ...], Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
+
+
+class _WatchedRow(dict[str, Any]):
+    """A row that notes which of its columns are looked at."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__(row)
+        self.looked_at: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.looked_at.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.looked_at.add(name)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        self.looked_at.update(super().keys())
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self.looked_at.update(super().keys())
+        return super().items()
+
+
+def columns_looked_at(
+    read: Callable[[dict[str, Any]], object],
+    rows: Iterable[Mapping[str, Any]],
+) -> set[str]:
+    """Return the columns that a function looks at when it reads some rows.
+
+    read: may raise DataError, for the rows that it cannot read.
+    """
+    columns: set[str] = set()
+    for row in rows:
+        watched = _WatchedRow(row)
+        with suppress(DataError):
+            read(watched)
+        columns |= watched.looked_at
+    return columns
 
 
 @dataclass(frozen=True)

@@ -341,3 +341,7 @@ class Metadata(TypedDict):
     weight: float
     where: str
     source: str
+
+
+NO_METADATA = Metadata(judge=None, time=None, weight=1.0, where="", source="")
+"""The fields of a judgement of which nothing is known."""

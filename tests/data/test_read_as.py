@@ -118,6 +118,25 @@ def test_a_prompt_column_can_be_named_for_a_format(tmp_path: Path) -> None:
         read(path, prompt="tusk")
 
 
+def test_a_format_names_only_the_columns_that_it_reads(tmp_path: Path) -> None:
+    """Others only tell the format: they are not used, and the line says so."""
+    row = {
+        "source": "evol_instruct",
+        "instruction": "Say hi.",
+        "models": ["a", "b"],
+        "completions": [
+            {"response": "Hi.", "overall_score": 9},
+            {"response": "No.", "overall_score": 2},
+        ],
+    }
+    (tmp_path / "raw.jsonl").write_text(json.dumps(row) + "\n")
+    report: list[ReadAs] = []
+    (ranking,) = tm.read(tmp_path / "raw.jsonl", report=report)
+    assert ranking.prompt == "Say hi."
+    assert report[0].roles == {"prompt": "instruction", "completions": "completions"}
+    assert report[0].unused == ("source", "models")
+
+
 def test_a_file_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "r.tsv"
     path.write_text("good one\t1\nbad one\t0\n")

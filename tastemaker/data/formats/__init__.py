@@ -22,9 +22,9 @@ from tastemaker.data.judgements import (
 )
 from tastemaker.data.metadata import metadata_columns
 from tastemaker.data.prompts import PromptColumns, prompt_columns
-from tastemaker.data.read_as import Layout
+from tastemaker.data.read_as import Layout, columns_looked_at
 from tastemaker.data.roles import Columns, column_for
-from tastemaker.data.tables import Metadata, Row, Table
+from tastemaker.data.tables import NO_METADATA, Metadata, Row, Table
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 
@@ -371,8 +371,15 @@ def _layout(
     # `annotator2` is read where the format has `annotator1`
     stems = {_stem(name) for name in format.columns if _stem(name) != name}
     used = {*prompts.all, *metadata.values()}
+    # a format may be recognised by columns that its rows are not read from
+    empty = dict.fromkeys((*format.columns, *format.optional))
+    looked_at = columns_looked_at(
+        lambda row: format.read(row, NO_METADATA),
+        [empty | row for row in first_rows],
+    )
     for name in names:
-        if name in own or _stem(name) in stems or format.excludes_others:
+        is_own = name in own or _stem(name) in stems or format.excludes_others
+        if is_own and name in looked_at:
             role = format.role_of(name)
             has_role = role in roles and not prompts.names
             roles[role] = f"{roles[role]}+{name}" if has_role else name
