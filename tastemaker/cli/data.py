@@ -128,14 +128,11 @@ def split(
     import tastemaker as tm
     from tastemaker.data.writing_splits import write_split
 
-    skipped: list[Any] = []
-    judgements = reading.judgements([source], skipped if skip_bad else None)
-    parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
-    reading.say(
-        json=json,
-        quiet=quiet,
+    skipped: list[Any] | None = [] if skip_bad else None
+    judgements = reading.judgements_with_notes(
+        [source], skipped, json=json, quiet=quiet
     )
-    o.note_skipped(skipped, quiet=quiet)
+    parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
     paths = write_split(source, out, parts, header=reading.columns.header)
     if json:
         result: dict[str, Any] = {"read_as": reading.as_list()}
@@ -145,7 +142,7 @@ def split(
                 "path": str(path),
                 "judgements": len(part),
             }
-        if skip_bad:
+        if skipped is not None:
             result["skipped"] = len(skipped)
         o.say_json(result)
         return

@@ -86,6 +86,23 @@ class Reading:
             )
         return judgements
 
+    def judgements_with_notes(
+        self,
+        sources: Sequence[str],
+        skipped: list[Any] | None,
+        *,
+        json: bool,
+        quiet: bool,
+    ) -> list[Any]:
+        """Return the judgements of all sources; print what they were read as, and bad rows.
+
+        skipped: takes the errors of bad rows; None: the first one is raised.
+        """
+        judgements = self.judgements(sources, skipped)
+        self.say(json=json, quiet=quiet)
+        o.note_skipped(skipped or [], quiet=quiet)
+        return judgements
+
     def say(
         self,
         *,

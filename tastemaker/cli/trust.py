@@ -147,10 +147,9 @@ def learning_curve(
     """Say whether more data would help."""
     import tastemaker as tm
 
-    skipped: list[Any] = []
-    judgements = reading.judgements(sources, skipped if skip_bad else None)
-    reading.say(json=json, quiet=quiet)
-    o.note_skipped(skipped, quiet=quiet)
+    judgements = reading.judgements_with_notes(
+        sources, [] if skip_bad else None, json=json, quiet=quiet
+    )
     curve = tm.learning_curve(
         judgements,
         backbone=backbone,

@@ -3,7 +3,7 @@
 UltraFeedback, distilabel, GPT-4-LLM, Stack Exchange preferences, ELI5 and BeaverTails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tastemaker.data.cells import LabelCells
@@ -53,15 +53,39 @@ def _ranking(
     return [Ranking(tiers_of(ranks, judged), prompt=prompt, **metadata)]
 
 
-def _ultrafeedback(row: Row, metadata: Metadata) -> list[Judgement]:
+def _of_records(
+    row: Row,
+    metadata: Metadata,
+    column: str,
+    text: str,
+    number: Callable[[dict[str, Any]], Any],
+) -> tuple[list[str], list[Any]]:
+    """Return the texts and the numbers of a list of answers, each of which is an object.
+
+    column: the list. text: the key of an answer's text. number: returns an answer's number.
+    """
     where = metadata["where"]
     texts, numbers = [], []
-    for record in records_of(row["completions"], where, "completions"):
-        texts.append(
-            completion_from(record.get("response"), where, "response")
-        )
-        numbers.append(_overall(record))
-    prompt = instruction_of(row, where)
+    for record in records_of(row[column], where, column):
+        texts.append(completion_from(record.get(text), where, text))
+        numbers.append(number(record))
+    return texts, numbers
+
+
+def _are_records(value: Any, key: str) -> bool:
+    """Return whether a cell is a list of objects that have a key, or an object of such lists."""
+    if isinstance(value, dict):
+        return key in value
+    return isinstance(value, list) and all(
+        isinstance(record, dict) and key in record for record in value
+    )
+
+
+def _ultrafeedback(row: Row, metadata: Metadata) -> list[Judgement]:
+    texts, numbers = _of_records(
+        row, metadata, "completions", "response", _overall
+    )
+    prompt = instruction_of(row, metadata["where"])
     return _ranking(texts, numbers, prompt, metadata, "overall_score")
 
 
@@ -69,15 +93,6 @@ def _overall(record: dict[str, Any]) -> Any:
     """Return the overall score of a completion, or the mean of its aspects in older files."""
     overall = record.get("overall_score")
     return record.get("fine-grained_score") if overall is None else overall
-
-
-def _matches_ultrafeedback(row: Row) -> bool:
-    completions = row["completions"]
-    if isinstance(completions, dict):
-        return "response" in completions
-    return isinstance(completions, list) and all(
-        isinstance(each, dict) and "response" in each for each in completions
-    )
 
 
 def _distilabel(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -95,35 +110,27 @@ def _distilabel(row: Row, metadata: Metadata) -> list[Judgement]:
 
 
 def _gpt4_llm(row: Row, metadata: Metadata) -> list[Judgement]:
-    where = metadata["where"]
-    column = "responses_and_scores"
-    texts, numbers = [], []
-    for record in records_of(row[column], where, column):
-        texts.append(
-            completion_from(record.get("response"), where, "response")
-        )
-        numbers.append(record.get("score"))
-    prompt = prompt_from(row["user_input"], where, "user_input")
+    texts, numbers = _of_records(
+        row,
+        metadata,
+        "responses_and_scores",
+        "response",
+        lambda record: record.get("score"),
+    )
+    prompt = prompt_from(row["user_input"], metadata["where"], "user_input")
     return _ranking(texts, numbers, prompt, metadata, "score")
 
 
 def _stack_exchange(row: Row, metadata: Metadata) -> list[Judgement]:
-    where = metadata["where"]
-    texts, numbers = [], []
-    for record in records_of(row["answers"], where, "answers"):
-        texts.append(completion_from(record.get("text"), where, "text"))
-        numbers.append(record.get("pm_score"))
-    prompt = prompt_from(row["question"], where, "question")
-    return _ranking(texts, numbers, prompt, metadata, "pm_score")
-
-
-def _matches_stack_exchange(row: Row) -> bool:
-    answers = row["answers"]
-    if isinstance(answers, dict):
-        return "pm_score" in answers
-    return isinstance(answers, list) and all(
-        isinstance(each, dict) and "pm_score" in each for each in answers
+    texts, numbers = _of_records(
+        row,
+        metadata,
+        "answers",
+        "text",
+        lambda record: record.get("pm_score"),
     )
+    prompt = prompt_from(row["question"], metadata["where"], "question")
+    return _ranking(texts, numbers, prompt, metadata, "pm_score")
 
 
 def _eli5(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -164,7 +171,7 @@ register_format(
         _ultrafeedback,
         (Ranking,),
         optional=("input",),
-        matches=_matches_ultrafeedback,
+        matches=lambda row: _are_records(row["completions"], "response"),
         excludes_others=True,
     )
 )
@@ -195,7 +202,7 @@ register_format(
         ("question", "answers"),
         _stack_exchange,
         (Ranking,),
-        matches=_matches_stack_exchange,
+        matches=lambda row: _are_records(row["answers"], "pm_score"),
         excludes_others=True,
     )
 )
