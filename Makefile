@@ -2,8 +2,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-# a process for each core, with one thread each; files in the order of tests/conftest.py, slow ones first
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# a process for each core, with one thread each; the slow files first (tests/conftest.py)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+  --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test test-fast check format bench lock clean

@@ -27,7 +27,8 @@ element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = JSON.stringify({ model: element("model").value, inputs: [element("text").value] });
   try {
-    const answer = await fetch("score", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("score", { method: "POST", headers, body });
     const reply = await answer.json();
     if (answer.ok) show(reply);
     else refuse(reply.error.message);

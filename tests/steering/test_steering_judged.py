@@ -22,9 +22,9 @@ from tastemaker.data import (
 from tastemaker.errors import DataError
 from tastemaker.gpt import Policy
 from tastemaker.rl import (
-    AGREE,
     DPO,
     KL,
+    PREFERENCE_AIM,
     Judged,
     JudgedTexts,
     Limits,
@@ -259,7 +259,7 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
         (window(0.3, 0.64), False),
         (window(0.6, 0.66), False),
     ):
-        looks = Watch(Limits(patience=1), AGREE)
+        looks = Watch(Limits(patience=1), PREFERENCE_AIM)
         looks.begin([], pairs=0.5)
         assert [looks.judge(window(0.69, 0.69)), looks.judge(window(0.5, 0.5))] == [
             None,

@@ -31,7 +31,7 @@ from tastemaker.rl.algorithms.base import (
     LearnsFromJudgements,
     Metrics,
 )
-from tastemaker.rl.text.settings import AGREE, Aim
+from tastemaker.rl.text.settings import PREFERENCE_AIM, Aim
 from tastemaker.rl.text.world import (
     Answers,
     Batch,
@@ -140,7 +140,7 @@ class JudgedTexts:
     that the policy writes at the end of a window.
     """
 
-    aim: ClassVar[Aim] = AGREE
+    aim: ClassVar[Aim] = PREFERENCE_AIM
 
     world: TextWorld
     train: list[Judged]

@@ -126,9 +126,11 @@ class Aim:
         return self.sign * window.get(self.held_out, window[self.learned])
 
 
-PLEASE = Aim("score", "held_out", 1.0, "held-out")
+SCORE_AIM = Aim("score", "held_out", 1.0, "held-out")
 """The aim of a policy that learns from a reward."""
-AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
+PREFERENCE_AIM = Aim(
+    "preference_loss", "held_out_preference_loss", -1.0, "by heart"
+)
 """The aim of a policy that learns from judgements."""
 
 
@@ -186,7 +188,7 @@ class Watch:
     """
 
     limits: Limits
-    aim: Aim = PLEASE
+    aim: Aim = SCORE_AIM
     spread: float = 1.0
     pairs: float = 1.0
     windows: list[dict[str, float]] = field(default_factory=list)

@@ -42,7 +42,7 @@ from tastemaker.rl.algorithms.base import (
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.scaling import Scale
-from tastemaker.rl.text.settings import PLEASE, Aim
+from tastemaker.rl.text.settings import SCORE_AIM, Aim
 
 _AT_ONCE = 8192
 """Tokens that go through the network at once where no gradients are needed."""
@@ -250,7 +250,7 @@ class TextWorld:
     by their standard deviation; their mean is kept.
     """
 
-    aim: ClassVar[Aim] = PLEASE
+    aim: ClassVar[Aim] = SCORE_AIM
 
     policy: Policy
     reference: Policy
