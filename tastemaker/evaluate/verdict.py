@@ -3,6 +3,7 @@
 The figures are those of texts that the model has not learned from, where it is known which ones.
 """
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ def _level(findings: "KindFindings") -> str:
 
 def _in_words(estimate: Estimate) -> str:
     """Return "0.83 ± 0.02"."""
-    if estimate.value != estimate.value:
+    if math.isnan(estimate.value):
         return "undefined"
     text = f"{estimate.value:.2f}"
     if estimate.has_interval:
@@ -111,7 +112,7 @@ def _in_words(estimate: Estimate) -> str:
 def _distance(findings: "KindFindings") -> Iterator[str]:
     """Yield how far predicted grades or ratings are from the given ones."""
     error = findings.measured.model.get("mae")
-    if error is None or error.value != error.value:
+    if error is None or math.isnan(error.value):
         return
     scale = getattr(findings.judged.judgements[0], "scale", None)
     unit = f"{findings.kind}s"
