@@ -136,6 +136,13 @@ def test_what_is_no_pair_stays_none(tmp_path: Path) -> None:
     path.write_text('{"sentence1": "a b", "sentence2": "c", "label": 1}\n')
     with pytest.raises(DataError, match="no column with a text among 'sentence1'"):
         read(path)
+    numbers = tmp_path / "n.jsonl"
+    numbers.write_text(
+        '{"item": "a b", "result_1": "0.5", "result_2": "0.7", "label": 1}\n'
+        '{"item": "c d", "result_1": "0.9", "result_2": "0.1", "label": 2}\n'
+    )
+    with pytest.raises(DataError, match="no column with a text among 'item'"):
+        read(numbers)
     table = tmp_path / "t.jsonl"
     table.write_text('{"text": "a", "output1": "b", "output2": "c", "stars": 4}\n')
     assert read(table)[0].texts == ("a",)

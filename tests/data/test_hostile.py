@@ -73,6 +73,9 @@ def test_an_array_is_the_same_however_it_is_read(
     (tmp_path / "r.json").write_text('[{"n": 1}, {"n": 2} {"n": 3}]')
     with pytest.raises(DataError, match="delimiter at line 1, character 21"):
         list(rows(tmp_path / "r.json"))
+    (tmp_path / "r.json").write_text("[1234567]")
+    with pytest.raises(DataError, match=r"r\.json:1: .*, not 1234567\."):
+        list(rows(tmp_path / "r.json"))
 
 
 PEAK = """

@@ -110,22 +110,29 @@ def test_named_columns_and_columns_that_are_switched_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "fitting", "value"),
     [
-        ("time", "3:45"),
-        ("time", 225),
-        ("created_at", "Wed Oct 10 20:19:24 +0000 2018"),
-        ("sample_weight", "2.3 lb"),
-        ("sample_weight", -1),
-        ("annotator", ["a", "b"]),
+        ("time", "2024-01-31", "3:45"),
+        ("time", 1706702400, 225),
+        ("created_at", None, "Wed Oct 10 20:19:24 +0000 2018"),
+        ("sample_weight", 2, "2.3 lb"),
+        ("sample_weight", "0.5", -1),
+        ("annotator", "ann", ["a", "b"]),
     ],
 )
 def test_what_nobody_named_and_does_not_fit_is_left_out(
-    tmp_path: Path, name: str, value: Any
+    tmp_path: Path, name: str, fitting: Any, value: Any
 ) -> None:
+    """Also of the rows before, in which it fits."""
     path = tmp_path / "r.jsonl"
-    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0, name: value}]
-    pairs = [{"chosen": "a", "rejected": "b", name: value}]
+    rows = [
+        {"text": "a", "label": 1, name: fitting},
+        {"text": "b", "label": 0, name: value},
+    ]
+    pairs = [
+        {"chosen": "c", "rejected": "d", name: fitting},
+        {"chosen": "a", "rejected": "b", name: value},
+    ]
     for case in (rows, pairs):
         path.write_text("".join(json.dumps(row) + "\n" for row in case))
         report: list[ReadAs] = []

@@ -53,6 +53,16 @@ def test_a_damaged_file_is_one_line(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_changed_byte_in_a_zip_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.jsonl", LINES)
+    path.write_bytes(path.read_bytes().replace(b"a1", b"a7", 1))
+    with pytest.raises(DataError, match=r"a\.zip: cut short or damaged") as caught:
+        tm.read(path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_a_folder_of_packed_files(name: str, tmp_path: Path) -> None:
     for folder in ("harmless", "helpful"):

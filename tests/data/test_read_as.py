@@ -218,15 +218,15 @@ def test_what_score_wrote_is_no_judgement(tmp_path: Path) -> None:
             "text": "a",
             "score": 1.5,
             "truncated": False,
-            "mine": 2,
-            "mine_truncated": True,
+            "rating": 2,
+            "rating_truncated": True,
         },
         {
             "text": "b",
             "score": 0.5,
             "truncated": False,
-            "mine": 1,
-            "mine_truncated": True,
+            "rating": 1,
+            "rating_truncated": True,
         },
     ]
     path = write(tmp_path / "r.jsonl", *rows)

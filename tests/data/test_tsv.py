@@ -45,15 +45,26 @@ def test_a_column_that_is_quoted_throughout(escaped: str, tmp_path: Path) -> Non
     assert texts(tmp_path / "a.tsv", content) == ['A "little" film.', "Not good."]
 
 
+def test_only_a_column_that_is_quoted_throughout_is_unquoted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('one\ttwo\na\t"x"\n"b"\t"y"\n')
+    read = [tuple(row.values()) for _, row in rows(path)]
+    assert read == [("a", "x"), ('"b"', "y")]
+
+
 def test_quoted_line_ends_and_tabs_are_kept(tmp_path: Path) -> None:
     content = HEADER + '"one\ntwo"\t1\n"a\tb"\t0\nplain\t1\n'
     assert texts(tmp_path / "a.tsv", content) == ["one\ntwo", "a\tb", "plain"]
 
 
-def test_one_broken_line_does_not_make_quotes_of_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("broken", "fields"), [("broken", 1), ('"a\tb"\t1', 3)])
+def test_one_broken_line_does_not_make_quotes_of_the_others(
+    tmp_path: Path, broken: str, fields: int
+) -> None:
     path = tmp_path / "a.tsv"
-    path.write_text(HEADER + '"It began .\t0\nIt ended ."\t1\nbroken\nfine\t1\n')
-    with pytest.raises(DataError, match=r"a\.tsv:4: 1 fields, but the header has 2"):
+    path.write_text(HEADER + f'"It began .\t0\nIt ended ."\t1\n{broken}\nfine\t1\n')
+    problem = rf"a\.tsv:4: {fields} fields, but the header has 2"
+    with pytest.raises(DataError, match=problem):
         tm.read(path)
     errors: list[DataError] = []
     assert len(tm.read(path, skip_bad=errors)) == 3
