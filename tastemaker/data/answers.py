@@ -134,18 +134,20 @@ class Answers:
     ) -> Judgement:
         """Return what a vote says of the answers of a row."""
         where = metadata["where"]
-        if votes.leads:
-            lead = votes.leads * number_of(value, where, votes.column)
-            return _led(texts, lead, prompt, metadata)
+        if votes.lead_sign:
+            lead = votes.lead_sign * number_of(value, where, votes.column)
+            return _comparison_from_lead(texts, lead, prompt, metadata)
         best = votes.wins.get(word_of(value) or "")
         if best is None:
-            known = listed(votes.wins)
+            values = listed(votes.wins)
             raise bad_cell(
-                value, where, votes.column, f"; the values are {known}."
+                value, where, votes.column, f"; the values are {values}."
             )
         if len(self.answers) == 2:
             sign = {0: 1, 1: -1, -1: 0}[best]
-            return _led(texts, sign, prompt, metadata, has_margin=False)
+            return _comparison_from_lead(
+                texts, sign, prompt, metadata, has_margin=False
+            )
         if best < 0:
             return Ranking((tuple(texts),), prompt=prompt, **metadata)
         rest = tuple(texts[:best] + texts[best + 1 :])
@@ -165,7 +167,11 @@ class Answers:
             number_of(row.get(name), where, name) for name in self.scores
         ]
         if len(texts) == 2:
-            return [_led(texts, numbers[0] - numbers[1], prompt, metadata)]
+            return [
+                _comparison_from_lead(
+                    texts, numbers[0] - numbers[1], prompt, metadata
+                )
+            ]
         by_number: dict[float, list[str]] = {}
         for text, score in zip(texts, numbers, strict=True):
             by_number.setdefault(-score, []).append(text)
@@ -173,7 +179,7 @@ class Answers:
         return [Ranking(tiers, prompt=prompt, **metadata)]
 
 
-def _led(
+def _comparison_from_lead(
     texts: Sequence[str],
     lead: float,
     prompt: Prompt | None,
@@ -181,7 +187,7 @@ def _led(
     *,
     has_margin: bool = True,
 ) -> Judgement:
-    """Return the comparison in which the first of two texts is ahead by so much."""
+    """Return a comparison of two texts. lead: of the first; negative if the second is better."""
     first, second = texts
     is_first = lead >= 0
     return Comparison(
@@ -209,7 +215,7 @@ def answers_plan(
     numbered = islice(table.rows_past([] if past_bad else None), HEAD)
     head = [row for _, row in numbered]
     names = list(dict.fromkeys(name for row in head for name in row))
-    columns = columns.settled(names)
+    columns = columns.with_table_spelling(names)
     answers = columns.answers
     if answers:
         check_named(table, columns, names)
@@ -256,8 +262,8 @@ def _layout(
     layout.used = frozenset(answers)
     if votes is None:
         layout.details["answers"] = "best first"
-    elif votes.leads:
-        side = "above" if votes.leads > 0 else "below"
+    elif votes.lead_sign:
+        side = "above" if votes.lead_sign > 0 else "below"
         layout.details["better"] = f"{side} 0: {answers[0]}"
     else:
         parts = []

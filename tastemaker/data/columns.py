@@ -148,7 +148,7 @@ def plan(
     without a text or judgement column, and for labels of which it is not plain which is positive.
     """
     names, surveys, head = _survey(table, columns, past_bad)
-    columns = columns.settled(names)
+    columns = columns.with_table_spelling(names)
     check_named(table, columns, names)
     text = columns.text or recognised("text", names, columns.named())
     if text is None:
