@@ -5,6 +5,7 @@ differ in a number or letter. What a value of the other column means is taken fr
 answers. Where it could be either way round, it is asked for and never guessed.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -29,7 +30,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import PromptColumns, prompt_columns
 from tastemaker.data.read_as import Layout
-from tastemaker.data.roles import TOGETHER, Columns
+from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
 from tastemaker.data.votes import (
@@ -45,7 +46,8 @@ from tastemaker.errors import DataError
 class Answers:
     """How to read a table of answers. votes: None where the columns are in order, best first.
 
-    scores: the columns of the answers' own numbers, higher is better.
+    scores: the columns of the answers' own numbers; the higher is better. Columns of ranks are the
+    exception: the lower is better.
     """
 
     table: Table
@@ -163,8 +165,10 @@ class Answers:
         metadata: Metadata,
     ) -> list[Judgement]:
         where = metadata["where"]
+        sign = -1 if _are_ranks(self.scores) else 1
         numbers = [
-            number_of(row.get(name), where, name) for name in self.scores
+            sign * number_of(row.get(name), where, name)
+            for name in self.scores
         ]
         if len(texts) == 2:
             return [
@@ -177,6 +181,12 @@ class Answers:
             by_number.setdefault(-score, []).append(text)
         tiers = tuple(tuple(by_number[one]) for one in sorted(by_number))
         return [Ranking(tiers, prompt=prompt, **metadata)]
+
+
+def _are_ranks(names: Sequence[str]) -> bool:
+    """Return whether all columns are called ranks: rank1, answer_a_rank."""
+    words = [set(re.findall("[a-z]+", plain_name(name))) for name in names]
+    return all({"rank", "ranks", "ranking"} & one for one in words)
 
 
 def _comparison_from_lead(
@@ -288,7 +298,8 @@ def _add_roles(
     if better:
         roles["better"] = TOGETHER.join(better)
         if len(better) > 1:
-            layout.details["better"] = "the higher number"
+            side = "lower" if _are_ranks(better) else "higher"
+            layout.details["better"] = f"the {side} number"
             layout.details.pop("answers", None)
     layout.roles = roles | metadata.roles
     layout.used |= {*prompts.all, *better, *metadata.roles.values()}

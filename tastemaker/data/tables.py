@@ -299,8 +299,9 @@ def _row(value: Any, where: str) -> Row | DataError:
     if isinstance(value, dict):
         return value
     hint = json_hint("[") if isinstance(value, list) else ""
+    shown = "null" if value is None else show(value)
     return DataError(
-        f"{where}: a row must be a JSON object {{…}}, not {show(value)}.{hint}"
+        f"{where}: a row must be a JSON object {{…}}, not {shown}.{hint}"
     )
 
 

@@ -30,10 +30,20 @@ _BETTER_WORDS = (
 )
 _BETTER = frozenset(_BETTER_WORDS.split())
 _TIE_WORDS = (
-    "tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
+    "=,tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
     "tie (bothbad),tie (both bad),no preference,unsure"
 )
 _TIES = frozenset(_TIE_WORDS.split(","))
+_WORSE_WORDS = "worse worst loser losing lost rejected bad"
+_WORSE = frozenset(_WORSE_WORDS.split())
+"""Words of the name of a column, or of a value, that point at the worse answer."""
+_OTHER_WORDS = "id user judge annotator rater worker agent position order rank index row fold split turn"
+_OTHER = frozenset(_OTHER_WORDS.split())
+"""Words of the names of columns that are taken for votes only if the user names them."""
+_NEGATIONS = _WORSE | {"not", "no"}
+_RELATION = re.compile(r"(.*?)\s*(>+|<+|=+)\s*(.*)", re.DOTALL)
+"""Values such as "A>B"."""
+
 _FEW = 7
 """Different values of a column that may say which answer is better."""
 _WORDS = 3
@@ -106,7 +116,9 @@ def better_column(
             isinstance(row.get(name), list | dict) for row in head
         )
         are_short = all(len((word or "").split()) <= _WORDS for word in words)
-        is_few = 0 < len(words) <= _FEW and are_short
+        parts = set(plain_name(name).split("_"))
+        is_vote = bool(parts & _BETTER) or not parts & _OTHER
+        is_few = 0 < len(words) <= _FEW and are_short and is_vote
         if name not in used and is_scalar and is_few:
             short_columns.append(name)
     likely = [
@@ -163,7 +175,9 @@ class VotesReader:
             return Votes(self.column, {}, float(sign))
         if first is not None:
             return Votes(self.column, self._wins_from_first(first, rest, ties))
-        wins = _unambiguous_wins(words, self.answers, is_named=is_named)
+        if _WORSE & set(plain_name(self.column).split("_")):
+            raise self._ambiguity_error(rest)
+        wins = _unambiguous_wins(rest, self.answers, is_named=is_named)
         if wins is not None:
             return Votes(self.column, wins | dict.fromkeys(ties, -1))
         if is_named and len(self.answers) == 2:
@@ -241,14 +255,12 @@ def _unambiguous_wins(
     rest = [word for word in words if word not in _TIES]
     wins = {}
     for word in rest:
-        for number, part in enumerate(parts):
-            tokens = re.findall(r"[a-z]+|\d+", word)
-            is_name = word == plain_name(answers[number])
-            if is_name or (tokens and tokens[-1] == part):
-                wins[word] = number
+        best = _best_of(word, parts, answers)
+        if best is not None:
+            wins[word] = best
     are_digits = all(part.isdigit() for part in parts)
     # one digit alone may count from 0 or from 1
-    is_sure = not are_digits or is_named or len(set(wins.values())) > 1
+    is_sure = not are_digits or is_named or len({*wins.values()} - {-1}) > 1
     if are_digits and is_sure and "0" not in parts and "0" in rest:
         wins.setdefault("0", -1)
     if rest and len(wins) == len(rest) and is_sure:
@@ -260,6 +272,35 @@ def _unambiguous_wins(
         if set(rest) == {"1", "2"}:
             return {"1": 0, "2": 1}
     return None
+
+
+def _best_of(
+    word: str,
+    parts: Sequence[str],
+    answers: Sequence[str],
+) -> int | None:
+    """Return the index of the answer that a value names as the best; −1 for a tie.
+
+    None for a value that is ambiguous: one that names several answers or has a negation.
+    """
+    for number, name in enumerate(answers):
+        if word == plain_name(name):
+            return number
+    relation = _RELATION.fullmatch(word)
+    if relation:
+        left, right = (
+            _best_of(side, parts, answers)
+            for side in (relation[1], relation[3])
+        )
+        if left is None or right is None or left == right or len(answers) > 2:
+            return None
+        sign = relation[2][0]
+        return {">": left, "<": right, "=": -1}[sign]
+    tokens = re.findall(r"[a-z]+|\d+", word)
+    mentioned = [token for token in tokens if token in parts]
+    if len(mentioned) != 1 or tokens[-1] != mentioned[0]:
+        return None
+    return None if _NEGATIONS & set(tokens) else parts.index(mentioned[0])
 
 
 def _differing_parts(

@@ -53,7 +53,7 @@ def _levels(evaluation: "Evaluation") -> Iterator[str]:
     for level in _LEVELS:
         figures = []
         for findings in evaluation.kinds:
-            if _level(findings) == level:
+            if _level(evaluation, findings) == level:
                 name, estimate = _ordering(evaluation, findings)
                 of_kind = f" of {findings.kind}s" if several else ""
                 figure = _with_margin(estimate)
@@ -75,10 +75,13 @@ def _ordering(
     return name, model[name]
 
 
-def _level(findings: "KindFindings") -> str:
+def _level(evaluation: "Evaluation", findings: "KindFindings") -> str:
     """Return the level (one of `_LEVELS`) that the figures of one kind of judgement reach."""
     measured = findings.measured
-    if findings.clusters < FEW_GROUPS:
+    shown_name, shown = _ordering(evaluation, findings)
+    is_of_new = shown is not measured.model[shown_name]
+    groups = findings.new_clusters if is_of_new else findings.clusters
+    if groups < FEW_GROUPS:
         return UNKNOWN
     name = findings.kind_metrics.against_constant
     over = measured.over_constant[name]
@@ -92,6 +95,10 @@ def _level(findings: "KindFindings") -> str:
         if name != "accuracy" or not findings.kind_metrics.of_one_text:
             is_better = is_better or estimate.low > chance
         is_usable = is_usable or estimate.value >= _USABLE_FROM[name]
+    # the other figures are of all texts, also those of the training data
+    if is_of_new:
+        is_better = is_better and shown.low > _CHANCE[shown_name]
+        is_usable = shown.value >= _USABLE_FROM[shown_name]
     if not is_better:
         return USELESS
     return USABLE if is_usable else WEAK
