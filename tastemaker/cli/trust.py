@@ -39,7 +39,7 @@ def explanations(taste: Any, measured: Any) -> list[Any]:
 
 def describe_fit(model: Any, out: Path, seconds: float) -> None:
     """Print the verdict on a fitted model, and what was learned."""
-    from tastemaker.data.splitting import in_words
+    from tastemaker.data.splitting import relatives_line
 
     contract = model.contract
     if "verdict" in contract.evaluation:
@@ -47,11 +47,11 @@ def describe_fit(model: Any, out: Path, seconds: float) -> None:
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
     data = contract.data
-    together = in_words(
+    relatives = relatives_line(
         data.get("near_copies", 0), data.get("shared_beginnings", 0)
     )
-    if together:
-        o.say(f"  {together}")
+    if relatives:
+        o.say(f"  {relatives}")
     for line in contract.judges_in_words():
         o.say(f"  {line}")
     control = contract.evaluation.get("control")

@@ -5,6 +5,7 @@ differ in a number or letter. What a value of the other column means is taken fr
 answers. Where it could be either way round, it is asked for and never guessed.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -29,7 +30,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import PromptColumns, prompt_columns
 from tastemaker.data.read_as import Layout
-from tastemaker.data.roles import TOGETHER, Columns
+from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
 from tastemaker.data.votes import (
@@ -45,7 +46,8 @@ from tastemaker.errors import DataError
 class Answers:
     """How to read a table of answers. votes: None where the columns are in order, best first.
 
-    scores: the columns of the answers' own numbers, higher is better.
+    scores: the columns of the answers' own numbers; the higher is better. Columns of ranks are the
+    exception: the lower is better.
     """
 
     table: Table
@@ -134,18 +136,20 @@ class Answers:
     ) -> Judgement:
         """Return what a vote says of the answers of a row."""
         where = metadata["where"]
-        if votes.leads:
-            lead = votes.leads * number_of(value, where, votes.column)
-            return _led(texts, lead, prompt, metadata)
+        if votes.lead_sign:
+            lead = votes.lead_sign * number_of(value, where, votes.column)
+            return _comparison_from_lead(texts, lead, prompt, metadata)
         best = votes.wins.get(word_of(value) or "")
         if best is None:
-            known = listed(votes.wins)
+            values = listed(votes.wins)
             raise bad_cell(
-                value, where, votes.column, f"; the values are {known}."
+                value, where, votes.column, f"; the values are {values}."
             )
         if len(self.answers) == 2:
             sign = {0: 1, 1: -1, -1: 0}[best]
-            return _led(texts, sign, prompt, metadata, has_margin=False)
+            return _comparison_from_lead(
+                texts, sign, prompt, metadata, has_margin=False
+            )
         if best < 0:
             return Ranking((tuple(texts),), prompt=prompt, **metadata)
         rest = tuple(texts[:best] + texts[best + 1 :])
@@ -161,11 +165,17 @@ class Answers:
         metadata: Metadata,
     ) -> list[Judgement]:
         where = metadata["where"]
+        sign = -1 if _are_ranks(self.scores) else 1
         numbers = [
-            number_of(row.get(name), where, name) for name in self.scores
+            sign * number_of(row.get(name), where, name)
+            for name in self.scores
         ]
         if len(texts) == 2:
-            return [_led(texts, numbers[0] - numbers[1], prompt, metadata)]
+            return [
+                _comparison_from_lead(
+                    texts, numbers[0] - numbers[1], prompt, metadata
+                )
+            ]
         by_number: dict[float, list[str]] = {}
         for text, score in zip(texts, numbers, strict=True):
             by_number.setdefault(-score, []).append(text)
@@ -173,7 +183,13 @@ class Answers:
         return [Ranking(tiers, prompt=prompt, **metadata)]
 
 
-def _led(
+def _are_ranks(names: Sequence[str]) -> bool:
+    """Return whether all columns are called ranks: rank1, answer_a_rank."""
+    words = [set(re.findall("[a-z]+", plain_name(name))) for name in names]
+    return all({"rank", "ranks", "ranking"} & one for one in words)
+
+
+def _comparison_from_lead(
     texts: Sequence[str],
     lead: float,
     prompt: Prompt | None,
@@ -181,7 +197,7 @@ def _led(
     *,
     has_margin: bool = True,
 ) -> Judgement:
-    """Return the comparison in which the first of two texts is ahead by so much."""
+    """Return a comparison of two texts. lead: of the first; negative if the second is better."""
     first, second = texts
     is_first = lead >= 0
     return Comparison(
@@ -209,7 +225,7 @@ def answers_plan(
     numbered = islice(table.rows_past([] if past_bad else None), HEAD)
     head = [row for _, row in numbered]
     names = list(dict.fromkeys(name for row in head for name in row))
-    columns = columns.settled(names)
+    columns = columns.with_table_spelling(names)
     answers = columns.answers
     if answers:
         check_named(table, columns, names)
@@ -256,8 +272,8 @@ def _layout(
     layout.used = frozenset(answers)
     if votes is None:
         layout.details["answers"] = "best first"
-    elif votes.leads:
-        side = "above" if votes.leads > 0 else "below"
+    elif votes.lead_sign:
+        side = "above" if votes.lead_sign > 0 else "below"
         layout.details["better"] = f"{side} 0: {answers[0]}"
     else:
         parts = []
@@ -282,7 +298,8 @@ def _add_roles(
     if better:
         roles["better"] = TOGETHER.join(better)
         if len(better) > 1:
-            layout.details["better"] = "the higher number"
+            side = "lower" if _are_ranks(better) else "higher"
+            layout.details["better"] = f"the {side} number"
             layout.details.pop("answers", None)
     layout.roles = roles | metadata.roles
     layout.used |= {*prompts.all, *better, *metadata.roles.values()}

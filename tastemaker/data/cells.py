@@ -40,9 +40,9 @@ PAIRS = (
 )
 """(negative, positive): the pairs of labels that need no `positive`."""
 
-_SURE = 0.75
-"""A second column agrees with the labels if it ranks so many of their pairs as they do."""
-_AGREEMENT_ROWS = 10_000
+_LEAST_AUROC = 0.75
+"""A score column is read as a rating beside labels if its AUROC for them is at least this."""
+_AUROC_ROWS = 10_000
 
 _UNLABELLED = "-1"
 """The label of what nobody labelled, except in a column of −1 and 1."""
@@ -213,7 +213,11 @@ def _check_scale(
 
 @dataclass
 class Survey:
-    """What one column holds: its first distinct words, each with its place, and its numbers."""
+    """The values of one column.
+
+    words: the first distinct values, each with the place of its first cell. lowest, highest: of the
+    numbers. is_whole: every value is a whole number.
+    """
 
     words: dict[str, str] = field(default_factory=dict)
     lowest: float = math.inf
@@ -225,7 +229,7 @@ class Survey:
         value: Any,
         where: str,
     ) -> None:
-        """Take note of one cell. Bad cells are left for the second pass to complain about."""
+        """Add one cell. Bad cells raise no error here: the second pass reports them."""
         word = word_of(value)
         if word is not None and len(self.words) <= MOST_STEPS:
             self.words.setdefault(word, where)
@@ -262,7 +266,7 @@ def listed(
 class JudgementColumns:
     """Decides how the judgement columns of a table are read, by a survey of what they hold.
 
-    recognised: the columns of labels, grades and ratings that nobody named.
+    recognised: by kind, the column that was recognised by its name; used if no column is named.
     """
 
     table: Table
@@ -285,17 +289,17 @@ class JudgementColumns:
             )
         cells: list[Cells] = []
         if label and (target != "rating" or self._has_grades(label)):
-            cells.append(self._of_labels(label))
+            cells.append(self._label_cells(label))
         if grade and target != "label":
-            cells.append(self._of_grades(grade))
+            cells.append(self._grade_cells(grade))
         if rating and not is_named and cells:
-            rating = self._beside(cells[0], rating)
+            rating = self._ratings_beside_labels(cells[0], rating)
         if rating and target != "label":
             is_grade = not is_named and self.surveys[rating].has_few_steps(
                 columns.scale
             )
             cells.append(
-                self._of_grades(rating)
+                self._grade_cells(rating)
                 if is_grade
                 else RatingCells(rating, columns.scale)
             )
@@ -309,23 +313,23 @@ class JudgementColumns:
     ) -> bool:
         return bool(self.columns.order) or self.surveys[label].are_grades()
 
-    def _beside(
+    def _ratings_beside_labels(
         self,
         cells: Cells,
         column: str,
     ) -> str | None:
-        """Return a recognised column of scores beside labels, unless it is how sure these are."""
+        """Return the column; None if it is a `score` that holds the confidence of the labels."""
         if not isinstance(cells, LabelCells) or plain_name(column) != "score":
             return column
         pairs = []
         rows = self.table.rows_past([])
-        for _, row in islice(rows, _AGREEMENT_ROWS):
+        for _, row in islice(rows, _AUROC_ROWS):
             meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
             number = parse_number(row.get(column))
             if meaning is not None and number is not None:
                 pairs.append((number, meaning))
-        are_shares = all(0.5 <= number <= 1 for number, _ in pairs)
-        if not are_shares and _agreement(pairs) >= _SURE:
+        are_confidences = all(0.5 <= number <= 1 for number, _ in pairs)
+        if not are_confidences and _auroc(pairs) >= _LEAST_AUROC:
             return column
         self.layout.notes.append(
             f"column {column!r} is not used: beside labels it seems to be how sure they are; "
@@ -333,7 +337,7 @@ class JudgementColumns:
         )
         return None
 
-    def _of_labels(
+    def _label_cells(
         self,
         column: str,
     ) -> Cells:
@@ -345,12 +349,12 @@ class JudgementColumns:
             unlabelled = frozenset([_UNLABELLED])
             words.remove(_UNLABELLED)
         if self.columns.order:
-            return _in_order(column, self.columns.order, unlabelled)
+            return _ordered_cells(column, self.columns.order, unlabelled)
         if survey.are_grades(unlabelled) and positive is None:
-            return self._of_numbers(column, words, unlabelled)
+            return self._numbered_cells(column, words, unlabelled)
         where = f"{self.table.name}: column {column!r}"
         if len(words) > 2:
-            return self._of_classes(column, words)
+            return self._class_cells(column, words)
         if positive is not None:
             word_for_positive = word_of(positive)
             if len(words) == 2 and word_for_positive not in words:
@@ -370,7 +374,7 @@ class JudgementColumns:
             "Say so with --positive."
         )
 
-    def _of_numbers(
+    def _numbered_cells(
         self,
         column: str,
         words: list[str],
@@ -388,7 +392,7 @@ class JudgementColumns:
             )
         scale = self.columns.scale or (numbers[0], numbers[-1])
         if scale[1] - scale[0] >= MOST_STEPS:
-            return self._of_grades(column)
+            return self._grade_cells(column)
         cells = GradeCells(column, *scale, unlabelled)
         self.layout.notes.append(
             f"column {column!r} is read as grades {cells.detail}, the highest the best; for "
@@ -396,7 +400,7 @@ class JudgementColumns:
         )
         return cells
 
-    def _of_classes(
+    def _class_cells(
         self,
         column: str,
         words: list[str],
@@ -410,7 +414,7 @@ class JudgementColumns:
         are_steps = len(numbers) == len(words) == len(set(numbers.values()))
         if are_steps and self.columns.positive is None:
             ordered = sorted(numbers, key=numbers.__getitem__)
-            return _in_order(column, tuple(ordered), frozenset())
+            return _ordered_cells(column, tuple(ordered), frozenset())
         survey = self.surveys[column]
         places = ", ".join(
             f"{word!r} ({survey.words[word]})" for word in words[:4]
@@ -422,13 +426,13 @@ class JudgementColumns:
             f"Else keep two, or name another column with {OPTIONS}."
         )
 
-    def _of_grades(
+    def _grade_cells(
         self,
         column: str,
     ) -> Cells:
         survey = self.surveys[column]
         if self.columns.order:
-            return _in_order(column, self.columns.order, frozenset())
+            return _ordered_cells(column, self.columns.order, frozenset())
         if self.columns.scale:
             return GradeCells(column, *self.columns.scale)
         # not one number: let the first row say so
@@ -443,7 +447,7 @@ class JudgementColumns:
         return GradeCells(column, lowest, highest)
 
 
-def _in_order(
+def _ordered_cells(
     column: str,
     order: Sequence[str],
     unlabelled: frozenset[str],
@@ -457,10 +461,10 @@ def _in_order(
     return ClassCells(column, steps, unlabelled)
 
 
-def _agreement(
+def _auroc(
     pairs: Sequence[tuple[float, bool]],
 ) -> float:
-    """Return in how many pairs of a positive and a negative the first has the higher number."""
+    """Return the AUROC: how often a positive has a higher number than a negative."""
     numbers = sorted(pairs)
     below = ahead = 0.0
     positives = sum(is_positive for _, is_positive in pairs)

@@ -47,6 +47,7 @@ _SHAREGPT_ROLES = {
     "function_call": "assistant",
     "observation": "tool",
 }
+_FEW_KEYS = 4
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -134,6 +135,12 @@ def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
         if not isinstance(turn, dict):
             message = f"message {number} in column {column!r} is {show(turn)}"
             raise DataError(f"{where}: {message}, not {{role, content}}.")
+        if not is_message(turn):
+            keys = ", ".join(map(repr, list(turn)[:_FEW_KEYS]))
+            message = f"message {number} in column {column!r} has {keys}"
+            raise DataError(
+                f"{where}: {message}; a message has 'role' and 'content', or 'from' and 'value'."
+            )
         messages.append(message_of(turn, where, f"{column}, message {number}"))
     return tuple(messages)
 

@@ -18,7 +18,7 @@ from tastemaker.data.cells import (
     Target,
     listed,
 )
-from tastemaker.data.chats import example_from
+from tastemaker.data.chats import example_from, is_messages, with_chat
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
@@ -72,6 +72,9 @@ _FILLERS = {
     "rating": "review user customer product",
 }
 """… and of these beside them: `customer_review`, `review_stars`."""
+
+_FEW_WORDS = 7
+"""A column of so many different words holds answers to a question rather than texts."""
 
 HEAD = 100
 """Rows that show what the columns of a table are."""
@@ -148,7 +151,7 @@ def plan(
     without a text or judgement column, and for labels of which it is not plain which is positive.
     """
     names, surveys, head = _survey(table, columns, past_bad)
-    columns = columns.settled(names)
+    columns = columns.with_table_spelling(names)
     check_named(table, columns, names)
     text = columns.text or recognised("text", names, columns.named())
     if text is None:
@@ -161,6 +164,9 @@ def plan(
     written = set(written_by_score(names)) - set(named)
     used = [*named, text, *written]
     prompts = prompt_columns(names, used, head, columns)
+    if not columns.text:
+        rest = [name for name in names if name not in (*used, *prompts.all)]
+        _check_beside_chats(table, text, rest, head)
     metadata = metadata_columns(
         tuple(names), frozenset([*used, *prompts.all]), columns
     )
@@ -185,6 +191,28 @@ def plan(
         )
     _describe(layout, text, prompts, metadata, cells)
     return Plan(table, text, prompts, metadata, cells, layout)
+
+
+def _check_beside_chats(
+    table: Table,
+    text: str,
+    names: Collection[str],
+    head: Sequence[Row],
+) -> None:
+    """Raise DataError if a column of single words was recognised as the text beside chats."""
+    cells = [row.get(text) for row in head]
+    words = {cell for cell in cells if isinstance(cell, str)}
+    are_words = all(isinstance(cell, str | None) for cell in cells) and all(
+        len(word.split()) < 2 for word in words
+    )
+    if not are_words or len(words) > _FEW_WORDS:
+        return
+    for name in names:
+        if any(is_messages(with_chat(row.get(name))) for row in head):
+            raise DataError(
+                f"{table.name}: which column holds the text, {name!r} (chats) or {text!r} (words "
+                f"such as {listed(sorted(words)[:2])})? Name it with --text-column."
+            )
 
 
 def _describe(

@@ -169,13 +169,13 @@ def read_as(
         notes.append(
             f"{count:,} rows are not labelled in column {column!r} and were left out."
         )
-    told = " ".join(notes)
+    noted = " ".join(notes)
     written = written_by_score(layout.names)
-    silent = []
+    unmentioned = []
     for name in unused:
-        if repr(name) not in told and name not in written:
-            silent.append(name)
-    notes += leftovers(silent, layout.head, roles)
+        if repr(name) not in noted and name not in written:
+            unmentioned.append(name)
+    notes += leftovers(unmentioned, layout.head, roles)
     return ReadAs(
         source,
         layout.format,

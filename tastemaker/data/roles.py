@@ -86,7 +86,7 @@ class Columns:
     header: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a scale that does not go up and for answers that are not several."""
+        """Raise UsageError for a scale that does not rise, and for fewer than two answers."""
         if self.scale and self.scale[0] >= self.scale[1]:
             lowest, highest = self.scale
             raise UsageError(
@@ -144,24 +144,24 @@ class Columns:
 
     @property
     def describes_a_table(self) -> bool:
-        """Whether a column is named that no published format has."""
+        """Whether a role is named that published formats do not use."""
         named = [
             self.name_of(role) for role in ("text", "label", "grade", "rating")
         ]
         return any(named) or bool(self.answers or self.order)
 
-    def settled(
+    def with_table_spelling(
         self,
         names: Collection[str],
     ) -> "Columns":
-        """Return these with the table's own spelling of the names, which are compared loosely."""
+        """Return these columns with names as the table spells them; case and "_" are ignored."""
         changes: dict[str, Any] = {}
         for role in ROLES:
             name = getattr(self, role)
             if name is not None and name != OFF:
-                changes[role] = _spelled(name, names)
+                changes[role] = _table_spelling(name, names)
         changes["answers"] = tuple(
-            _spelled(name, names) for name in self.answers
+            _table_spelling(name, names) for name in self.answers
         )
         return replace(self, **changes)
 
@@ -181,19 +181,19 @@ ROLES = (
 """The roles of a single column, as the fields of `Columns` are called."""
 
 
-def _spelled(
+def _table_spelling(
     name: str,
     names: Collection[str],
 ) -> str:
-    """Return a name, or several with +, as the table spells them; unknown ones as they are."""
+    """Return a name, or several joined by +, as the table spells them. Unknown names stay."""
     if name in names:
         return name
-    spelled = []
+    spellings = []
     for part in name.split(TOGETHER):
-        alike = [one for one in names if plain_name(one) == plain_name(part)]
-        is_plain = part not in names and len(alike) == 1
-        spelled.append(alike[0] if is_plain else part)
-    return TOGETHER.join(spelled)
+        matches = [one for one in names if plain_name(one) == plain_name(part)]
+        is_plain = part not in names and len(matches) == 1
+        spellings.append(matches[0] if is_plain else part)
+    return TOGETHER.join(spellings)
 
 
 @lru_cache(maxsize=4096)
@@ -225,7 +225,10 @@ def column_for(
 
 
 def written_by_score(names: Collection[str]) -> list[str]:
-    """Return the columns that `score` has written: NAME beside NAME_truncated, and the like."""
+    """Return the columns that `tastemaker score` wrote.
+
+    They are NAME and NAME_OTHER, where the table also has NAME_truncated.
+    """
     written = []
     for name in names:
         is_plain = name == "score" and "truncated" in names
@@ -243,7 +246,7 @@ def is_of_words(
     words: Collection[str],
     fillers: str,
 ) -> bool:
-    """Return whether a column's name consists of such words, and fillers beside them."""
+    """Return whether a column's name consists of these words and fillers, one word at least."""
     parts = [part for part in plain_name(name).split("_") if part]
     if not parts or plain_name(name).startswith(_OWN_COLUMNS):
         return False

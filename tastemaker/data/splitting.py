@@ -47,10 +47,11 @@ _BEGINNING = 128  # characters
 class Related:
     """The relatives among the texts and prompts of judgements.
 
-    names: by the fingerprint of a text or of `prompt_key`, the name of its group: the smallest
-    fingerprint in it. Those without a relative are not in it.
-    near_copies, beginnings: how many texts and prompts have joined another one as its near-copy, or
-    by a shared beginning. common: how many would have, but for the limit.
+    names: by the fingerprint of a text or of a `prompt_key`, the smallest fingerprint of its group.
+    A text or prompt without relatives is not a key.
+    near_copies, beginnings: how many texts and prompts were joined to a group as near-copies, and
+    how many by a shared beginning. common: how many were not joined because `most_related`
+    was exceeded.
     """
 
     names: Mapping[int, int] = field(default_factory=dict)
@@ -62,9 +63,9 @@ class Related:
         default_factory=lambda: sketches([]), repr=False
     )
 
-    def name(self, print: int) -> int:
+    def name(self, fingerprint: int) -> int:
         """Return the name of the group of a text or prompt, by its fingerprint."""
-        return self.names.get(print, print)
+        return self.names.get(fingerprint, fingerprint)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -77,10 +78,10 @@ class Related:
 
     def __str__(self) -> str:
         """Return a line such as "12 near-copies kept on one side"; "" for no relatives."""
-        return in_words(self.near_copies, self.beginnings)
+        return relatives_line(self.near_copies, self.beginnings)
 
 
-def in_words(near_copies: int, beginnings: int) -> str:
+def relatives_line(near_copies: int, beginnings: int) -> str:
     """Return a line such as "12 near-copies kept on one side"; "" if both are 0."""
     parts = []
     if near_copies:
@@ -116,8 +117,8 @@ def beginning(text: str) -> str:
     return text[:_BEGINNING] if len(text) >= _BEGINNING else ""
 
 
-def own_words(prompt: Prompt) -> str:
-    """Return what may be a near-copy of a prompt: a chat without what stands before the user."""
+def without_system_turns(prompt: Prompt) -> str:
+    """Return a prompt as text, without the turns before the first turn of the user."""
     if isinstance(prompt, str):
         return prompt
     roles = [turn.role for turn in prompt]
@@ -139,7 +140,9 @@ def related(judgements: Sequence[Judgement]) -> Related:
     text_sketches = sketches(texts)
     prompt_prints = sorted(nodes.prompts)
     prompts = [nodes.prompts[one] for one in prompt_prints]
-    prompt_sketches = sketches([own_words(prompt) for prompt in prompts])
+    prompt_sketches = sketches(
+        [without_system_turns(prompt) for prompt in prompts]
+    )
 
     copies = []
     for prints, of_kind in (

@@ -51,10 +51,10 @@ SUFFIXES: dict[str, Format] = {
 """The format of a file by the end of its name; text formats also with `.gz` after it."""
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes. A longer line or item of an array is an error, so that no file can fill the memory."""
+"""In bytes. A longer line or array item is an error, so that no file fills the memory."""
 
 MOST_BAD_ROWS = 100_000
-"""Reading goes past so many bad rows, or past as many as there are good ones."""
+"""With --skip-bad, more bad rows than this are an error if they outnumber the good rows."""
 
 _BATCH = 1024  # rows of a Parquet file in memory
 _MOST_ERRORS = 1_000_000
@@ -91,10 +91,10 @@ class Table:
     ) -> Iterator[_Item]:
         """Yield what `read(number, row)` returns for every row. Raises its first DataError.
 
-        skipped: a list that takes the errors of bad rows instead. Without one, rows that say
-        nothing are left out and counted on standard error.
+        skipped: a list that takes the errors of bad rows; then nothing is raised. Without it, rows
+        that hold no judgement (`SaysNothing`) are left out and counted on standard error.
         """
-        silent: list[DataError] = []
+        without_judgement: list[DataError] = []
         before, good = len(skipped or ()), 0
         for number, row in self.rows_past(skipped):
             try:
@@ -104,7 +104,7 @@ class Table:
                     # without the frames that hold the row
                     skipped.append(error.with_traceback(None))
                 elif isinstance(error, SaysNothing):
-                    silent.append(error.with_traceback(None))
+                    without_judgement.append(error.with_traceback(None))
                 else:
                     raise
             else:
@@ -112,17 +112,21 @@ class Table:
                 yield from items
             if skipped is not None:
                 self._check_bad(skipped, before, good)
-        if silent:
-            self._report(silent, good)
+        if without_judgement:
+            self._report(without_judgement, good)
 
-    def _report(self, silent: list[DataError], good: int) -> None:
+    def _report(self, without_judgement: list[DataError], good: int) -> None:
         """Say how many rows were left out. Raises DataError where no other row was read."""
         if not good:
-            raise DataError(f"{self.name}: no row says anything; {silent[0]}")
-        left_out = "1 row says nothing and was left out"
-        if len(silent) > 1:
-            left_out = f"{len(silent)} rows say nothing and were left out"
-        sys.stderr.write(f"{self.name}: {left_out}; the first: {silent[0]}\n")
+            raise DataError(
+                f"{self.name}: no row holds a judgement; {without_judgement[0]}"
+            )
+        left_out = "1 row holds no judgement and was left out"
+        if len(without_judgement) > 1:
+            left_out = f"{len(without_judgement)} rows hold no judgement and were left out"
+        sys.stderr.write(
+            f"{self.name}: {left_out}; the first: {without_judgement[0]}\n"
+        )
 
     def _check_bad(
         self, skipped: list[DataError], before: int, good: int
@@ -295,8 +299,9 @@ def _row(value: Any, where: str) -> Row | DataError:
     if isinstance(value, dict):
         return value
     hint = json_hint("[") if isinstance(value, list) else ""
+    shown = "null" if value is None else show(value)
     return DataError(
-        f"{where}: a row must be a JSON object {{…}}, not {show(value)}.{hint}"
+        f"{where}: a row must be a JSON object {{…}}, not {shown}.{hint}"
     )
 
 

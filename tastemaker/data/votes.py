@@ -30,10 +30,20 @@ _BETTER_WORDS = (
 )
 _BETTER = frozenset(_BETTER_WORDS.split())
 _TIE_WORDS = (
-    "tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
+    "=,tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
     "tie (bothbad),tie (both bad),no preference,unsure"
 )
 _TIES = frozenset(_TIE_WORDS.split(","))
+_WORSE_WORDS = "worse worst loser losing lost rejected bad"
+_WORSE = frozenset(_WORSE_WORDS.split())
+"""Words of the name of a column, or of a value, that point at the worse answer."""
+_OTHER_WORDS = "id user judge annotator rater worker agent position order rank index row fold split turn"
+_OTHER = frozenset(_OTHER_WORDS.split())
+"""Words of the names of columns that are taken for votes only if the user names them."""
+_NEGATIONS = _WORSE | {"not", "no"}
+_RELATION = re.compile(r"(.*?)\s*(>+|<+|=+)\s*(.*)", re.DOTALL)
+"""Values such as "A>B"."""
+
 _FEW = 7
 """Different values of a column that may say which answer is better."""
 _WORDS = 3
@@ -48,13 +58,14 @@ _PLAIN = (("a", "b"), ("left", "right"), ("first", "second"), ("one", "two"))
 class Votes:
     """How a column says which answer is better.
 
-    wins: a value's plain form → the number of the best answer, −1 for a tie. leads: instead, for
-    two answers, a number → by how much the first is ahead.
+    wins: by the plain form of a value, the index of the best answer; −1 for a tie. lead_sign: 0 if
+    `wins` is used. Else the column holds signed numbers for two answers, and a number times
+    lead_sign is the lead of the first answer.
     """
 
     column: str
     wins: Mapping[str, int]
-    leads: float = 0.0
+    lead_sign: float = 0.0
 
 
 def numbered_answers(
@@ -98,29 +109,35 @@ def better_column(
     used: Collection[str],
 ) -> str:
     """Return the column that says which answer is better. Raises DataError unless there is one."""
-    few = []
+    short_columns = []
     for name in names:
         words = {word_of(row.get(name)) for row in head} - {None}
         is_scalar = not any(
             isinstance(row.get(name), list | dict) for row in head
         )
         are_short = all(len((word or "").split()) <= _WORDS for word in words)
-        is_few = 0 < len(words) <= _FEW and are_short
+        parts = set(plain_name(name).split("_"))
+        is_vote = bool(parts & _BETTER) or not parts & _OTHER
+        is_few = 0 < len(words) <= _FEW and are_short and is_vote
         if name not in used and is_scalar and is_few:
-            few.append(name)
+            short_columns.append(name)
     likely = [
-        name for name in few if _BETTER & set(plain_name(name).split("_"))
+        name
+        for name in short_columns
+        if _BETTER & set(plain_name(name).split("_"))
     ]
-    plainly = []
-    for name in likely or few:
+    unambiguous = []
+    for name in likely or short_columns:
         cells = [word_of(row.get(name)) or "" for row in head]
         values = dict.fromkeys(word for word in cells if word)
-        if _plain_wins(list(values), answers) is not None:
-            plainly.append(name)
-    for candidates in (plainly, likely, few):
+        if _unambiguous_wins(list(values), answers) is not None:
+            unambiguous.append(name)
+    for candidates in (unambiguous, likely, short_columns):
         if len(candidates) == 1:
             return candidates[0]
-    among = f" among {listed(likely or few)}" if few else ""
+    among = (
+        f" among {listed(likely or short_columns)}" if short_columns else ""
+    )
     both = ",".join(answers)
     raise DataError(
         f"{table.name}: {listed(answers)} look like answers that are compared. Name the column "
@@ -145,7 +162,7 @@ class VotesReader:
     ) -> Votes:
         """Return how to read the column. Raises DataError where its values can mean either way.
 
-        is_named: somebody said what the column is for; then the usual order is taken.
+        is_named: the user named the answers. Then 0/1, 1/2 and false/true mean first/second answer.
         """
         words = self._words()
         first, tie = word_of(self.columns.first), word_of(self.columns.tie)
@@ -157,8 +174,10 @@ class VotesReader:
             sign = -1 if first.startswith(("-", "neg")) else 1
             return Votes(self.column, {}, float(sign))
         if first is not None:
-            return Votes(self.column, self._from_first(first, rest, ties))
-        wins = _plain_wins(words, self.answers, is_named=is_named)
+            return Votes(self.column, self._wins_from_first(first, rest, ties))
+        if _WORSE & set(plain_name(self.column).split("_")):
+            raise self._ambiguity_error(rest)
+        wins = _unambiguous_wins(rest, self.answers, is_named=is_named)
         if wins is not None:
             return Votes(self.column, wins | dict.fromkeys(ties, -1))
         if is_named and len(self.answers) == 2:
@@ -168,7 +187,7 @@ class VotesReader:
                 if rest and set(rest) <= set(order):
                     wins = {order[0]: 0, order[1]: 1}
                     return Votes(self.column, wins | dict.fromkeys(ties, -1))
-        raise self._ask(rest)
+        raise self._ambiguity_error(rest)
 
     def _words(self) -> list[str]:
         words: dict[str, None] = {}
@@ -184,7 +203,7 @@ class VotesReader:
                     )
         return list(words)
 
-    def _from_first(
+    def _wins_from_first(
         self,
         first: str,
         rest: list[str],
@@ -207,7 +226,7 @@ class VotesReader:
         second = dict.fromkeys(others, 1)
         return {first: 0} | second | dict.fromkeys(ties, -1)
 
-    def _ask(
+    def _ambiguity_error(
         self,
         words: list[str],
     ) -> DataError:
@@ -221,28 +240,27 @@ class VotesReader:
         )
 
 
-def _plain_wins(
+def _unambiguous_wins(
     words: Sequence[str],
     answers: tuple[str, ...],
     *,
     is_named: bool = False,
 ) -> dict[str, int] | None:
-    """Return which answer each value means, where there is no doubt; None where there is.
+    """Return the index of the answer that each value means; None if any value is ambiguous.
 
-    That is where values are names of the answers, or what these names differ in, or A and B.
+    Unambiguous values are the names of the answers, the parts in which these names differ (1 and 2
+    of response_1 and response_2), or pairs such as A and B.
     """
-    parts = _parts(answers)
+    parts = _differing_parts(answers)
     rest = [word for word in words if word not in _TIES]
     wins = {}
     for word in rest:
-        for number, part in enumerate(parts):
-            tokens = re.findall(r"[a-z]+|\d+", word)
-            is_name = word == plain_name(answers[number])
-            if is_name or (tokens and tokens[-1] == part):
-                wins[word] = number
+        best = _best_of(word, parts, answers)
+        if best is not None:
+            wins[word] = best
     are_digits = all(part.isdigit() for part in parts)
     # one digit alone may count from 0 or from 1
-    is_sure = not are_digits or is_named or len(set(wins.values())) > 1
+    is_sure = not are_digits or is_named or len({*wins.values()} - {-1}) > 1
     if are_digits and is_sure and "0" not in parts and "0" in rest:
         wins.setdefault("0", -1)
     if rest and len(wins) == len(rest) and is_sure:
@@ -256,10 +274,39 @@ def _plain_wins(
     return None
 
 
-def _parts(
+def _best_of(
+    word: str,
+    parts: Sequence[str],
+    answers: Sequence[str],
+) -> int | None:
+    """Return the index of the answer that a value names as the best; −1 for a tie.
+
+    None for a value that is ambiguous: one that names several answers or has a negation.
+    """
+    for number, name in enumerate(answers):
+        if word == plain_name(name):
+            return number
+    relation = _RELATION.fullmatch(word)
+    if relation:
+        left, right = (
+            _best_of(side, parts, answers)
+            for side in (relation[1], relation[3])
+        )
+        if left is None or right is None or left == right or len(answers) > 2:
+            return None
+        sign = relation[2][0]
+        return {">": left, "<": right, "=": -1}[sign]
+    tokens = re.findall(r"[a-z]+|\d+", word)
+    mentioned = [token for token in tokens if token in parts]
+    if len(mentioned) != 1 or tokens[-1] != mentioned[0]:
+        return None
+    return None if _NEGATIONS & set(tokens) else parts.index(mentioned[0])
+
+
+def _differing_parts(
     answers: Sequence[str],
 ) -> list[str]:
-    """Return what the names of the answers differ in: "1" and "2" of response_1, response_2."""
+    """Return the part of each name that differs: "1" and "2" of response_1, response_2."""
     plain = [plain_name(name) for name in answers]
     start = len(commonprefix(plain))  # noqa: RUF071  characters, not folders
     turned = [name[start:][::-1] for name in plain]

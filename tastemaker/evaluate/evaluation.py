@@ -235,7 +235,8 @@ def _findings(
             )
     model = predictions[0]
     linear = predictions[1] if len(predictions) > 1 else None
-    groups = Clusters.of(clusters(judged.judgements), judged.weights)
+    of_judgement = clusters(judged.judgements)
+    groups = Clusters.of(of_judgement, judged.weights)
     measured = measure(
         kind_metrics,
         judged,
@@ -248,7 +249,14 @@ def _findings(
         resamples=resamples,
     )
     return KindFindings(
-        kind.kind, kind_metrics, measured, judged, model, linear, groups.count
+        kind.kind,
+        kind_metrics,
+        measured,
+        judged,
+        model,
+        linear,
+        groups.count,
+        len(np.unique(of_judgement[subsets[_NEW]])),
     )
 
 

@@ -80,7 +80,8 @@ class Measured:
 class KindFindings:
     """The results for one kind of judgement, with the m judgements that the figures draw.
 
-    clusters: the number of groups of dependent judgements.
+    clusters: the number of groups of dependent judgements; new_clusters: of those about texts that
+    are not in the training data.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class KindFindings:
     predictions: Predictions = field(repr=False)
     linear_predictions: Predictions | None = field(repr=False)
     clusters: int
+    new_clusters: int
 
     @property
     def n(self) -> int:

@@ -1,6 +1,6 @@
 """One verdict on a reward model in plain words: whether to use it, and how good it is.
 
-The figures are those of texts that the model has not learned from, where it is known which ones.
+Where the texts that the model was trained on are known, the figures leave them out.
 """
 
 import math
@@ -27,10 +27,10 @@ USABLE, WEAK, USELESS, UNKNOWN = (
 )
 _LEVELS = (USABLE, WEAK, USELESS, UNKNOWN)
 
-# figures that tell how well texts are ordered, the plainest first
+# value at chance of each figure of ordering; the first one measured is shown
 _CHANCE = {"accuracy": 0.5, "auroc": 0.5, "pearson": 0.0}
-# from here on a figure is worth using
-_WORTH = {"accuracy": 0.6, "auroc": 0.65, "pearson": 0.3}
+# the least value at which a model is called usable
+_USABLE_FROM = {"accuracy": 0.6, "auroc": 0.65, "pearson": 0.3}
 _NEW = "new"
 
 
@@ -38,8 +38,8 @@ def verdict(evaluation: "Evaluation") -> str:
     """Return the verdict as one line that ends in a full stop."""
     parts = [*_levels(evaluation)]
     for findings in evaluation.kinds:
-        parts += _distance(findings)
-    parts += _rival(evaluation)
+        parts += _average_error(findings)
+    parts += _against_linear(evaluation)
     copied = evaluation.duplicates.texts
     if copied:
         parts.append(
@@ -49,15 +49,15 @@ def verdict(evaluation: "Evaluation") -> str:
 
 
 def _levels(evaluation: "Evaluation") -> Iterator[str]:
-    """Yield each level that a kind of judgement reaches, with the figures of these kinds."""
+    """Yield each level that is reached, with the figures of the kinds that reach it."""
     several = len(evaluation.kinds) > 1
     for level in _LEVELS:
         figures = []
         for findings in evaluation.kinds:
-            if _level(findings) == level:
+            if _level(evaluation, findings) == level:
                 name, estimate = _ordering(evaluation, findings)
                 of_kind = f" of {findings.kind}s" if several else ""
-                figure = _in_words(estimate)
+                figure = _with_margin(estimate)
                 figures.append(f"{NAMES[name]}{of_kind} {figure}")
         if figures:
             yield f"{level} ({listed(figures)})"
@@ -76,15 +76,18 @@ def _ordering(
     return name, model[name]
 
 
-def _level(findings: "KindFindings") -> str:
-    """Return how far one kind of judgement says that the model can be used."""
+def _level(evaluation: "Evaluation", findings: "KindFindings") -> str:
+    """Return the level (one of `_LEVELS`) that the figures of one kind of judgement reach."""
     measured = findings.measured
-    if findings.clusters < FEW_GROUPS:
+    shown_name, shown = _ordering(evaluation, findings)
+    is_of_new = shown is not measured.model[shown_name]
+    groups = findings.new_clusters if is_of_new else findings.clusters
+    if groups < FEW_GROUPS:
         return UNKNOWN
     name = findings.kind_metrics.against_constant
     over = measured.over_constant[name]
     is_better = over.differs and (over.value < 0) == (name in LOWER_IS_BETTER)
-    is_worth = False
+    is_usable = False
     for name, chance in _CHANCE.items():
         estimate = measured.model.get(name)
         if estimate is None:
@@ -92,14 +95,18 @@ def _level(findings: "KindFindings") -> str:
         # of labels, accuracy depends on which one is rare
         if name != "accuracy" or not findings.kind_metrics.of_one_text:
             is_better = is_better or estimate.low > chance
-        is_worth = is_worth or estimate.value >= _WORTH[name]
+        is_usable = is_usable or estimate.value >= _USABLE_FROM[name]
+    # the other figures are of all texts, also those of the training data
+    if is_of_new:
+        is_better = is_better and shown.low > _CHANCE[shown_name]
+        is_usable = shown.value >= _USABLE_FROM[shown_name]
     if not is_better:
         return USELESS
-    return USABLE if is_worth else WEAK
+    return USABLE if is_usable else WEAK
 
 
-def _in_words(estimate: Estimate) -> str:
-    """Return "0.83 ± 0.02"."""
+def _with_margin(estimate: Estimate) -> str:
+    """Return a value with half of its 95 % interval, such as "0.83 ± 0.02"."""
     if math.isnan(estimate.value):
         return "undefined"
     text = f"{estimate.value:.2f}"
@@ -109,8 +116,8 @@ def _in_words(estimate: Estimate) -> str:
     return text
 
 
-def _distance(findings: "KindFindings") -> Iterator[str]:
-    """Yield how far predicted grades or ratings are from the given ones."""
+def _average_error(findings: "KindFindings") -> Iterator[str]:
+    """Yield the mean absolute error of predicted grades or ratings."""
     error = findings.measured.model.get("mae")
     if error is None or math.isnan(error.value):
         return
@@ -122,7 +129,7 @@ def _distance(findings: "KindFindings") -> Iterator[str]:
     yield f"{unit} off by {amount(error.value)} on average"
 
 
-def _rival(evaluation: "Evaluation") -> Iterator[str]:
+def _against_linear(evaluation: "Evaluation") -> Iterator[str]:
     """Yield how a network compares with the linear model that was fitted beside it."""
     better: list[str] = []
     worse: list[str] = []

@@ -107,11 +107,11 @@ class Contract:
                 f"judge {name}: reliability {judge['reliability']:+.2f} "
                 f"[{low:+.2f}, {high:+.2f}], leniency {judge['leniency']:+.2f}"
             )
-        silent = self.judge_model["always_the_same_answer"]
-        if silent:
+        constant_judges = self.judge_model["always_the_same_answer"]
+        if constant_judges:
             lines.append(
                 "the same answer to every text, so nothing could be learned of: "
-                + ", ".join(silent)
+                + ", ".join(constant_judges)
             )
         few = self.judge_model["fewer_than_four_judgements"]
         if few:

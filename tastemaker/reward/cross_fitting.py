@@ -37,13 +37,15 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.scores import Scores
 
-_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
+_CROSS_TOLERANCE = (
+    1e-6  # tolerance of the fits; their scores serve for estimates only
+)
 FOLDS = 3
 # for calibration; more folds are nearer to the whole fit, which matters where data is small
 _MANY_FOLDS, _SOME_FOLDS = 9, 6  # multiples of FOLDS: see `CrossFit.searches`
 _FEW_JUDGEMENTS = 400
 _ROUNDS = 3  # of scores from other folds, and of estimates from these scores
-# that are cross-fitted; more would take longer, and tell no more
+# at most so many texts are cross-fitted; more take longer and gain nothing
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
 _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
@@ -53,10 +55,11 @@ _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
 class CrossFit:
     """The estimates from unseen texts.
 
-    scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
-    kind's. comparing: position biases and tie widths. searches: by fold of `FOLDS`, the end of a
-    fit to the others. A fold of a multiple of them is part of one of these, so its fit can start
-    there and still has seen nothing of it.
+    scales: by kind, the values of its link's `scale_parameters`; slopes are relative to that of the
+    first kind. comparing: position biases and tie widths. searches: by number of one of the `FOLDS`
+    folds, the final state of the fit on the other folds. If there are more folds (a multiple of
+    `FOLDS`), each of them lies within one of these. So its fit can start from that state, which
+    does not depend on the texts of the fold.
     """
 
     scales: dict[type[Judgement], dict[str, float]]
@@ -65,7 +68,7 @@ class CrossFit:
     searches: dict[int, Search] = field(default_factory=dict)
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
-        """Return the observation model with these scales and judges, for the kinds it has."""
+        """Put these estimates into an observation model, for the kinds it has, and return it."""
         for kind, values in self.scales.items():
             if kind not in model.links:
                 continue
@@ -81,7 +84,7 @@ class CrossFit:
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return the estimates from unseen texts.
 
-    They are empty for few texts, and for one kind without judges or orders to learn about.
+    There are none for few texts, or if the data has one kind, no judges and no orders shown.
     """
     corpus = division.train
     estimates = CrossFit({})
@@ -97,7 +100,8 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     if not corpus.judges and len(kinds) == 1:
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
         return CrossFit(
-            {}, comparing=_comparing(part, fresh_model().links, scores)
+            {},
+            comparing=_comparison_effects(part, fresh_model().links, scores),
         )
     pair: Tensor | None = None
     searches: dict[int, Search] = {}
@@ -106,7 +110,7 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
             part, fresh_model, estimates, seed, searches=searches
         )
         links = fresh_model().links
-        comparing = _comparing(part, links, scores)
+        comparing = _comparison_effects(part, links, scores)
         if corpus.judges:
             if pair is None:
                 pair = independent_scores(part, fresh_model, estimates, seed)
@@ -119,8 +123,8 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
                 comparing=comparing,
                 chooses=number + 1 == _ROUNDS,
             )
-            # with relative scales too, the penalty of the fit that follows would meet another scale
-            # than it is meant for: measured worse
+            # no relative scales here: they would change the strength of the penalty in the
+            # next fit, which was measured to be worse
             estimates = CrossFit({}, judges, comparing)
         else:
             model = fitted_to_scores(
@@ -132,7 +136,7 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     return replace(estimates, searches=searches)
 
 
-def _comparing(
+def _comparison_effects(
     corpus: Corpus, links: Links, scores: Tensor
 ) -> ComparisonEffects | None:
     """Return the effects of the order shown and of tie widths, if there are any to learn."""
@@ -181,8 +185,8 @@ def cross_fitted_scores(
 ) -> Tensor:
     """Return the score of every text [n] from a fit on the other folds.
 
-    The fits use the estimates so far. count: of folds. searches: by fold of `FOLDS`, where a fit
-    starts; with as many folds, its end is left there.
+    The fits use the estimates. count: number of folds. searches: by number of one of the `FOLDS`
+    folds, the state from which a fit starts. If count is `FOLDS`, final states are stored there.
     """
     searches = searches if searches is not None else {}
     folds = corpus.folds(seed, count)
@@ -219,7 +223,7 @@ def independent_scores(
 ) -> Tensor:
     """Return two scores of every text, from fits on two folds that share nothing: [2, n].
 
-    How well the two agree tells how much of a score is error.
+    Their agreement shows how much of a score is error.
     """
     folds = corpus.folds(seed, FOLDS)
     scores = torch.zeros(2, len(corpus), dtype=torch.float64)
@@ -253,7 +257,7 @@ def scores_for_calibration(
 ) -> Scores:
     """Return the score of every training text from a fit without it, to calibrate links on.
 
-    Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
+    If a fold has too few words to fit a model, all scores are 0.
     """
     corpus = division.train
     judgements = sum(len(evidence) for evidence in corpus.evidence.values())

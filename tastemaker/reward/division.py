@@ -259,7 +259,7 @@ def _judges(
         return [], (
             f"{len(counts):,} judges have {mean:.1f} judgements each on average: how they differ "
             f"could not be learned, for that takes about {_ENOUGH_OF_A_JUDGE}. "
-            "All are believed alike (--judges learns all the same)."
+            "All are treated alike (--judges learns the differences in any case)."
         )
     return sorted(counts), ""
 

@@ -51,7 +51,8 @@ class Part:
 class Explanation:
     """A score and the effects of the parts of its text, in the text's order.
 
-    is_exact: the effects add up to the score; the part with an empty text is what every text has.
+    is_exact: the effects add up to the score. Then the last part has an empty text;
+    its effect is what no word contributes.
     """
 
     score: float
@@ -73,10 +74,10 @@ class Explanation:
 
     def table(self, most: int = 20) -> str:
         """Return the score and its strongest parts as lines."""
-        how = "score without each part, taken from the score"
+        method = "effect: how much the score falls without the part"
         if self.is_exact:
-            how = "exact: the effects of all words add up to the score"
-        lines = [f"score {self.score:+.3f} ({how})"]
+            method = "exact: the effects of all words add up to the score"
+        lines = [f"score {self.score:+.3f} ({method})"]
         for part in self.strongest(most):
             text = " ".join(part.text.split())
             lines.append(f"{part.effect:+9.3f}  {text}")
@@ -110,17 +111,17 @@ def explain(
     backbone = model.backbone
     if isinstance(backbone, LinearBackbone) and by != "sentences":
         is_exact = True
-        parts = _of_words(backbone, example, score)
+        parts = _word_parts(backbone, example, score)
     else:
         is_exact = False
-        parts = _left_out(model, example, score, by)
+        parts = _deletion_effects(model, example, score, by)
     return Explanation(score, parts, is_exact)
 
 
-def _of_words(
+def _word_parts(
     backbone: LinearBackbone, example: Example, score: float
 ) -> tuple[Part, ...]:
-    """Return the words of a text with their shares of a linear score."""
+    """Return the words of a text with their effects on a linear score, and the rest of it."""
     text = joined(example, backbone.template)
     effects = word_effects(backbone, text).tolist()
     rest = score - sum(effects)
@@ -131,20 +132,20 @@ def _of_words(
 def word_effects(backbone: LinearBackbone, text: str) -> Floats:
     """Return what each token of a text adds to its score [tokens]."""
     settings = backbone.settings
-    named = TokenNames.of([text])
+    token_names = TokenNames.of([text])
     occurrences = counts(
-        named, settings.ngrams, backbone.names, repeats=settings.repeats
+        token_names, settings.ngrams, backbone.names, repeats=settings.repeats
     )
     weights = backbone.weights.astype(np.float64)
     row = features(occurrences, settings, backbone.scales.astype(np.float64))
     share = np.zeros(len(weights))
     of_feature = row.data * weights[row.indices]
     share[row.indices] = of_feature / occurrences.data
-    effects = np.zeros(len(named.names))
+    effects = np.zeros(len(token_names.names))
     if not len(weights):
         return effects
     for n in range(1, settings.ngrams + 1):
-        names = _ngrams_of(named, n)
+        names = _ngrams_of(token_names, n)
         column = np.searchsorted(backbone.names, names)
         column = np.minimum(column, len(weights) - 1)
         is_counted = backbone.names[column] == names
@@ -154,20 +155,20 @@ def word_effects(backbone: LinearBackbone, text: str) -> Floats:
     return effects
 
 
-def _ngrams_of(named: TokenNames, n: int) -> NgramNames:
+def _ngrams_of(token_names: TokenNames, n: int) -> NgramNames:
     """Return the names of the n-grams of one text, in its order."""
-    names, _ = named.ngrams(n)
+    names, _ = token_names.ngrams(n)
     if n == 1:
         return names
     # those of fewer tokens come first
-    shorter, _ = named.ngrams(n - 1)
+    shorter, _ = token_names.ngrams(n - 1)
     return names[len(shorter) :]
 
 
-def _left_out(
+def _deletion_effects(
     model: RewardModel, example: Example, score: float, by: By
 ) -> tuple[Part, ...]:
-    """Return the parts of a text with the score that is lost without each."""
+    """Return the parts of a text. An effect is the score minus the score without the part."""
     pieces = pieces_of(example.text, by)
     if len(pieces) == 1 and example.prompt is None:
         # without it there is no text, and the mean text scores 0
@@ -182,21 +183,21 @@ def _left_out(
 
 
 def pieces_of(text: str, by: By) -> list[str]:
-    """Return a text as words or sentences, which joined give the text.
+    """Divide a text into words or sentences. Joined, the pieces give the text.
 
-    There are at most 200: of a longer text, neighbours are joined.
+    There are at most 200 pieces: in a longer text, neighbouring ones are joined.
     """
     words = _WORD.findall(text)
     sentences = _SENTENCE.findall(text)
     pieces = words
     if by == "sentences" or (by == "auto" and len(words) > _MOST_WORDS):
         pieces = sentences
-    pieces = _whole(text, pieces)
+    pieces = _with_leading_text(text, pieces)
     return _merged(pieces, _MOST_PARTS)
 
 
-def _whole(text: str, pieces: Sequence[str]) -> list[str]:
-    """Return the pieces with what stands before the first one."""
+def _with_leading_text(text: str, pieces: Sequence[str]) -> list[str]:
+    """Return the pieces; characters of the text before the first piece are added to it."""
     missing = len(text) - sum(len(piece) for piece in pieces)
     if not pieces or not missing:
         return list(pieces) or [text]

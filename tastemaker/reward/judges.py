@@ -204,7 +204,7 @@ class JudgeEstimates:
         for model, (gain, error) in self.gains.items():
             if model != "none":
                 gains[model] = {"gain": gain, "standard_error": error}
-        silent, few = [], 0
+        constant_judges, few = [], 0
         rows = zip(
             self.names,
             self.varies.tolist(),
@@ -215,14 +215,14 @@ class JudgeEstimates:
             if count < _FEW:
                 few += 1
             elif not varies:
-                silent.append(name)
+                constant_judges.append(name)
         return {
             "model": self.model,
             "reason": _REASONS[self.model],
             "gain_per_judgement": gains,
             "spread": self.spread,
             "leniency_sd": self.leniency_sd,
-            "always_the_same_answer": silent,
+            "always_the_same_answer": constant_judges,
             "fewer_than_four_judgements": few,
         }
 

@@ -16,14 +16,16 @@ _HELD_OUT = 0.2
 _LEAST = 100
 """Judgements of the smallest part."""
 _FIGURES = ("accuracy", "pearson")
-_WORTH = 0.005
-"""A gain from twice the data below which more data is hardly worth its price."""
+_SMALL_GAIN = 0.005
+"""If doubling the data gains less than this, more data is not advised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A part of the judgements, and the held-out figure of the model fitted on it, ± a half of its
-    95 % interval; None where there is none.
+    """A model fitted on a part of the judgements.
+
+    judgements: size of the part. value: the held-out figure. margin: half of its 95 % interval, or
+    None if there is no interval.
     """
 
     judgements: int
@@ -52,12 +54,12 @@ class LearningCurve:
             f"each doubling of the data up to {last.judgements:,} judgements "
             f"changed {self.figure} by {self.gain:+.3f}"
         )
-        if self.gain < _WORTH and noise < 4 * _WORTH:
+        if self.gain < _SMALL_GAIN and noise < 4 * _SMALL_GAIN:
             return f"More data of this kind would help little: {gained}."
-        if self.gain < max(_WORTH, noise):
+        if self.gain < max(_SMALL_GAIN, noise):
             return (
-                f"Whether more data would help cannot be told: {gained}, "
-                f"and the last value is only known to ± {2 * noise:.3f}."
+                f"It is not clear whether more data would help: {gained}, "
+                f"and the last value is uncertain by ± {2 * noise:.3f}."
             )
         return f"More data would help: {gained}."
 
@@ -94,8 +96,9 @@ def learning_curve(
 ) -> LearningCurve:
     """Return how good a model is on an eighth, a quarter, a half and all of the judgements.
 
-    A fifth of the texts measures. With the linear backbone all fits together cost about two.
-    doublings: 3 begin with an eighth. settings: other ones of `tm.fit`. Raises UsageError for
+    The figures are measured on a fifth of the texts. With the linear backbone, all fits together
+    take about as long as two fits. doublings: 3 means that the smallest part is an eighth.
+    settings: further arguments of `tm.fit`. Raises UsageError for
     doublings below 1 and DataError for too few judgements.
     """
     if doublings < 1:
@@ -117,8 +120,8 @@ def learning_curve(
         points.append(_point(len(part), figure, evaluation))
     if len(points) < 2:
         raise DataError(
-            f"{len(judgements):,} judgements are too few for a learning curve: half of those that "
-            f"teach must be {_LEAST} or more."
+            f"{len(judgements):,} judgements are too few for a learning curve: half of the "
+            f"training part must be {_LEAST} or more."
         )
     return LearningCurve(figure, tuple(points))
 

@@ -31,7 +31,7 @@ _GONE = 499
 
 
 class Service:
-    """What the paths share: the models, the queue and the counts."""
+    """The state that all paths share: the models, the queue and the metrics."""
 
     def __init__(self, shelf: Shelf, settings: Serving) -> None:
         self.shelf, self.settings = shelf, settings
@@ -89,9 +89,9 @@ class Service:
     async def scores(
         self, request: Request, served: Served, work: Work
     ) -> Scores:
-        """Return the scores of a request; give up where its client goes away."""
+        """Return the scores of a request. Raises ClientDisconnect if the client leaves first."""
         future = asyncio.wrap_future(self.queue.submit(served, work.examples))
-        # after the body, the next thing that a client can do is go away
+        # after the body, the only message of a client is that it disconnected
         gone = asyncio.ensure_future(_gone(request))
         try:
             waiting: set[asyncio.Future[Any]] = {future, gone}
@@ -133,7 +133,7 @@ async def _gone(request: Request) -> None:
 def json_response(
     value: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return JSON; NaN cannot leave."""
+    """Return a JSON response. Raises ValueError for NaN."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return Response(text, status, headers, "application/json; charset=utf-8")
 

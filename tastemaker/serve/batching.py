@@ -27,7 +27,7 @@ _MOST_SECONDS = 60
 
 
 class _Job:
-    """The texts of one request, and those of their scores that are there already."""
+    """The texts of one request, and the scores computed so far."""
 
     def __init__(self, served: Served, examples: Sequence[Example]) -> None:
         self.served, self.examples = served, list(examples)
@@ -42,7 +42,7 @@ class _Job:
         return not self.future.done()
 
     def put(self, place: int, scores: Scores) -> None:
-        """Take the score of one text; answer when it was the last."""
+        """Store the score of one text. After the last one, complete the future."""
         self.parts[place] = scores
         self.missing -= 1
         if self.missing == 0 and self.future.set_running_or_notify_cancel():
@@ -132,7 +132,7 @@ class ScoringQueue:
                 self._score([items[i] for i in batch])
 
     def _oldest(self) -> list[_Item]:
-        """Take the oldest texts of one model; leave out those that nobody waits for."""
+        """Remove the oldest texts of one model and return them, without those of ended requests."""
         items: list[_Item] = []
         tokens = 0
         most = _BATCHES_AT_ONCE * self._settings.max_batch_tokens
@@ -170,7 +170,7 @@ class ScoringQueue:
         self._metrics.batch(len(items), tokens, seconds)
 
     def _score_apart(self, items: list[_Item], error: Exception) -> None:
-        """Find the request whose text cannot be scored: the others are not to blame."""
+        """Score each request apart, so that a text that cannot be scored fails only its request."""
         jobs = list(dict.fromkeys(job for job, _ in items))
         if len(jobs) > 1:
             for one in jobs:

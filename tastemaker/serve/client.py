@@ -157,7 +157,7 @@ class RemoteReward:
     def _body(self, examples: Sequence[Example]) -> bytes:
         body: dict[str, Any] = {}
         if self._is_openrlhf:
-            body["query"] = [_whole(example) for example in examples]
+            body["query"] = [_prompt_and_text(example) for example in examples]
             body["prompts"] = [_as_json(e.prompt or "") for e in examples]
             body["labels"] = [""] * len(examples)
         else:
@@ -272,7 +272,7 @@ def _input(example: Example) -> Any:
     return {"prompt": _as_json(example.prompt), "completion": example.text}
 
 
-def _whole(example: Example) -> str:
+def _prompt_and_text(example: Example) -> str:
     """Return what OpenRLHF calls a query: the prompt and the text that continues it."""
     is_text = isinstance(example.prompt, str)
     return f"{example.prompt}{example.text}" if is_text else example.text

@@ -17,9 +17,7 @@ def test_a_text_compared_with_itself(
 ) -> None:
     path = write(tmp_path / "a.jsonl", SAME, PAIR, SAME)
     assert len(tm.read(path)) == 1
-    line = (
-        "a.jsonl: 2 rows say nothing and were left out; the first: a.jsonl:1: compares"
-    )
+    line = "a.jsonl: 2 rows hold no judgement and were left out; the first: a.jsonl:1: compares"
     assert capsys.readouterr().err.startswith(line)
 
 
@@ -31,11 +29,13 @@ def test_a_repeated_answer_in_a_ranking(
         {"instruction": "Q", "output": ["a", "b"]},
     ]
     assert len(tm.read(write(tmp_path / "a.jsonl", *rows))) == 1
-    assert "1 row says nothing" in capsys.readouterr().err
+    assert "1 row holds no judgement" in capsys.readouterr().err
 
 
 def test_a_file_in_which_no_row_says_anything(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no row says anything; a\.jsonl:1: compares"):
+    with pytest.raises(
+        DataError, match=r"no row holds a judgement; a\.jsonl:1: compares"
+    ):
         tm.read(write(tmp_path / "a.jsonl", SAME, SAME))
 
 

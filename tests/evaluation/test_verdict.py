@@ -130,3 +130,21 @@ def test_doctor_finds_the_judges_that_a_fit_finds(tmp_path: Path) -> None:
         problem.name for problem in tm.doctor(judgements).problems
     }
     assert check_judges(judgements[:1]) == {}
+
+
+def test_few_new_texts_are_too_little_whatever_the_others_say() -> None:
+    learned = TEXTS[:195]
+    model = Table(LabelLink(), 0.1)
+    evaluation = evaluate(
+        model, labels(), training_fingerprints=np.sort(fingerprints(learned))
+    )
+    assert evaluation.verdict().startswith("Too little data to tell")
+
+
+def test_the_level_is_that_of_the_new_texts() -> None:
+    model = Table(LabelLink(), 1e6)
+    for text, quality in zip(TEXTS[:150], QUALITY, strict=False):
+        model.scores[text] = quality * 1e6
+    known = np.sort(fingerprints(TEXTS[:150]))
+    verdict = evaluate(model, labels(), training_fingerprints=known).verdict()
+    assert verdict.startswith("Not usable for ordering")

@@ -315,7 +315,7 @@ def recognise(
             return None
         _check_only_one(table, fitting, row)
     chosen = fitting[0] if format is None else FORMATS[format]
-    columns = (columns or Columns()).settled(names)
+    columns = (columns or Columns()).with_table_spelling(names)
     check_named(table, columns, names)
     prompts = _prompts(chosen, names, first_rows, columns)
     also = frozenset(each.name for each in fitting)

@@ -127,11 +127,11 @@ class Aim:
 
 
 SCORE_AIM = Aim("score", "held_out", 1.0, "held-out")
-"""The aim of a policy that learns from a reward."""
+"""The aim of a policy that learns from a reward: a high score."""
 PREFERENCE_AIM = Aim(
     "preference_loss", "held_out_preference_loss", -1.0, "by heart"
 )
-"""The aim of a policy that learns from judgements."""
+"""The aim of a policy that learns from judgements: a low loss on them."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ class Watch:
 
     A window holds the means of the metrics over some steps. spread: the standard deviation of the
     reference's scores. pairs: the reference's share of distinct word pairs. best: the number of the
-    best window that was within all limits, -1 before the first. passed: windows in a row that were
-    beyond a limit. breaches: steps whose KL was beyond the limit.
+    best window that was within all limits, -1 before the first. passed: how many of the
+    last windows, in a row, were beyond a limit. breaches: steps whose KL was beyond the limit.
     """
 
     limits: Limits

@@ -27,7 +27,7 @@ from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
-    in_words,
+    figures_line,
     sample_pairs,
 )
 from tastemaker.rl.text.world import Batch
@@ -184,7 +184,7 @@ def _train_and_measure(
     if world.scale.scaling.by == "reference":
         world.scale.include(before.scores)
     task.watch.begin(before.scores, pairs=figures["pairs_before"])
-    task.say(f"before: {in_words(metrics)}")
+    task.say(f"before: {figures_line(metrics)}")
     progress = train(task, task.run, seed=seed)
     last = on_host(task.weights())
     task.put(task.best)

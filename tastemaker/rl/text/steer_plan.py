@@ -331,13 +331,13 @@ def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
         )
         learner = learner.with_value_head()
         if not plan.steering.zero_critic:
-            _draw(learner, plan.seed)
+            _draw_value_head(learner, plan.seed)
     if not algorithm.needs_critic:
         learner.value_head = None
     return learner
 
 
-def _draw(policy: Policy, seed: int) -> None:
+def _draw_value_head(policy: Policy, seed: int) -> None:
     """Draw a value head's weights with standard deviation 1/√(width + 1) (Stiennon et al. 2020)."""
     assert policy.value_head is not None
     weight = policy.value_head.linear.weight

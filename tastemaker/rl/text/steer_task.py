@@ -51,8 +51,8 @@ _FORMS = {
 }
 
 
-def in_words(figures: Mapping[str, float], *names: str) -> str:
-    """Return figures of these names as text; without names, all that a line has room for."""
+def figures_line(figures: Mapping[str, float], *names: str) -> str:
+    """Return the figures of these names as one line; without names, all that have a form."""
     chosen = [name for name in names or _FORMS if name in figures]
     return ", ".join(_FORMS[name].format(figures[name]) for name in chosen)
 
@@ -319,7 +319,7 @@ class SteerTask(Task):
         if self.watch.is_best:
             self.best = self.newest
             self.progress.best_step = step
-        self.say(f"step {step:4}: {in_words(window)}")
+        self.say(f"step {step:4}: {figures_line(window)}")
         texts = [
             completion.text
             for completion in self.written.completions[:_SAMPLES]
@@ -351,7 +351,7 @@ class SteerTask(Task):
 
     def text(self, metrics: Mapping[str, float]) -> str:
         """Return the score or the loss of the last step, and the KL."""
-        return in_words(self.metrics, "score", "preference_loss", "kl")
+        return figures_line(self.metrics, "score", "preference_loss", "kl")
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW without weight decay; the value head has a higher learning rate."""

@@ -18,7 +18,7 @@ _QUERY = "What did you think of the film?"
 _SIDES = ("Left", "Right", "left", "right", None)
 
 
-def _meaning(reader: Reader) -> Callable[[float], float]:
+def _activation(reader: Reader) -> Callable[[float], float]:
     """Return what is answered for a score."""
     is_raw = reader.flag("raw_scores", False)
     reader.flag("truncate", False)
@@ -37,7 +37,7 @@ def _sigmoid(value: float) -> float:
 def _read_predict(body: Any, settings: Serving) -> Work:
     """Read `inputs`: a text, a pair ["a", "b"], or a list of lists of one or two texts."""
     reader = Reader(body, settings, status=422)
-    meaning = _meaning(reader)
+    activation = _activation(reader)
     value = reader.body.get("inputs")
     is_one = isinstance(value, str)
     if not is_one:
@@ -49,7 +49,7 @@ def _read_predict(body: Any, settings: Serving) -> Work:
     def reply(answer: Answer) -> Any:
         answers = []
         for score in answer.values:
-            answers.append([{"score": meaning(score), "label": LABEL}])
+            answers.append([{"score": activation(score), "label": LABEL}])
         return answers[0] if is_one else answers
 
     return Work(examples, reply)
@@ -65,7 +65,7 @@ def _one_or_pair(reader: Reader, value: Any) -> Example:
 
 def _read_rerank(body: Any, settings: Serving) -> Work:
     reader = Reader(body, settings, status=422)
-    meaning = _meaning(reader)
+    activation = _activation(reader)
     query = reader.text(reader.body.get("query"), "query")
     texts = reader.texts("texts", empty=400)
     with_text = reader.flag("return_text", False)
@@ -76,7 +76,7 @@ def _read_rerank(body: Any, settings: Serving) -> Work:
             row: dict[str, Any] = {"index": index}
             if with_text:
                 row["text"] = texts[index]
-            row["score"] = meaning(answer.values[index])
+            row["score"] = activation(answer.values[index])
             rows.append(row)
         return rows
 
