@@ -205,7 +205,8 @@ def _check_beside_chats(
     are_words = all(isinstance(cell, str | None) for cell in cells) and all(
         len(word.split()) < 2 for word in words
     )
-    if not are_words or len(words) > _FEW_WORDS:
+    repeats = len(cells) > len(words)
+    if not are_words or not repeats or len(words) > _FEW_WORDS:
         return
     for name in names:
         if any(is_messages(with_chat(row.get(name))) for row in head):

@@ -37,7 +37,10 @@ _TIES = frozenset(_TIE_WORDS.split(","))
 _WORSE_WORDS = "worse worst loser losing lost rejected bad"
 _WORSE = frozenset(_WORSE_WORDS.split())
 """Words of the name of a column, or of a value, that point at the worse answer."""
-_OTHER_WORDS = "id user judge annotator rater worker agent position order rank index row fold split turn"
+_OTHER_WORDS = (
+    "id user judge annotator rater worker agent position order rank index row "
+    "fold split turn"
+)
 _OTHER = frozenset(_OTHER_WORDS.split())
 """Words of the names of columns that are taken for votes only if the user names them."""
 _NEGATIONS = _WORSE | {"not", "no"}
