@@ -11,6 +11,7 @@ import click
 
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
+from tastemaker.cli.looping import loop
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
 from tastemaker.cli.serving import serve
@@ -35,6 +36,7 @@ _VERBS = (
     frontier,
     play,
     watch,
+    loop,
     demo,
 )
 
@@ -76,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TastemakerError as error:
         if words[0] == "--debug":
             raise
-        code = _fail(str(error), error.exit_code)
+        for problem in getattr(error, "problems", [str(error)]):
+            code = _fail(problem, error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
