@@ -4,7 +4,7 @@ The options are those of the verbs, by their names on the command line. They com
 that the command line has (`settings_table`), so checking a file needs no torch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -272,7 +272,7 @@ def checked_values(
     for written, each in entry.entries.items():
         name = written.replace("-", "_")
         if name not in keys:
-            text = f"{title} has no key {written!r}: {_few(nearest(name, sorted(keys)))}."
+            text = f"{title} has no key {written!r}: {_advice(name, keys)}"
             problems.append(Problem(each.line, text))
             continue
         if keys[name].kind == "section":
@@ -285,10 +285,10 @@ def checked_values(
     return values
 
 
-def _few(advice: str) -> str:
-    """Return advice without the list of all names, where one is near."""
-    question, mark, _ = advice.partition("? ")
-    return f"{question}" if mark else advice
+def _advice(name: str, keys: Mapping[str, Key]) -> str:
+    """Return which key may be meant, or all keys where none is near."""
+    question, mark, _ = nearest(name, sorted(keys)).partition("? ")
+    return f"{question}?" if mark else f"{question}."
 
 
 def algorithm_entries(
@@ -337,8 +337,3 @@ def sections(entry: Entry) -> Iterator[str]:
         key = TOP.get(name.replace("-", "_"))
         if key is not None and key.kind == "section":
             yield name.replace("-", "_")
-
-
-def names(values: Sequence[str]) -> str:
-    """Return names with commas between."""
-    return ", ".join(values)

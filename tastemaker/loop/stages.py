@@ -333,8 +333,8 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
         }
         before = {name: by_name[name].key for name in stage.after}
         parts = {
-            "settings": dict(stage.settings),
-            "inputs": digests,
+            "settings": _without_folder(dict(stage.settings), file.folder),
+            "inputs": _without_folder(digests, file.folder),
             "after": before,
             "code": code_version(stage.code),
         }
@@ -349,6 +349,20 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
         plan.append(each)
         by_name[stage.name] = each
     return plan
+
+
+def _without_folder(value: Any, folder: Path) -> Any:
+    """Return nested values with paths relative to the file's folder, which may be moved."""
+    if isinstance(value, Mapping):
+        return {
+            _without_folder(key, folder): _without_folder(each, folder)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_folder(each, folder) for each in value]
+    if isinstance(value, str) and folder != Path():
+        return value.removeprefix(f"{folder}/")
+    return value
 
 
 def _is_hub_name(source: str) -> bool:

@@ -60,7 +60,6 @@ _SHOWN = 150
 def open_gpt(work: Work) -> Result:
     """Open a GPT that is there, so that the stages after it can."""
     policy = Policy.load(work.settings["policy"])
-    write_json(work.out / POLICY, {"policy": work.settings["policy"]})
     work.say(f"{policy}")
     return {"policy": work.settings["policy"]}
 
@@ -79,14 +78,6 @@ def pretrain_gpt(work: Work) -> Result:
         **arguments,
     )
     return {"perplexity": policy.figures["perplexity"]}
-
-
-def policy_of(folder: Path) -> str:
-    """Return the folder or the name of the policy of a finished stage."""
-    pointer = folder / POLICY
-    if not pointer.is_file():
-        return str(folder)
-    return str(json.loads(pointer.read_text(encoding="utf-8"))["policy"])
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -150,10 +141,12 @@ def prompts_of(
 
 
 def start_of(work: Work) -> str:
-    """Return the policy that the round begins with."""
-    if work.stage.round == 1:
-        return policy_of(work.folder.stage("gpt"))
-    return policy_of(work.result("write"))
+    """Return the folder or the name of the policy that the round begins with."""
+    if work.stage.round > 1:
+        pointer = work.result("write") / POLICY
+        name = json.loads(pointer.read_text(encoding="utf-8"))["policy"]
+        return str(work.folder.stage(name))
+    return str(work.file.top.get("policy", work.folder.stage("gpt")))
 
 
 def steer_gpt(work: Work) -> Result:
@@ -259,7 +252,7 @@ def write_texts(work: Work) -> Result:
         figures[name] = {} if record is None else record.result
     best = best_run(figures)
     folder = work.folder.stage(best)
-    write_json(work.out / POLICY, {"policy": str(folder)})
+    write_json(work.out / POLICY, {"policy": best})
     values = dict(work.settings["values"])
     seed = work.settings["seed"]
     policy = Policy.load(folder)
