@@ -42,7 +42,12 @@ def answered(browser: Any, act: Callable[[], None]) -> None:
 
 def at_size(browser: Any, width: int, height: int) -> None:
     """Make the page as large as a screen, in CSS pixels."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    size = {
+        "width": width,
+        "height": height,
+        "deviceScaleFactor": 1,
+        "mobile": width < 600,
+    }
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
