@@ -82,10 +82,9 @@ def read(
     order of the source.
 
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
-        store of `tastemaker rank` (its file, or the address of its PostgreSQL database), a folder
-        that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow table,
-        a datasets.Dataset, a list of dicts. Columns may follow a path:
-        `reviews.csv:text=words,grade=stars`.
+        store of `tastemaker rank` (or its PostgreSQL address), a folder that `datasets` saved, a
+        hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow table, a datasets.Dataset, a
+        list of dicts. Columns may follow a path: `reviews.csv:text=words,grade=stars`.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,

@@ -114,7 +114,7 @@ def test_a_judge_ranks_by_tap_on_a_phone(chromium: Any, page: Any) -> None:
     assert width == 390
     shown = texts_shown(chromium)
     tap(chromium, "place-4", "place-2", "place-1", "place-5", "place-3")
-    tap(chromium, "up-1", "down-4", "tie-3")
+    tap(chromium, "chip-1", "up-1", "chip-4", "down-4", "chip-3", "tie-3")
     answered(chromium, lambda: tap(chromium, "submit"))
     assert orders_of(page, "finger") == [
         [[shown[0]], [shown[3]], [shown[1]], [shown[4], shown[2]]],
