@@ -75,7 +75,17 @@ def _tiers(tiers: Any, shown: Sequence[int]) -> list[list[int]]:
         raise UsageError("a ranking with an empty tier.")
     if len(places) < 2:
         raise UsageError("rank at least two answers, or skip.")
-    return [[shown[place] for place in tier] for tier in tiers]
+    return renumbered(tiers, shown)
+
+
+def renumbered(
+    tiers: Sequence[Sequence[int]], numbers: Mapping[int, Any] | Sequence[Any]
+) -> list[list[Any]]:
+    """Return tiers with `numbers[n]` in the place of n."""
+    changed = []
+    for tier in tiers:
+        changed.append([numbers[number] for number in tier])
+    return changed
 
 
 def _value(value: Any, ask: str, scale: tuple[int, int]) -> bool | int | float:

@@ -22,6 +22,7 @@ from tastemaker.data.judgements import (
 )
 from tastemaker.data.store import schema as s
 from tastemaker.data.store.addresses import shown_name
+from tastemaker.data.store.answering import renumbered
 from tastemaker.data.store.engines import Database
 from tastemaker.data.store.items import prompt_of
 from tastemaker.data.tables import Rows, Table
@@ -133,7 +134,7 @@ def _ranked(
             **shared,
         )
     return Ranking(
-        tuple(tuple(texts[number] for number in tier) for tier in tiers),
+        tuple(map(tuple, renumbered(tiers, texts))),
         shown=tuple(texts[number] for number in in_order),
         **shared,
     )

@@ -26,7 +26,11 @@ from sqlalchemy import (
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.store import schema as s
-from tastemaker.data.store.answering import Outcome, checked_answer
+from tastemaker.data.store.answering import (
+    Outcome,
+    checked_answer,
+    renumbered,
+)
 from tastemaker.data.store.engines import Database
 from tastemaker.data.store.items import Item, prompt_cell, prompt_of
 from tastemaker.errors import UsageError
@@ -398,9 +402,7 @@ def _view(
     earlier = None if answer is None else json.loads(answer)
     if earlier and "tiers" in earlier:
         place = {text: place for place, text in enumerate(shown)}
-        earlier["tiers"] = [
-            [place[i] for i in tier] for tier in earlier["tiers"]
-        ]
+        earlier["tiers"] = renumbered(earlier["tiers"], place)
     return View(
         number, item.ask, prompt, tuple(texts[i] for i in shown), earlier
     )
