@@ -29,6 +29,7 @@ LIMITS = {
     "loop": 3.9,
     "maths": 5.95,
     "playground": 4.44,
+    "rank": 4.0,
     "report": 4.07,
     "reward": 3.96,
     "rl": 3.6,

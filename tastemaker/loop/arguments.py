@@ -89,13 +89,3 @@ def steer_parts(algorithm: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if groups["scaling"]:
         parts["scaling"] = settings_from(Scaling, groups["scaling"], "scaling")
     return parts
-
-
-def without_algorithm(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a `steer` section that every algorithm has."""
-    keys = keys_of("steer")
-    return {
-        name: value
-        for name, value in values.items()
-        if keys[name].table != "algorithm"
-    }

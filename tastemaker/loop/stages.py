@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tastemaker.loop.keys import keys_of
 from tastemaker.loop.loop_file import (
     PLAYGROUND,
     LoopFile,
@@ -224,8 +225,24 @@ def _steering(file: LoopFile, number: int) -> Iterator[Stage]:
         yield _best_of(file, (start, *models))
 
 
+_WRITING = ("prompts", "opening", "limit", "split", "prompt_column", "chat")
+_REWARDING = ("reward", "rewards", "caution")
+
+
+def _writing_values(file: LoopFile) -> dict[str, Any]:
+    """Return those values of `steer` that decide what is written, and what scores it."""
+    values = {}
+    for name, value in file.section("steer").items():
+        if name == "algorithms":
+            continue
+        is_sampling = keys_of("steer")[name].table == "sampling"
+        if is_sampling or name in (*_WRITING, *_REWARDING):
+            values[name] = value
+    return values
+
+
 def _best_of(file: LoopFile, after: tuple[str, ...]) -> Stage:
-    values = steer_values(file, next(iter(file.algorithms)))
+    values = _writing_values(file)
     settings = {
         "n": file.top["best_of"],
         "gold": file.top.get("gold"),
@@ -244,7 +261,7 @@ def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
     steered = tuple(
         at_round(f"steer-{name}", number - 1) for name in file.algorithms
     )
-    values = steer_values(file, next(iter(file.algorithms)))
+    values = _writing_values(file)
     write = at_round("write", number)
     yield Stage(
         write,

@@ -5,7 +5,6 @@ Imported when one of them runs.
 
 import json
 import random
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +20,6 @@ from tastemaker.gpt.pretraining import pretrain
 from tastemaker.loop.arguments import (
     pretrain_arguments,
     steer_parts,
-    without_algorithm,
 )
 from tastemaker.loop.keys import grouped
 from tastemaker.loop.loop import best_run
@@ -37,6 +35,7 @@ from tastemaker.loop.work import (
 from tastemaker.playground.judges import CAREFUL_JUDGES, troubled
 from tastemaker.report.frontier_page import write_frontier
 from tastemaker.report.kl_frontier import frontier
+from tastemaker.report.runs import report_runs
 from tastemaker.report.steered_runs import (
     BestOfCurve,
     best_of_curve,
@@ -204,7 +203,7 @@ def choose_best(work: Work) -> Result:
     values = dict(work.settings["values"])
     policy = start_of(work)
     rewards = rewards_of(work, values)
-    parts = steer_parts("ppo", without_algorithm(values))
+    parts = steer_parts("ppo", values)
     prompts = prompts_of(values, policy, work.settings["seed"])
     n = work.settings["n"]
     several = None if prompts is None else prompts[: max(1, _POOL // n)]
@@ -261,7 +260,7 @@ def write_texts(work: Work) -> Result:
     random.Random(seed).shuffle(plain)
     count = work.settings["judgements"]
     asked = [plain[number % len(plain)] for number in range(count)]
-    sampling = steer_parts("ppo", without_algorithm(values))["sampling"]
+    sampling = steer_parts("ppo", values)["sampling"]
     written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
     with (
         writing_file(work.out / COMPLETIONS) as temporary,
@@ -373,20 +372,17 @@ def compare_runs(work: Work) -> Result:
 
 def write_report(work: Work) -> Result:
     """Write the page that shows the whole loop."""
-    from tastemaker import report
-
     folders = []
     for name in work.stage.after:
-        if name in ("doctor", "fit", "watcher", "evaluate") or "steer" in name:
+        is_policy = name == "gpt" and "pretrain" in work.file.sections
+        task = name.rpartition("/")[2]
+        is_shown = task in ("doctor", "fit", "evaluate") or "steer-" in task
+        if is_policy or is_shown:
             folders.append(work.folder.stage(name))
-    report_runs = getattr(report, "report_runs", None)
-    if report_runs is not None:
-        report_runs(folders, work.out, language=work.settings["language"])
-    else:
-        pages = (
-            work.folder.stage("compare") / "frontier.html",
-            work.folder.stage("evaluate") / "report.html",
-        )
-        page = next(page for page in pages if page.is_file())
-        shutil.copyfile(page, work.out / "report.html")
+    curve = None
+    if "best-of" in work.stage.after:
+        curve = _read_best_of(work.folder.stage("best-of") / _BEST_OF)
+    report_runs(
+        folders, work.out, language=work.settings["language"], best_of=curve
+    )
     return {"report": "report.html"}

@@ -174,7 +174,7 @@ def playground_judgements(source: str, seed: int) -> list[Judgement]:
 def check_data(work: Work) -> Result:
     """Look for problems in the judgements, and write the doctor page."""
     from tastemaker.doctor.diagnosis import doctor
-    from tastemaker.report.page import write_doctor_page
+    from tastemaker.report.data_part import write_doctor_page
     from tastemaker.reward.judge_check import check_judges
 
     train = work.train()
