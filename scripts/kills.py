@@ -87,7 +87,7 @@ def serve() -> None:
         root, at, words, log = json.loads(line)
         child = os.fork()
         if child == 0:
-            with open(log, "w", encoding="utf-8") as file:
+            with Path(log).open("w", encoding="utf-8") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
             count = die_at(root, at)
@@ -291,9 +291,7 @@ def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
             code, _ = killed.run(whole, at, words)
             if code != -signal.SIGKILL:
                 problems.append(f"{place}: was not killed")
-            problems += [
-                f"{place}: torn: {each}" for each in torn(whole, expected)
-            ]
+            problems += [f"{place}: torn: {each}" for each in torn(whole, expected)]
             code, _ = later.run(whole, 0, words)
             if code != 0:
                 problems.append(f"{place}: the next run ends with {code}")
@@ -307,8 +305,7 @@ def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
             tried += 1
     seconds = round(time.monotonic() - began)
     print(
-        f"{verb}: {tried} of {count} moments, {len(problems)} problems, "
-        f"{seconds} s",
+        f"{verb}: {tried} of {count} moments, {len(problems)} problems, {seconds} s",
         flush=True,
     )
     return problems

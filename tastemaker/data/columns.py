@@ -112,7 +112,9 @@ class Plan:
 
         skipped: a list that takes the errors of such rows instead.
         """
-        return self.table.read_rows(self._row, skipped)
+        return self.table.read_rows(
+            self._row, skipped, self.layout.rows_left_out
+        )
 
     def _row(
         self,
