@@ -20,11 +20,11 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
-from tastemaker.data.cells import Target
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
+from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
     Example,
     Grade,
