@@ -9,7 +9,8 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns, Roles, with_roles
-from tastemaker.errors import DataError
+from tastemaker.data.source_names import is_several
+from tastemaker.errors import DataError, UsageError
 
 _EXAMPLES = 3
 _REASONS = {
@@ -71,6 +72,10 @@ def inspect(
     The arguments are those of `read`. Rows that cannot be read are counted. Raises DataError for a
     source of which nothing can be read.
     """
+    if is_several(source):
+        raise UsageError(
+            f"inspect shows one source, and here are {len(source)}. Inspect each."
+        )
     report: list[ReadAs] = []
     skipped: list[DataError] = []
     judgements = read(

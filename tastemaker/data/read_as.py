@@ -199,16 +199,43 @@ def read_as(
     )
 
 
+def texts_read_as(
+    source: str,
+    layout: Layout,
+) -> ReadAs:
+    """Return what a source of texts is read as, once its first rows are read."""
+    roles = dict(layout.roles)
+    unused = [name for name in layout.names if name not in layout.used]
+    notes = [*layout.notes]
+    notes += leftovers(unused, layout.head, roles, ("text", "prompt"))
+    details = dict(layout.details)
+    return ReadAs(
+        source,
+        layout.format,
+        roles,
+        details,
+        tuple(unused),
+        judgements=0,
+        kinds={},
+        notes=tuple(notes[: _MOST_NOTES + len(layout.notes)]),
+        cells={name: shown_cell(name, layout.head) for name in unused},
+    )
+
+
 def leftovers(
     unused: Collection[str],
     head: Head,
     roles: Collection[str],
+    among: Collection[str] = (),
 ) -> list[str]:
-    """Return a note for each column that is not used but looks as if it should be."""
+    """Return a note for each column that is not used but looks as if it should be.
+
+    among: the roles that a verb reads; none: all.
+    """
     notes = []
     for name in unused:
         role = likely_role(name, head)
-        if role is None:
+        if role is None or (among and role not in among):
             continue
         if role == "prompt" and "prompt" in roles:
             continue

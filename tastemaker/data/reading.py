@@ -44,6 +44,7 @@ from tastemaker.data.roles import (
     described_source,
     with_roles,
 )
+from tastemaker.data.source_names import distinct_names, is_several
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
@@ -76,6 +77,7 @@ def read(
         tm.read("pairs.jsonl", limit=1000)        # prompt, chosen, rejected
         tm.read("aclImdb.tar.gz", split="test")   # the Large Movie Review Dataset
         tm.read("org/name")                       # the hub; needs the extra `hub`
+        tm.read(["a/train.csv", "b/train.csv"])   # one after the other
 
     The format and the columns are recognised by the names of the columns. Judgements come in the
     order of the source.
@@ -83,7 +85,8 @@ def read(
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
         folder that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow
         table, a datasets.Dataset, a list of dicts. Columns may follow a path:
-        `reviews.csv:text=words,grade=stars`.
+        `reviews.csv:text=words,grade=stars`. Several paths or names: two files of one name are
+        called by as much of their paths as tells them apart.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -104,9 +107,44 @@ def read(
             f"target {target!r}: choose 'label', 'rating' or nothing for both."
         )
     _check_limit(limit)
-    source, columns, settings = described_source(
-        source, with_roles(columns, roles)
-    )
+    columns = with_roles(columns, roles)
+    names: dict[Any, str] = {}
+    sources = [source]
+    if is_several(source):
+        names = distinct_names(source)
+        sources = source
+    judgements: list[Judgement] = []
+    for one in sources:
+        judgements += _read_one(
+            one,
+            split=split,
+            target=target,
+            limit=limit,
+            seed=seed,
+            columns=columns,
+            format=format,
+            skip_bad=skip_bad,
+            report=report,
+            name=name or (names.get(one) if names else None),
+        )
+    return judgements
+
+
+def _read_one(
+    source: Any,
+    *,
+    split: str | None,
+    target: Target | None,
+    limit: int | None,
+    seed: int,
+    columns: Columns,
+    format: str | None,
+    skip_bad: list[DataError] | None,
+    report: list[ReadAs] | None,
+    name: str | None,
+) -> list[Judgement]:
+    """Return the judgements of one source; see `read`."""
+    source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
