@@ -10,7 +10,6 @@ The rows of a table have a published format (`data.formats`), or a text column a
 labels, grades or ratings (`data.columns`).
 """
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +31,8 @@ from tastemaker.data.judgements import (
     Label,
     Rating,
     examples_of,
-    lot,
-    plain,
 )
+from tastemaker.data.limits import limited
 from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.roles import (
@@ -155,7 +153,7 @@ def _read_one(
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
         numbered = _of_table(planned, target, skip_bad)
-        judgements = _limited(
+        judgements = limited(
             _with_progress(numbered, opened.name), limit, seed
         )
         judgements = _without(judgements, layout.left_out)
@@ -169,7 +167,7 @@ def _read_one(
                 "Choose the split 'train' or 'test'."
             )
         layout = _ACLIMDB
-        judgements = _limited(_of_aclimdb(path, part, target), limit, seed)
+        judgements = limited(_of_aclimdb(path, part, target), limit, seed)
         name = path.name
     if report is not None:
         report.append(read_as(name, layout, judgements))
@@ -216,10 +214,10 @@ def read_examples(
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
         texts = _texts_of(opened, columns, in_format)
-        return _limited(_with_progress(texts, opened.name), limit, seed)
+        return limited(_with_progress(texts, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
-    return _limited(
+    return limited(
         (review.example() for review in aclimdb.reviews(path, name)),
         limit,
         seed,
@@ -471,38 +469,3 @@ def _with_progress(
         for item in items:
             yield item
             advance(1, "")
-
-
-def _limited(
-    items: Iterable[_Item],
-    limit: int | None,
-    seed: int,
-) -> list[_Item]:
-    """Return the items about the `limit` texts with the smallest lots, in order.
-
-    Only these are kept in memory.
-    """
-    if limit is None:
-        return list(items)
-    negated_lots: list[int] = []  # a heap: the largest lot first
-    by_lot: dict[int, list[tuple[int, _Item]]] = {}
-    for position, item in enumerate(items):
-        drawn = lot(seed, "limit", _unit(item))
-        if drawn not in by_lot:
-            by_lot[drawn] = []
-            heapq.heappush(negated_lots, -drawn)
-        by_lot[drawn].append((position, item))
-        if len(by_lot) > limit:
-            del by_lot[-heapq.heappop(negated_lots)]
-    numbered = [pair for pairs in by_lot.values() for pair in pairs]
-    numbered.sort(key=lambda pair: pair[0])
-    return [item for _, item in numbered]
-
-
-def _unit(
-    item: _Item,
-) -> str:
-    """Return the name of what a limit counts: the texts judged together, and their prompt."""
-    examples: tuple[Example, ...] = examples_of(item)
-    texts: list[str] = sorted(example.text for example in examples)
-    return "\0".join([plain(examples[0].prompt or ""), *texts])
