@@ -31,6 +31,7 @@ from tastemaker.report.words import (
     sentence_text,
     template_text,
     text,
+    tile_title,
 )
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib
@@ -41,6 +42,17 @@ _FORMAT = 1
 _MOST_BYTES = 64_000_000  # of a stored part
 _KINDS = ("evaluation", "steering", "data", "model", "gpt")
 """Kinds of parts; the first one of a page gives the picture and the order of the answers."""
+
+_PICTURES = (
+    "overoptimisation",
+    "score",
+    "baselines",
+    "scores",
+    "predictions",
+    "lists",
+    "reliability",
+)
+"""Names of figures that may stand on the first screen, the plainest first."""
 
 _ROLES = ("trust", "caution", "next")
 
@@ -121,14 +133,16 @@ def page(
         ),
     }
     translate = partial(template_text, language)
+    picture = _picture(ordered, language)
     shown = []
     for number, part in enumerate(ordered):
         template = environment.get_template(f"{part.kind}.html.j2")
         try:
             values = _in_language(part.values, language)
-            if len(ordered) == 1 and "panels" in values:
-                # the first figure stands on the first screen
-                values = {**values, "panels": values["panels"][1:]}
+            if len(ordered) == 1 and picture is not None:
+                # it stands on the first screen
+                panels = [row for row in values["panels"] if row != picture]
+                values = {**values, "panels": panels}
             html = template.render(values, words=words, tr=translate)
         except (TemplateError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -150,8 +164,8 @@ def page(
         language=language,
         chips=list(_chips(ordered, language)),
         answers=list(_answers(ordered, language)),
-        picture=_picture(ordered, language),
-        tiles=_tiles(ordered),
+        picture=picture,
+        tiles=_tiles(ordered, language),
         parts=shown,
         words=words,
     )
@@ -214,21 +228,24 @@ def _in_language(
 
 
 def _picture(parts: Sequence[Part], language: str) -> Mapping[str, Any] | None:
-    """Return the first figure of the steering, else of the first part that has figures."""
+    """Return the figure that needs least explanation: of the steering, else of the model."""
     first = sorted(parts, key=lambda part: part.kind != "steering")
     for part in first:
         panels = _in_language(part.values, language).get("panels", [])
-        if panels:
-            picture: Mapping[str, Any] = panels[0]
-            return picture
+        for name in _PICTURES:
+            for panel in panels:
+                if panel.get("name") == name:
+                    picture: Mapping[str, Any] = panel
+                    return picture
     return None
 
 
-def _tiles(parts: Sequence[Part]) -> list[Tile]:
+def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     """Return the figures that carry the verdicts: at most six, fair to all parts."""
     lists = [list(part.summary.tiles) for part in parts if part.summary.tiles]
     most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
-    return [tile for tiles in lists for tile in tiles[: max(1, most)]]
+    chosen = [tile for tiles in lists for tile in tiles[: max(1, most)]]
+    return [(tile_title(language, tile[0]), *tile[1:]) for tile in chosen]
 
 
 def page_figures(panels: Iterable["Panel"]) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ _LOOKS = {
     "gain_unknown": "warning",
 }
 _MOST_TILES = 5
+_WRONG = {"right_labels": "wrong_labels", "right_pairs": "wrong_pairs"}
+_PLAIN = ("accuracy", NAMES["mae"])
 _CLEAR_LENGTH = 0.3  # Spearman's correlation of score and length
 _SHOWN_PROBLEMS = 2
 
@@ -123,7 +125,7 @@ def summary_of_evaluation(
         trust=trust,
         caution=list(_caution(evaluation, levels, reliable)),
         next=list(_next(evaluation, level)),
-        tiles=tiles[:_MOST_TILES],
+        tiles=_plain_tiles(tiles),
     )
 
 
@@ -146,6 +148,12 @@ def _trust(
         if of_sort:
             sentences.append(max(of_sort, key=_number)[1])
     return sentences
+
+
+def _plain_tiles(tiles: Sequence[Tile]) -> list[Tile]:
+    """Return the figures that need no statistics to be understood; all, if there are none."""
+    plain = [tile for tile in tiles if tile[0].partition(",")[0] in _PLAIN]
+    return (plain or list(tiles))[:_MOST_TILES]
 
 
 def _number(counted: tuple[int, Sentence]) -> int:
@@ -196,12 +204,11 @@ def _caution(
     reliable: Sequence[KindFindings],
 ) -> Iterator[Sentence]:
     """Yield what cannot be relied on."""
-    for findings in reliable[:1]:
-        name, estimate = ordering_of(evaluation, findings)
-        if name == "accuracy":
-            wrong = _of_100(1 - estimate.value)
-            yield Sentence("wrong_of_100", {"n": wrong})
-    for level, sentence in (
+    for sentence in _trust(evaluation, reliable):
+        if sentence.name in _WRONG and sentence.values["n"] != "?":
+            wrong = 100 - int(sentence.values["n"])
+            yield Sentence(_WRONG[sentence.name], {"n": wrong})
+    for level, name in (
         ("useless", "weak_kind"),
         ("unknown", "few_of_kind"),
     ):
@@ -211,7 +218,7 @@ def _caution(
                 "kind_zh": KINDS_ZH.get(findings.kind, findings.kind),
                 "groups": findings.clusters,
             }
-            yield Sentence(sentence, values)
+            yield Sentence(name, values)
     yield from _on_percentages(evaluation)
     correlation = evaluation.score_length_correlation
     if abs(correlation) >= _CLEAR_LENGTH:

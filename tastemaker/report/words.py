@@ -56,79 +56,85 @@ _WORDS: dict[str, tuple[str, str]] = {
     "gain_unknown": ("not checked", "未经检验"),
     # what to rely on
     "right_pairs": (
-        "Of two texts, the one that people prefer gets the higher score about {n} times in 100 "
-        "({low} to {high}).",
+        "Of two texts, the model gives the higher score to the one that people prefer about {n} "
+        "times in 100 ({low} to {high}).",
         "两段文本中，人们更喜欢的那一段，100 次里约有 {n} 次得分更高（{low} 到 {high}）。",
     ),
     "right_labels": (
-        "It tells positive from negative texts correctly about {n} times in 100 ({low} to {high}).",
+        "The model tells positive from negative texts correctly about {n} times in 100 "
+        "({low} to {high}).",
         "区分正面与负面文本，100 段里约有 {n} 段判断正确（{low} 到 {high}）。",
     ),
     "error_numbers": (
-        "Its guess of the {kind} is {error} away from the one that a person gave, on "
+        "The {kind} that the model predicts is {error} away from the one that a person gave, on "
         "average{scale}.",
-        "它预测的{kind_zh}与人给出的平均相差 {error}{scale_zh}。",
+        "模型预测的{kind_zh}与人给出的平均相差 {error}{scale_zh}。",
     ),
     "verdict": ("{verdict}", "{verdict}"),
     "no_trust": (
-        "Nothing yet: on these judgements it does not order texts better than chance.",
-        "目前还没有：在这些评判上，它对文本的排序并不比随机更好。",
+        "Nothing yet: on these judgements the model orders texts no better than chance.",
+        "目前还没有：在这些评判上，模型对文本的排序并不比随机更好。",
     ),
     "no_trust_few": (
         "Nothing can be said yet: {groups} independent groups of judgements are too few.",
         "还不能下结论：只有 {groups} 组相互独立的评判，太少了。",
     ),
     "gpt_better": (
-        "The GPT steered by {run} writes better texts: {truth} {before} → {after}, measured by "
-        "something that it was not trained on.",
-        "用 {run} 引导后，GPT 写得更好：{truth_zh} {before} → {after}，这一指标没有参与训练。",
+        "The GPT of run {run} writes better texts than before: {truth} rose from {before} to "
+        "{after}, and it was not trained on that.",
+        "运行 {run} 之后，GPT 写得更好：{truth_zh}从 {before} 升到 {after}，而训练并没有用到它。",
     ),
     # what not to rely on
-    "wrong_of_100": (
-        "A single decision: about {n} of 100 are wrong.",
-        "单独一次判断：100 次里约有 {n} 次是错的。",
+    "wrong_labels": (
+        "A decision about one text alone: about {n} of 100 are wrong.",
+        "对单独一段文本的判断：100 次里约有 {n} 次是错的。",
+    ),
+    "wrong_pairs": (
+        "The order of two texts alone: about {n} of 100 pairs are in the wrong order.",
+        "单独两段文本的先后：100 对里约有 {n} 对排错。",
     ),
     "weak_kind": (
-        "Its order by {kind}s: it is hardly better than chance there.",
+        "The model's order by {kind}s: it is hardly better than chance there.",
         "按{kind_zh}的排序：几乎不比随机好。",
     ),
     "few_of_kind": (
-        "Its order by {kind}s: only {groups} independent groups were measured.",
+        "The model's order by {kind}s: only {groups} independent groups were measured.",
         "按{kind_zh}的排序：只测量了 {groups} 组相互独立的数据。",
     ),
     "too_sure": (
-        "Its percentages: they are too sure (a 90 % is really less).",
-        "它给出的百分比：过于肯定（说 90 % 时实际更低）。",
+        "The model's percentages: they are too sure (of its 90 % fewer come true).",
+        "模型给出的百分比：过于肯定（说 90 % 时实际更低）。",
     ),
     "too_cautious": (
-        "Its percentages: they are too cautious (an 80 % is really more).",
-        "它给出的百分比：过于谨慎（说 80 % 时实际更高）。",
+        "The model's percentages: they are too cautious (of its 80 % more come true).",
+        "模型给出的百分比：过于谨慎（说 80 % 时实际更高）。",
     ),
     "likes_length": (
-        "Comparing texts of very different length: it favours the {which} ones.",
-        "比较长短悬殊的文本：它偏爱更{which_zh}的文本。",
+        "Comparisons of texts of very different length: the model favours the {which} ones.",
+        "比较长短悬殊的文本：模型偏爱更{which_zh}的文本。",
     ),
     "other_texts": (
-        "Texts unlike these {texts}: nothing here was measured on them.",
-        "与这 {texts} 段不同类型的文本：这里没有测量过。",
+        "Scores of other sorts of text: only these {texts} texts were tested.",
+        "其他类型文本的评分：这里只测试了这 {texts} 段。",
     ),
     "gpt_not_better": (
-        "The gain of {run}: its score rose, but {truth} did not follow ({verdict}).",
-        "{run} 的提升：评分上升了，但{truth_zh}没有随之上升（{verdict}）。",
+        "The gain of run {run}: its reward rose, but its texts are not better by {truth} "
+        "({verdict}).",
+        "运行 {run} 的提升：奖励上升了，但按{truth_zh}并没有变好（{verdict}）。",
     ),
     "gpt_unchecked": (
-        "The gain of {run}: nothing but the reward itself was measured.",
+        "The gain of run {run}: nothing but the reward itself was measured.",
         "{run} 的提升：除了奖励本身没有测量其他指标。",
     ),
     "gpt_no_change": (
-        "That {run} changed anything: no change exceeds the noise.",
+        "That run {run} changed anything: no change exceeds the noise.",
         "{run} 是否有效：没有超出噪声的变化。",
     ),
     "data_problem": ("The data: {problem}", "数据：{problem}"),
     # what to do next
     "do_use": (
-        "Use it to rank or filter texts like these. Read its worst mistakes below first.",
-        "用它给同类文本排序或筛选。请先阅读下面最严重的错误。",
+        "Use the model to rank or filter texts like these. Read its worst mistakes below first.",
+        "用模型给同类文本排序或筛选。请先阅读下面最严重的错误。",
     ),
     "do_more": (
         "Collect more judgements; `tastemaker learning-curve` shows whether more would help.",
@@ -147,8 +153,8 @@ _WORDS: dict[str, tuple[str, str]] = {
         "去掉测试数据中与训练数据重复的文本（{n} 段），再测一次。",
     ),
     "do_write": (
-        "Let it write, and read some texts yourself: `tastemaker write {folder}`.",
-        "让它写几段，自己读一读：`tastemaker write {folder}`。",
+        "Let the steered GPT write, and read some texts yourself: `tastemaker write {folder}`.",
+        "让引导后的 GPT 写几段，自己读一读：`tastemaker write {folder}`。",
     ),
     "do_steer_less": (
         "Steer again with a lower --most-kl or a higher --kl-coef, or improve the reward model.",
@@ -163,6 +169,11 @@ _WORDS: dict[str, tuple[str, str]] = {
         "增加步数，或者降低 --kl-coef。",
     ),
     "do_fix_data": ("{advice}", "{advice}"),
+    # figures that carry the verdict
+    "accuracy": ("accuracy", "准确率"),
+    "MAE": ("average error", "平均误差"),
+    "Pearson": ("correlation (Pearson)", "相关系数（Pearson）"),
+    "Kendall's τ": ("order (Kendall's τ)", "排序（肯德尔 τ）"),
     # kinds and truths
     "held_out": ("the held-out score", "留出模型的评分"),
     "gold": ("the gold score", "标准答案评分"),
@@ -301,6 +312,17 @@ def text(language: str, name: str, **values: Any) -> str:
 def sentence_text(language: str, sentence: Sentence) -> str:
     """Return a sentence with its values."""
     return text(language, sentence.name, **sentence.values)
+
+
+def tile_title(language: str, title: str) -> str:
+    """Return the title of a figure, such as "MAE, grades", in plain words of a language."""
+    name, comma, kind = title.partition(", ")
+    words = _WORDS.get(name)
+    if words is None:
+        return title
+    if language == "zh":
+        kind = KINDS_ZH.get(kind.removesuffix("s"), kind)
+    return words[LANGUAGES.index(language)] + comma + kind
 
 
 def panel_words(language: str, panel: Mapping[str, Any]) -> dict[str, str]:

@@ -65,13 +65,10 @@ def test_the_first_screen_says_what_to_rely_on_and_what_to_do(
     text = report_of(wrong=10)
     first = text[: text.index("Against simple baselines")]
     assert "usable" in first
-    assert (
-        "Of two texts, the one that people prefer gets the higher score about 90"
-        in (first)
-    )
-    assert "about 10 of 100 are wrong" in first
-    assert "Texts unlike these 200" in first
-    assert "Use it to rank or filter" in first
+    assert "the one that people prefer about 90 times in 100" in first
+    assert "about 10 of 100 pairs are in the wrong order" in first
+    assert "only these 200 texts were tested" in first
+    assert "Use the model to rank or filter" in first
 
 
 def test_a_model_like_a_coin_is_not_to_be_relied_on(
@@ -79,9 +76,9 @@ def test_a_model_like_a_coin_is_not_to_be_relied_on(
 ) -> None:
     text = report_of(wrong=50)
     assert "not usable" in text
-    assert "it does not order texts better than chance" in text
+    assert "the model orders texts no better than chance" in text
     assert "tastemaker doctor" in text
-    assert "Use it to rank" not in text
+    assert "Use the model to rank" not in text
 
 
 def test_the_first_screen_in_chinese(report_of: Callable[..., str]) -> None:
@@ -135,7 +132,7 @@ def test_all_runs_are_on_one_page(taste: Path, tmp_path: Path) -> None:
     ]
     assert order == sorted(order)
     assert "From judgements to a steered GPT" in page.text
-    assert "The GPT steered by" in page.text
+    assert "The GPT of run ppo" in page.text
     assert "j0" in page.text, "the judges of the model"
     assert f"tastemaker write {run}" in page.text
     # the summary of the model would say the same as its evaluation
@@ -155,7 +152,7 @@ def test_a_gain_that_is_not_real_is_under_what_not_to_rely_on(tmp_path: Path) ->
     text = Page(html(report_runs([run], tmp_path / "out"))).text
     assert "Does the GPT write better?" in text
     start = text.index("What you cannot rely on")
-    assert "did not follow" in text[start:]
+    assert "its texts are not better by" in text[start:]
     assert "Steer again with a lower --most-kl" in text
 
 
