@@ -142,8 +142,14 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
     for name in names:
         settings = {"seed": file.seed, **file.section(name)}
         sources: tuple[tuple[str, str], ...] = ()
-        if "anchor" in settings:
-            sources = _placed(file, name, "anchor", settings["anchor"])
+        for key in ("anchor", "judgements"):
+            if key in settings:
+                sources += _placed(file, name, key, settings[key])
+        if "judgements" in settings:
+            settings["judgements"] = list(settings["judgements"])
+            settings["read"] = dict(file.section("read"))
+        if "positive" in file.section("read"):
+            settings["positive"] = file.section("read")["positive"]
         yield Stage(
             at_round(name, number),
             "fit_model",
