@@ -39,16 +39,13 @@ from tastemaker.gpt.networks import (
     sharing_copy,
 )
 from tastemaker.gpt.sampling import (
-    MOST_ROWS,
     VALUE_HEAD,
-    Ended,
-    Row,
     Sampling,
     ValueHead,
-    Writing,
     before_stop,
 )
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
 from tastemaker.huggingface import quiet_transformers
 from tastemaker.readable import write_as_card
 from tastemaker.scores import Scores
