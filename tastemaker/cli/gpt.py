@@ -245,7 +245,12 @@ def write(
                 name: endings.count(name) for name in ("end", "stop", "length")
             }
             o.say_json(
-                {"out": str(out), "completions": len(rows), "ended": counts}
+                {
+                    "out": str(out),
+                    "completions": len(rows),
+                    "ended": counts,
+                    "decoder": policy.decoder,
+                }
             )
         else:
             o.say(f"{len(rows):,} completions written into {out}")
@@ -258,7 +263,7 @@ def write(
         _stream(policy, texts[0], draw, seed, quiet=quiet)
         return
     completions = [one for group in writer.complete(texts, 0) for one in group]
-    _print_all(completions, json=json)
+    _print_all(completions, policy.decoder, json=json)
     _note_unended(
         [completion.ended for completion, _ in completions], draw, quiet=quiet
     )
@@ -319,8 +324,10 @@ class _Writer:
         ]
 
 
-def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
-    """Print completions, with their scores where there are any."""
+def _print_all(
+    completions: Sequence[Scored], decoder: str, *, json: bool
+) -> None:
+    """Print completions, with their scores where there are any; with --json the decoder too."""
     if not json:
         for completion, score in completions:
             start = "" if score is None else f"{score:+.3f}  "
@@ -333,6 +340,7 @@ def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
         "completions": [completion.text for completion, _ in completions],
         "log_probs": [completion.log_prob for completion, _ in completions],
         "ended": [completion.ended for completion, _ in completions],
+        "decoder": decoder,
     }
     scores = [score for _, score in completions if score is not None]
     if scores:

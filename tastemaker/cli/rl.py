@@ -197,19 +197,22 @@ def steer(
     judged = r.comparisons(
         judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
     )
+    prompts_read = _prompts(
+        prompts,
+        opening,
+        model,
+        limit,
+        split,
+        prompt_column,
+        reading.read_as,
+        chat=chat,
+        seed=seed,
+    )
+    reading.say(json=json, quiet=quiet)
     steered = tm.steer(
         model,
         list(reward) or None,
-        _prompts(
-            prompts,
-            opening,
-            model,
-            limit,
-            split,
-            prompt_column,
-            chat=chat,
-            seed=seed,
-        ),
+        prompts_read,
         judgements=judged,
         algorithm=learner,
         kl=tm.KL(**kl) if kl else None,
@@ -222,7 +225,7 @@ def steer(
         say=lambda line: o.note(line, quiet=quiet),
         **settings,
     )
-    _print_steered(steered, out, reading, json=json, quiet=quiet)
+    _print_steered(steered, out, reading, json=json)
 
 
 def _prompts(
@@ -232,11 +235,15 @@ def _prompts(
     limit: int,
     split: str | None,
     column: str | None,
+    report: list[Any],
     *,
     chat: bool,
     seed: int,
 ) -> list[Any] | None:
-    """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
+    """Return the prompts, or None if none are named. Openings are counted in the model's tokens.
+
+    report: takes what a file of prompts was read as.
+    """
     from tastemaker.gpt.policy import Policy
     from tastemaker.rl.text.prompts import openings_from, prompts_from
 
@@ -244,7 +251,11 @@ def _prompts(
         return None
     if opening is None:
         return prompts_from(
-            Path(source), limit=limit, prompt_column=column, chat=chat
+            Path(source),
+            limit=limit,
+            prompt_column=column,
+            chat=chat,
+            report=report,
         )
     reader = Policy.load(model).reader
     return list(
@@ -255,9 +266,8 @@ def _prompts(
 
 
 def _print_steered(
-    steered: Any, out: Path, reading: r.Reading, *, json: bool, quiet: bool
+    steered: Any, out: Path, reading: r.Reading, *, json: bool
 ) -> None:
-    reading.say(json=json, quiet=quiet)
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
