@@ -332,7 +332,6 @@ def test_bad_usage_is_one_line_and_exit_2(
             '{"text": "a", "rating": 1.5}\n{"text": "b", "rating": Infinity}\n',
             ("inf.jsonl:2",),
         ),
-        ("one.csv", "text,label\ngood,1\nbetter,1\nbest,1\n", ("one class",)),
         ("columns.csv", "a,b\n1,2\n", ("columns.csv",)),
         ("torn.tar.gz", b"\x1f\x8b\x08\x00broken", ("torn.tar.gz",)),
     ],

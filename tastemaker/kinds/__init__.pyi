@@ -13,3 +13,4 @@ from .rating import RatingLink as RatingLink
 from .registry import LINKS as LINKS
 from .registry import links_from as links_from
 from .registry import register as register
+from .registry import why_no_order as why_no_order

@@ -105,6 +105,14 @@ NO_AIDS = Likelihood(margin=0.0)
 """The judgements as they are: no margins, no smoothing, no centring."""
 
 
+def odds_of_counts(number: int, others: int) -> float:
+    """Return the odds of an answer that was given `number` times and not given `others` times.
+
+    Half a time is added to a count of 0, so that the odds are positive and finite.
+    """
+    return (number or 0.5) / (others or 0.5)
+
+
 def scalar(value: float) -> nn.Parameter:
     """Return a number that is learned."""
     return nn.Parameter(torch.tensor(float(value)))
@@ -148,8 +156,13 @@ class Link(nn.Module, ABC):
     ) -> Self:
         """Return a link that starts near the judgements' statistics.
 
-        Raises DataError when they cannot teach anything.
+        Raises DataError for judgements that do not fit together.
         """
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Any]) -> str:
+        """Return a sentence that says why these judgements cannot order texts; "" if they can."""
+        return ""
 
     @abstractmethod
     def targets(self, judgements: Sequence[Any]) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Comparison, Judgement
-from tastemaker.errors import DataError
 from tastemaker.kinds.base import (
     NO_AIDS,
     Likelihood,
     Link,
     four_digits,
+    odds_of_counts,
     scalar,
 )
 from tastemaker.kinds.metrics import (
@@ -137,14 +137,20 @@ class ComparisonLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Comparison], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the share of ties. Raises DataError for ties alone or a forbidden tie."""
+        """Start at the share of ties. Raises DataError for a forbidden tie."""
         check_ties(judgements, likelihood)
-        share = sum(j.tie for j in judgements) / len(judgements)
-        if share == 1:
-            raise DataError(
-                f"all {len(judgements)} comparisons are ties: nothing to learn from."
-            )
-        return cls(1.0, math.log(2 * share / (1 - share)) if share else None)
+        ties = sum(j.tie for j in judgements)
+        if not ties:
+            return cls(1.0, None)
+        odds = odds_of_counts(ties, len(judgements) - ties)
+        return cls(1.0, math.log(2 * odds))
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Comparison]) -> str:
+        """Return a sentence where all comparisons are ties."""
+        if not all(j.tie for j in judgements):
+            return ""
+        return f"all {len(judgements)} comparisons are ties: they do not order texts."
 
     def targets(self, judgements: Sequence[Comparison]) -> Tensor:
         """Return [m, 2]: the margin, and 1 for a tie."""

@@ -77,17 +77,13 @@ class GradeLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Grade], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the cumulative shares. Raises DataError for one grade only or two scales."""
+        """Start at the cumulative shares. Raises DataError for two scales."""
         scales = {(j.lowest, j.highest) for j in judgements}
         if len(scales) > 1:
             raise DataError(
                 f"grades on unlike scales in one fit: {sorted(scales)}. Convert them to one scale."
             )
         lowest, highest = scales.pop()
-        if len({j.grade for j in judgements}) < 2:
-            raise DataError(
-                f"all {len(judgements)} grades are {judgements[0].grade}: nothing to learn from."
-            )
         steps = torch.tensor([j.grade - lowest for j in judgements])
         shares = torch.stack(
             [(steps == k).double().mean() for k in range(highest - lowest + 1)]
@@ -96,6 +92,16 @@ class GradeLink(Link):
         shares = (1 - _PINCH) * shares + _PINCH / len(shares)
         thresholds = torch.logit(shares.cumsum(0)[:-1])
         return cls(lowest, highest, 1.0, thresholds.tolist())
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Grade]) -> str:
+        """Return a sentence where all grades are equal."""
+        if len({j.grade for j in judgements}) > 1:
+            return ""
+        return (
+            f"all {len(judgements)} grades are {judgements[0].grade}: "
+            "one grade does not order texts."
+        )
 
     def targets(self, judgements: Sequence[Grade]) -> Tensor:
         for j in judgements:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Label
-from tastemaker.errors import DataError
 from tastemaker.kinds.base import (
     NO_AIDS,
     Likelihood,
     Link,
     four_digits,
+    odds_of_counts,
     scalar,
     signed,
 )
@@ -103,15 +103,21 @@ class LabelLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Label], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the share of positive labels. Raises DataError when all labels are equal."""
-        share = sum(j.positive for j in judgements) / len(judgements)
-        if share in (0.0, 1.0):
-            only = "positive" if share else "negative"
-            raise DataError(
-                f"all {len(judgements)} labels are {only}: one class teaches nothing. "
-                "Add texts of the other class."
-            )
-        return cls(1.0, math.log(share / (1 - share)))
+        """Start at the share of positive labels."""
+        positive = sum(j.positive for j in judgements)
+        odds = odds_of_counts(positive, len(judgements) - positive)
+        return cls(1.0, math.log(odds))
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Label]) -> str:
+        """Return a sentence where all labels are equal."""
+        if len({j.positive for j in judgements}) > 1:
+            return ""
+        only = "positive" if judgements[0].positive else "negative"
+        return (
+            f"all {len(judgements)} labels are {only}: one class does not order texts. "
+            "Add texts of the other class."
+        )
 
     def targets(self, judgements: Sequence[Label]) -> Tensor:
         return torch.tensor([j.positive for j in judgements], dtype=torch.bool)

@@ -134,13 +134,9 @@ class RankingLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Ranking], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the shares of tiers of 1, 2 … texts. Raises DataError for ties alone."""
+        """Start at the shares of tiers of 1, 2 … texts. Raises DataError for a forbidden tie."""
         check_ties(judgements, likelihood)
         _check_size(judgements, by=likelihood.ranking)
-        if all(len(j.tiers) == 1 and not j.rest for j in judgements):
-            raise DataError(
-                f"all {len(judgements)} rankings hold one tier only: nothing to learn from."
-            )
         sizes = Counter(len(tier) for j in judgements for tier in j.tiers)
         largest = max(sizes)
         if likelihood.ranking == "pairs":
@@ -155,6 +151,13 @@ class RankingLink(Link):
                 log_share + math.log(typical) - _log_sets(typical, size)
             )
         return cls(1.0, starts)
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Ranking]) -> str:
+        """Return a sentence where all texts of each ranking are tied."""
+        if not all(len(j.tiers) == 1 and not j.rest for j in judgements):
+            return ""
+        return f"all {len(judgements)} rankings have one tier only: they do not order texts."
 
     def targets(self, judgements: Sequence[Ranking]) -> Tensor:
         """Return [m, K + 1]: the number of tiers, then each text's tier, −1 for no text."""

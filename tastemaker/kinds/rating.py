@@ -34,6 +34,11 @@ def _ratings(judgements: Sequence[Rating]) -> Tensor:
     return torch.tensor([j.rating for j in judgements], dtype=torch.float64)
 
 
+def _are_equal(ratings: Tensor) -> bool:
+    # not by the spread: that of equal numbers may be a rounding error
+    return bool((ratings == ratings[0]).all())
+
+
 class RatingLink(Link):
     """rating ~ Normal(centre + spread · (slope · s + intercept), (spread · sd)²), or Huber.
 
@@ -68,16 +73,22 @@ class RatingLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Rating], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the mean and standard deviation. Raises DataError when all are equal."""
+        """Start at the mean and standard deviation; 1 where all ratings are equal."""
         ratings = _ratings(judgements)
         spread = ratings.std(unbiased=False).item()
-        # not by the spread: that of equal numbers may be a rounding error
-        if (ratings == ratings[0]).all():
-            raise DataError(
-                f"all {len(judgements)} ratings are {judgements[0].rating:g}: "
-                "nothing to learn from."
-            )
+        if _are_equal(ratings):
+            spread = 1.0
         return cls(ratings.mean().item(), spread, tails=likelihood.rating)
+
+    @classmethod
+    def why_no_order(cls, judgements: Sequence[Rating]) -> str:
+        """Return a sentence where all ratings are equal."""
+        if not _are_equal(_ratings(judgements)):
+            return ""
+        return (
+            f"all {len(judgements)} ratings are {judgements[0].rating:g}: "
+            "one rating does not order texts."
+        )
 
     def targets(self, judgements: Sequence[Rating]) -> Tensor:
         """Return the ratings standardised by the training ratings' centre and spread."""

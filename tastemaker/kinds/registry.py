@@ -52,3 +52,18 @@ def links_from(
             link.slope.requires_grad_(False)
         links[record] = link
     return links
+
+
+def why_no_order(
+    judgements: Sequence[Judgement],
+) -> dict[type[Judgement], str]:
+    """Return a sentence for each kind whose judgements are all alike and cannot order texts."""
+    by_kind: dict[type[Judgement], list[Judgement]] = {}
+    for judgement in judgements:
+        by_kind.setdefault(type(judgement), []).append(judgement)
+    reasons = {}
+    for record, of_kind in by_kind.items():
+        reason = LINKS[record].why_no_order(of_kind)
+        if reason:
+            reasons[record] = reason
+    return reasons

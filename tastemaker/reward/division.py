@@ -10,7 +10,7 @@ from tastemaker.data.judgements import Example, Judgement, fingerprint
 from tastemaker.data.splitting import Related, related, split, split_for_a_fit
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood
-from tastemaker.kinds.registry import links_from
+from tastemaker.kinds.registry import links_from, why_no_order
 from tastemaker.near_copies import STORED, Sketches
 from tastemaker.reward.corpus import Corpus
 
@@ -31,7 +31,8 @@ class Division:
     evaluation of the finished model measures, and nothing else makes use of its judgements.
     relatives: the near-copies and shared beginnings that are on one side; their numbers are 0 where
     the held-out judgements were given. not_learned: what the judgements could not teach, a sentence
-    each.
+    each. orders_texts: whether the training judgements tell texts apart; if not, every text gets
+    the same score.
     """
 
     train: Corpus
@@ -44,6 +45,7 @@ class Division:
     digest: str
     relatives: Related
     not_learned: tuple[str, ...] = ()
+    orders_texts: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return how many texts and judgements each part has, and the digest."""
@@ -87,7 +89,7 @@ class Division:
             )
         divisions = {}
         for source in sorted(by_source):
-            of_source = by_source[source]
+            of_source: Sequence[Judgement] = by_source[source]
             if len(of_source) < _ENOUGH_FOR_AN_EXPERT:
                 raise DataError(
                     f"experts: {source or 'the source without a name'} has "
@@ -95,6 +97,7 @@ class Division:
                     f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
                     "into the file of another source."
                 )
+            of_source, _, orders_texts = _that_can_teach(of_source)
             links = links_from(of_source, self.likelihood)
             learned = [j for j in self.held_out_judgements if type(j) in links]
             measured = [j for j in learned if j.source == source] or learned
@@ -114,6 +117,7 @@ class Division:
                 train_judgements=of_source,
                 validation_judgements=validated,
                 held_out_judgements=measured,
+                orders_texts=orders_texts,
             )
         return divisions
 
@@ -163,12 +167,14 @@ def divide(
     validated: Sequence[Judgement] = []
     if validates:
         train, validated = _validation(train, measured, seed, relatives)
-    train, not_learned = _that_can_teach(train, likelihood)
+    train, not_learned, orders_texts = _that_can_teach(train)
     links = links_from(train, likelihood)
     measured = [j for j in measured if type(j) in links]
     validated = [j for j in validated if type(j) in links]
     judges, why_none = _judges(train, likelihood)
-    if why_none:
+    if not orders_texts:
+        judges = []
+    elif why_none:
         not_learned.append(why_none)
     corpus = replace(Corpus.of(train, links, judges), groups=relatives.names)
     digest = digest_of_items([*train, None, *validated, None, *measured])
@@ -183,32 +189,29 @@ def divide(
         digest=digest,
         relatives=relatives,
         not_learned=tuple(not_learned),
+        orders_texts=orders_texts,
     )
 
 
 def _that_can_teach(
-    judgements: Sequence[Judgement], likelihood: Likelihood
-) -> tuple[Sequence[Judgement], list[str]]:
-    """Return the judgements of kinds that teach, and a sentence about each other kind.
+    judgements: Sequence[Judgement],
+) -> tuple[Sequence[Judgement], list[str], bool]:
+    """Return the judgements of kinds that teach, a sentence about each other kind, and whether any
+    kind teaches.
 
-    A kind whose judgements are all alike (labels of one class, ties alone) teaches nothing. Raises
-    DataError where that is true of every kind.
+    A kind whose judgements are all alike (labels of one class, ties alone) teaches nothing. It is
+    left out, unless that is true of every kind: then the model knows base rates alone.
     """
-    by_kind: dict[type[Judgement], list[Judgement]] = {}
-    for judgement in judgements:
-        by_kind.setdefault(type(judgement), []).append(judgement)
-    sentences = []
-    for kind, of_kind in list(by_kind.items()):
-        try:
-            links_from(of_kind, likelihood)
-        except DataError as error:
-            if len(by_kind) == 1:
-                raise
-            del by_kind[kind]
-            sentences.append(f"{error} They were left out.")
-    if not sentences:
-        return judgements, []
-    return [j for j in judgements if type(j) in by_kind], sentences
+    reasons = why_no_order(judgements)
+    rest = [j for j in judgements if type(j) not in reasons]
+    if rest or not reasons:
+        return (
+            rest,
+            [f"{why} They were left out." for why in reasons.values()],
+            True,
+        )
+    sentences = [*reasons.values(), "Every text gets the same score, 0."]
+    return judgements, sentences, False
 
 
 def _validation(

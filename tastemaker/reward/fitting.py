@@ -40,6 +40,7 @@ from tastemaker.reward.backbones import (
     chosen_training,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
+from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.cross_fitting import (
@@ -144,7 +145,7 @@ class Learner:
 
     def _unseen(self, seed: int) -> Scores | None:
         """Return cross-fitted scores of the training texts, where no part is for validation."""
-        if len(self.division.validation):
+        if len(self.division.validation) or not self.division.orders_texts:
             return None
         # `fit` gives every other one a part
         assert isinstance(self.settings, Linear)
@@ -224,6 +225,8 @@ class Learner:
         self, corpus: Corpus, settings: Linear, seed: int
     ) -> tuple[Backbone, ObservationModel]:
         model = self._observation()
+        if not self.division.orders_texts:
+            return LinearBackbone.constant(settings), model
         return fit_linear(corpus, model, settings, seed=seed), model
 
     def _learn(
@@ -241,6 +244,11 @@ class Learner:
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
+        if not self.division.orders_texts:
+            # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
+            # is refused.
+            network.rescale(0.0, math.inf)
+            return network, model, 1
         device = choose_device(self.device)
         task = FitTask(
             network,
@@ -291,7 +299,12 @@ def _calibrated_links(
     division: Division,
     unseen: Scores | None,
 ) -> dict[type[Judgement], Link]:
-    """Return the links, calibrated on cross-fitted scores or on the validation part."""
+    """Return the links, calibrated on cross-fitted scores or on the validation part.
+
+    Where the judgements do not order texts, they are the links of base rates.
+    """
+    if not division.orders_texts:
+        return dict(observation.links)
     if unseen is not None:
         evidence = division.train.evidence
         return calibrated(observation, unseen, evidence, are_cross_fitted=True)

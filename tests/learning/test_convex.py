@@ -295,11 +295,6 @@ def test_a_word_repeated_in_one_text_does_not_count_twice() -> None:
     assert len(model.names) == 1
 
 
-def test_one_class_is_refused_before_the_fit() -> None:
-    with pytest.raises(DataError, match="one class"):
-        fitted([Label("a b", True), Label("b a", True)])
-
-
 @pytest.mark.slow
 def test_real_reviews_are_learned(shared_data: Path) -> None:
     archive = shared_data / "aclImdb.tar.gz"

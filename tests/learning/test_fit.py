@@ -203,13 +203,6 @@ def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:
         tm.fit(film_judgements(100, kinds="rating"), backbone=TINY, training=wild)
 
 
-def test_one_class_is_refused(tmp_path: Path) -> None:
-    judgements = [tm.Label(f"text {n}", True) for n in range(50)]
-    with pytest.raises(tm.DataError, match="one class"):
-        tm.fit(judgements, backbone="linear", out=tmp_path / "taste")
-    assert not (tmp_path / "taste").exists()
-
-
 def test_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(tm.DataError, match="no judgements"):
         tm.fit([])

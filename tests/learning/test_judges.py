@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tastemaker as tm
-from tastemaker.data import Comparison, Judgement, Label, Rating
-from tastemaker.errors import DataError
+from tastemaker.data import Comparison, Judgement, Label, Ranking, Rating
 from tastemaker.kinds import Likelihood
 from tastemaker.maths import kendall
 from tastemaker.playground import Judge, gold_score, judgements, reviews
@@ -146,24 +146,49 @@ def test_few_judgements_of_named_judges_can_be_learned_from() -> None:
     assert sum(row["judgements"] for row in result.as_dict().values()) == 6
 
 
-@pytest.mark.parametrize("likelihood", [LEARNED, ALIKE])
-def test_one_class_teaches_nothing(likelihood: Likelihood) -> None:
-    labels = [
-        replace(label, positive=True)
-        for label in judgements(60, kind="label", judges=GOOD, seed=0)
-    ]
-    with pytest.raises(DataError, match="labels are positive: one class teaches"):
-        tm.fit(labels, likelihood=likelihood)
+def all_alike(kind: str) -> list[Judgement]:
+    """Return 60 judgements of one kind that are all the same."""
+    if kind == "ranking":
+        pairs = judgements(60, kind="comparison", judges=GOOD, seed=0)
+        return [Ranking((pair.texts,), judge=pair.judge) for pair in pairs]
+    values: dict[str, dict[str, Any]] = {
+        "label": {"positive": True},
+        "grade": {"grade": 7},
+        "rating": {"rating": 2.5},
+        "comparison": {"tie": True},
+    }
+    made = judgements(60, kind=kind, judges=GOOD, seed=0)
+    return [replace(judgement, **values[kind]) for judgement in made]
 
 
 @pytest.mark.parametrize("likelihood", [LEARNED, ALIKE])
-def test_ties_alone_teach_nothing(likelihood: Likelihood) -> None:
-    ties = [
-        replace(pair, tie=True)
-        for pair in judgements(60, kind="comparison", judges=GOOD, seed=0)
-    ]
-    with pytest.raises(DataError, match="comparisons are ties: nothing to learn from"):
-        tm.fit(ties, likelihood=likelihood)
+@pytest.mark.parametrize("kind", ["label", "grade", "rating", "comparison", "ranking"])
+def test_judgements_that_are_all_alike_give_every_text_one_score(
+    kind: str, likelihood: Likelihood, tmp_path: Path
+) -> None:
+    model = tm.fit(all_alike(kind), likelihood=likelihood, out=tmp_path / "taste")
+    sentences = model.contract.data["not_learned"]
+    assert "order texts" in sentences[0]
+    assert model.score(["a fine film", "dull"]) == [0.0, 0.0]
+    assert tm.load(tmp_path / "taste").score("a fine film") == 0.0
+    card = (tmp_path / "taste" / "README.md").read_text()
+    assert "Every text gets the same score" in card
+
+
+def test_a_constant_model_predicts_base_rates(tmp_path: Path) -> None:
+    model = tm.fit(all_alike("label"))
+    assert 0.97 < model.probability("a fine film") < 1
+    ratings = tm.fit(all_alike("rating"))
+    assert ratings.rating("a fine film") == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("settings", [{"backbone": "tiny"}, {"members": 2}])
+def test_a_constant_model_of_any_backbone(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = tm.fit(all_alike("label"), out=tmp_path / "taste", **settings)
+    assert model.score(["a fine film", "dull"]) == [0.0, 0.0]
+    assert tm.load(tmp_path / "taste").score("a fine film") == 0.0
 
 
 def test_a_kind_that_teaches_nothing_is_left_out_of_a_mixture() -> None:

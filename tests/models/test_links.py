@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data import Grade, Label, Rating
+from tastemaker.data import Grade, Judgement, Label, Rating
 from tastemaker.errors import DataError
-from tastemaker.kinds import LINKS, GradeLink, LabelLink, Link, RatingLink, links_from
+from tastemaker.kinds import (
+    LINKS,
+    GradeLink,
+    LabelLink,
+    Link,
+    RatingLink,
+    links_from,
+    why_no_order,
+)
 
 LABELS = [Label("a", True), Label("b", True), Label("c", True), Label("d", False)]
 GRADES = [
@@ -204,24 +213,20 @@ def test_thresholds_stay_ordered_whatever_is_learned() -> None:
     assert link.raw_gaps.grad.isfinite().all()
 
 
-def test_one_class_teaches_nothing() -> None:
-    with pytest.raises(DataError, match=r"\b2 labels\b.*\bpositive\b"):
-        LabelLink.from_judgements([Label("a", True), Label("b", True)])
-    with pytest.raises(DataError, match=r"\b1 labels\b.*\bnegative\b"):
-        LabelLink.from_judgements([Label("a", False)])
-
-
-def test_one_grade_teaches_nothing() -> None:
-    with pytest.raises(DataError, match=r"\b3 grades\b.*\b7\b"):
-        GradeLink.from_judgements([Grade("", 7)] * 3)
-
-
-@pytest.mark.parametrize("count", [1, 3, 7, 10])
-def test_one_rating_teaches_nothing(count: int) -> None:
-    with pytest.raises(DataError, match=rf"\b{count} ratings\b.*\b0\.1\b"):
-        RatingLink.from_judgements(
-            [Rating("", 0.1)] * count
-        )  # their spread in float64 is 1.4e-17, not 0, for three
+def test_judgements_that_are_all_alike_are_named_with_their_number() -> None:
+    cases: list[tuple[list[Judgement], str]] = [
+        ([Label("a", True), Label("b", True)], r"\b2 labels\b.*\bpositive\b"),
+        ([Label("a", False)], r"\b1 labels\b.*\bnegative\b"),
+        ([Grade("", 7)] * 3, r"\b3 grades\b.*\b7\b"),
+        # the spread of three 0.1 in float64 is 1.4e-17
+        ([Rating("", 0.1)] * 3, r"\b3 ratings\b.*\b0\.1\b"),
+    ]
+    for judgements, words in cases:
+        (reason,) = why_no_order(judgements).values()
+        assert re.search(words, reason)
+        links_from(judgements)
+    mixed = [*LABELS, Grade("", 7)]
+    assert list(why_no_order(mixed)) == [Grade]
 
 
 def test_unlike_scales_do_not_mix() -> None:

@@ -19,6 +19,7 @@ from tastemaker.kinds import (
     Likelihood,
     RankingLink,
     links_from,
+    why_no_order,
 )
 
 COMPARISONS = [
@@ -340,14 +341,13 @@ def test_a_tie_where_there_are_none_is_named() -> None:
         links[Ranking].targets([tied])
 
 
-def test_what_decides_nothing_teaches_nothing() -> None:
-    with pytest.raises(DataError, match=r"\b2 comparisons\b.*\bties\b"):
-        ComparisonLink.from_judgements([Comparison("a", "b", tie=True)] * 2)
-    with pytest.raises(DataError, match=r"\b3 rankings\b.*\bone tier\b"):
-        RankingLink.from_judgements([Ranking([["a", "b"]])] * 3)
-    RankingLink.from_judgements(
-        [Ranking([["a", "b"]], rest=["c"])]
-    )  # two of three are better
+def test_ties_alone_do_not_order_texts() -> None:
+    ties = [Comparison("a", "b", tie=True)] * 2
+    assert "2 comparisons are ties" in why_no_order(ties)[Comparison]
+    rankings = [Ranking([["a", "b"]])] * 3
+    assert "3 rankings have one tier" in why_no_order(rankings)[Ranking]
+    # two of three are better
+    assert why_no_order([Ranking([["a", "b"]], rest=["c"])]) == {}
 
 
 def test_leaning() -> None:

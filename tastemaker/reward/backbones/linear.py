@@ -350,6 +350,13 @@ class LinearBackbone:
         self.template = settings.template
         self.intercept = intercept
 
+    @classmethod
+    def constant(cls, settings: Linear) -> "LinearBackbone":
+        """Return the backbone without n-grams: every text has score 0."""
+        no_weights = np.zeros(0, np.float32)
+        names = np.zeros(0, np.int64)
+        return cls(settings, names, no_weights, no_weights)
+
     def score(
         self, examples: Sequence[Example], *, precision: str = "float32"
     ) -> Scores:
