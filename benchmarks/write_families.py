@@ -29,7 +29,7 @@ import torch
 import transformers
 
 import tastemaker as tm
-from tastemaker.fast import decoder_for
+from tastemaker.fast import decoder_name
 from tastemaker.gpt import Writing
 
 VOCABULARY, ROWS, TOKENS = 3000, 64, 64
@@ -185,7 +185,7 @@ def _measured(family: str, rounds: int) -> dict[str, Any]:
 
     tokens = ROWS * TOKENS
     result: dict[str, Any] = {
-        "decoder": type(decoder_for(module, PAD)).__name__,
+        "decoder": decoder_name(module),
         "alike": _compared(
             lambda: len(_ours(module, alike, plain)) * TOKENS,
             lambda: len(_theirs(module, alike, TOKENS, do_sample=True)) * TOKENS,

@@ -240,20 +240,7 @@ def write(
             say=lambda line: o.note(line, quiet=quiet),
         )
         endings = [row.ended for row in rows]
-        if json:
-            counts = {
-                name: endings.count(name) for name in ("end", "stop", "length")
-            }
-            o.say_json(
-                {
-                    "out": str(out),
-                    "completions": len(rows),
-                    "ended": counts,
-                    "decoder": policy.decoder,
-                }
-            )
-        else:
-            o.say(f"{len(rows):,} completions written into {out}")
+        _print_file(out, endings, policy.decoder, json=json)
         _note_unended(endings, draw, quiet=quiet)
         return
     texts: list[Any] = list(prompts) or [""]
@@ -322,6 +309,24 @@ class _Writer:
             [Written(c.text, c.ended, c.log_prob, score) for c, score in group]
             for group in self.complete(prompts, first)
         ]
+
+
+def _print_file(
+    out: Path, endings: Sequence[str], decoder: str, *, json: bool
+) -> None:
+    """Print what a file of completions holds; with --json the decoder too."""
+    if not json:
+        o.say(f"{len(endings):,} completions written into {out}")
+        return
+    counts = {name: endings.count(name) for name in ("end", "stop", "length")}
+    o.say_json(
+        {
+            "out": str(out),
+            "completions": len(endings),
+            "ended": counts,
+            "decoder": decoder,
+        }
+    )
 
 
 def _print_all(

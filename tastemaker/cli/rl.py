@@ -197,22 +197,14 @@ def steer(
     judged = r.comparisons(
         judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
     )
-    prompts_read = _prompts(
-        prompts,
-        opening,
-        model,
-        limit,
-        split,
-        prompt_column,
-        reading.read_as,
-        chat=chat,
-        seed=seed,
+    asked = _prompts(
+        prompts, opening, model, limit, reading, prompt_column, chat=chat
     )
     reading.say(json=json, quiet=quiet)
     steered = tm.steer(
         model,
         list(reward) or None,
-        prompts_read,
+        asked,
         judgements=judged,
         algorithm=learner,
         kl=tm.KL(**kl) if kl else None,
@@ -233,16 +225,14 @@ def _prompts(
     opening: tuple[int, int] | None,
     model: str,
     limit: int,
-    split: str | None,
+    reading: r.Reading,
     column: str | None,
-    report: list[Any],
     *,
     chat: bool,
-    seed: int,
 ) -> list[Any] | None:
     """Return the prompts, or None if none are named. Openings are counted in the model's tokens.
 
-    report: takes what a file of prompts was read as.
+    reading: takes what a file of prompts was read as.
     """
     from tastemaker.gpt.policy import Policy
     from tastemaker.rl.text.prompts import openings_from, prompts_from
@@ -255,13 +245,15 @@ def _prompts(
             limit=limit,
             prompt_column=column,
             chat=chat,
-            report=report,
+            report=reading.read_as,
         )
-    reader = Policy.load(model).reader
-    return list(
-        openings_from(
-            source, reader, opening, limit=limit, seed=seed, split=split
-        )
+    return openings_from(
+        source,
+        Policy.load(model).reader,
+        opening,
+        limit=limit,
+        seed=reading.seed,
+        split=reading.split,
     )
 
 

@@ -28,6 +28,10 @@ from tastemaker.settings import (
 
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
+# tokens among which the share of `top_p` is looked for first
+_FIRST_TRIED = 64
+# tokens whose order costs less than the sum over all
+_FEW = 1024
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
 
 
@@ -136,11 +140,37 @@ def choose(
     if is_used is not None and sampling.repetition_penalty != 1:
         lowered = penalised(logits, is_used, sampling.repetition_penalty)
         to_filter = torch.log_softmax(lowered / sampling.temperature, -1)
-    weights = filtered(to_filter, sampling).exp()
-    tokens = _inverse_cdf(weights, numbers.to(logits.device)[:, None])
+    if sampling.top_k == 1:
+        tokens = to_filter.argmax(-1, keepdim=True)
+    else:
+        tokens = _drawn(to_filter, numbers.to(logits.device), sampling)
     # Where the logits are not finite any token will do: its log-probability shows the fault.
     tokens.clamp_(max=logits.shape[-1] - 1)
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
+
+
+def _drawn(log_probs: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
+    """Return the tokens [b, 1] that uniform numbers [b] choose of what the filters leave."""
+    numbers = numbers[:, None]
+    if sampling.top_k or sampling.top_p < 1:
+        values, order = _likeliest(log_probs, sampling)
+        if values.shape[1] <= _FEW:
+            # the same tokens as in the order of the vocabulary, without the many of weight 0
+            order, places = order.sort(-1)
+            weights = values.gather(1, places).exp().double()
+            place, _ = _inverse_cdf_and_rest(weights, numbers)
+            return order.gather(1, place)
+    return _inverse_cdf(_weights(log_probs, sampling), numbers)
+
+
+def _weights(log_probs: Tensor, sampling: Sampling) -> Tensor:
+    """Return what the filters leave of the probabilities [b, v], 0 for the others."""
+    has_order = sampling.top_k or sampling.top_p < 1
+    if has_order or not sampling.is_filtered:
+        return filtered(log_probs, sampling).exp()
+    # zeros behind the exponential, which is slow where there are many infinities
+    is_out = log_probs < _least(log_probs, sampling)
+    return log_probs.exp().masked_fill_(is_out, 0)
 
 
 def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
@@ -198,23 +228,56 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
         return log_probs
     # what is left needs no order
     if not sampling.top_k and sampling.top_p == 1:
-        least = log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
-        return log_probs.masked_fill(log_probs < least, _NEVER)
+        return log_probs.masked_fill(
+            log_probs < _least(log_probs, sampling), _NEVER
+        )
+    values, order = _likeliest(log_probs, sampling)
+    return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)
+
+
+def _least(log_probs: Tensor, sampling: Sampling) -> Tensor:
+    """Return the least log-probability [b, 1] that `min_p` leaves."""
+    return log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
+
+
+def _likeliest(log_probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Return the likeliest tokens, and before them their log-probabilities [b, k], best first.
+
+    These are −∞ where a filter leaves a token out. All tokens that are not among the k are left
+    out.
+    """
     size = log_probs.shape[-1]
-    top = min(sampling.top_k or size, size)
-    values, order = (
-        torch.topk(log_probs, top, -1)
-        if top < size
-        else log_probs.sort(-1, descending=True)
-    )
-    if sampling.top_p < 1:
+    if sampling.top_k:
+        top = min(sampling.top_k, size)
+        values, order = torch.topk(log_probs, top, -1)
         probabilities = torch.softmax(values, -1)
+    else:
+        # a few hold the share, as a rule: sorting all would cost more than the network
+        top = _FIRST_TRIED
+        values, order = _largest(log_probs, top)
+        probabilities = values.exp()
+        while top < size and bool(
+            (probabilities.sum(-1) < sampling.top_p).any()
+        ):
+            top *= 8
+            values, order = _largest(log_probs, top)
+            probabilities = values.exp()
+    if sampling.top_p < 1:
         before = probabilities.cumsum(-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, _NEVER)
     if sampling.min_p > 0:
         least = values[:, :1] + math.log(sampling.min_p)
         values = values.masked_fill(values < least, _NEVER)
-    return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)
+    return values, order
+
+
+def _largest(log_probs: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Return the largest values of each row [b, v], best first, and their places."""
+    if top >= log_probs.shape[-1]:
+        values, order = log_probs.sort(-1, descending=True)
+    else:
+        values, order = torch.topk(log_probs, top, -1)
+    return values, order
 
 
 VALUE_HEAD = "value_head.safetensors"
