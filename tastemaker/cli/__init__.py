@@ -11,6 +11,7 @@ import click
 
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
+from tastemaker.cli.ranking import rank
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import frontier, play, steer, watch
 from tastemaker.cli.serving import serve
@@ -28,6 +29,7 @@ _VERBS = (
     explain,
     evaluate,
     serve,
+    rank,
     learning_curve,
     pretrain,
     write,

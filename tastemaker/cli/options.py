@@ -245,6 +245,18 @@ device = option(
     help="Where to compute.",
     panel=RUN,
 )
+dtype = option(
+    "--dtype",
+    type=click.Choice(["float32", "auto", "bfloat16", "float16"]),
+    default="float32",
+    help="Number format of a network's weights in memory; auto: as they are saved.",
+    panel=RUN,
+)
+remote_code = flag(
+    "--trust-remote-code",
+    "Run code that a published model brings along.",
+    RUN,
+)
 training_precision = option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),

@@ -172,7 +172,8 @@ def fit(
 @click.argument(
     "model",
     metavar="DIR",
-    help="A folder saved by `tastemaker fit`, or the address of `tastemaker serve`.",
+    help="A folder saved by `tastemaker fit`, a published classifier (folder or hub name), or the "
+    "address of `tastemaker serve`.",
 )
 @click.argument(
     "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
@@ -209,6 +210,9 @@ def fit(
     help="Name of the column that is added; those beside it begin with tastemaker_ or NAME_.",
     panel=o.DATA,
 )
+@o.device
+@o.dtype
+@o.remote_code
 @o.output
 def score(
     model: str,
@@ -224,6 +228,7 @@ def score(
     score_column: str,
     json: bool,
     quiet: bool,
+    **loading: Any,
 ) -> None:
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
@@ -240,7 +245,7 @@ def score(
         )
     if file is not None and out is not None:
         check_not_itself(file, out)
-    taste = opened(model)
+    taste = opened(model, **loading)
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,
@@ -261,6 +266,7 @@ def score(
                     "out": str(out),
                     "rows": counts.rows,
                     "truncated": counts.truncated,
+                    **_provenance(taste),
                 }
             )
         else:
@@ -278,6 +284,12 @@ def score(
             taste, examples, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
+
+
+def _provenance(taste: Any) -> dict[str, str]:
+    """Return whether a model was fitted or adopted; nothing for one behind an address."""
+    contract = getattr(taste, "contract", None)
+    return {} if contract is None else {"provenance": contract.provenance}
 
 
 def _score_texts(
@@ -305,6 +317,7 @@ def _score_texts(
             "scores": scores.as_list(),
             **meanings,
             "truncated": truncated,
+            **_provenance(taste),
         }
         if deviations is not None:
             result["uncertainty"] = deviations
@@ -349,7 +362,11 @@ def _score_lines(
         )
         o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
     if json:
-        result: dict[str, Any] = {"scores": scores, "truncated": truncated}
+        result: dict[str, Any] = {
+            "scores": scores,
+            "truncated": truncated,
+            **_provenance(taste),
+        }
         if uncertainty:
             result["uncertainty"] = deviations
         o.say_json(result)
@@ -371,6 +388,9 @@ def _score_lines(
 )
 @r.reading
 @o.skip_bad
+@o.device
+@o.dtype
+@o.remote_code
 @o.output
 def evaluate(
     model: Path,
@@ -380,6 +400,7 @@ def evaluate(
     skip_bad: bool,
     json: bool,
     quiet: bool,
+    **loading: Any,
 ) -> None:
     """Measure a reward model on judged texts, or a GPT on any text."""
     import tastemaker as tm
@@ -396,7 +417,7 @@ def evaluate(
             quiet=quiet,
         )
         return
-    taste = tm.load(model)
+    taste = tm.load(model, **loading)
     reading = r.as_trained(reading, taste.contract, source)
     items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []
