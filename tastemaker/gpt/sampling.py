@@ -149,7 +149,11 @@ def choose(
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
 
 
-def _drawn(log_probs: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
+def _drawn(
+    log_probs: Tensor,
+    numbers: Tensor,
+    sampling: Sampling,
+) -> Tensor:
     """Return the tokens [b, 1] that uniform numbers [b] choose of what the filters leave."""
     numbers = numbers[:, None]
     if sampling.top_k or sampling.top_p < 1:
@@ -160,17 +164,7 @@ def _drawn(log_probs: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
             weights = values.gather(1, places).exp().double()
             place, _ = _inverse_cdf_and_rest(weights, numbers)
             return order.gather(1, place)
-    return _inverse_cdf(_weights(log_probs, sampling), numbers)
-
-
-def _weights(log_probs: Tensor, sampling: Sampling) -> Tensor:
-    """Return what the filters leave of the probabilities [b, v], 0 for the others."""
-    has_order = sampling.top_k or sampling.top_p < 1
-    if has_order or not sampling.is_filtered:
-        return filtered(log_probs, sampling).exp()
-    # zeros behind the exponential, which is slow where there are many infinities
-    is_out = log_probs < _least(log_probs, sampling)
-    return log_probs.exp().masked_fill_(is_out, 0)
+    return _inverse_cdf(filtered(log_probs, sampling).exp(), numbers)
 
 
 def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
@@ -195,7 +189,8 @@ def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _inverse_cdf_and_rest(
-    weights: Tensor, numbers: Tensor
+    weights: Tensor,
+    numbers: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return where the running sum passes a share of the total, and how far into that weight.
 
@@ -228,16 +223,10 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
         return log_probs
     # what is left needs no order
     if not sampling.top_k and sampling.top_p == 1:
-        return log_probs.masked_fill(
-            log_probs < _least(log_probs, sampling), _NEVER
-        )
+        least = log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
+        return log_probs.masked_fill(log_probs < least, _NEVER)
     values, order = _likeliest(log_probs, sampling)
     return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)
-
-
-def _least(log_probs: Tensor, sampling: Sampling) -> Tensor:
-    """Return the least log-probability [b, 1] that `min_p` leaves."""
-    return log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
 
 
 def _likeliest(log_probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -255,13 +244,10 @@ def _likeliest(log_probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
         # a few hold the share, as a rule: sorting all would cost more than the network
         top = _FIRST_TRIED
         values, order = _largest(log_probs, top)
-        probabilities = values.exp()
-        while top < size and bool(
-            (probabilities.sum(-1) < sampling.top_p).any()
-        ):
+        while top < size and _hold_less(values, sampling.top_p):
             top *= 8
             values, order = _largest(log_probs, top)
-            probabilities = values.exp()
+        probabilities = values.exp()
     if sampling.top_p < 1:
         before = probabilities.cumsum(-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, _NEVER)
@@ -271,7 +257,16 @@ def _likeliest(log_probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     return values, order
 
 
-def _largest(log_probs: Tensor, top: int) -> tuple[Tensor, Tensor]:
+def _hold_less(log_probs: Tensor, share: float) -> bool:
+    """Return whether some row's probabilities sum to less than a share."""
+    held = log_probs.exp().sum(-1).min()
+    return float(held) < share
+
+
+def _largest(
+    log_probs: Tensor,
+    top: int,
+) -> tuple[Tensor, Tensor]:
     """Return the largest values of each row [b, v], best first, and their places."""
     if top >= log_probs.shape[-1]:
         values, order = log_probs.sort(-1, descending=True)

@@ -126,7 +126,9 @@ class Writing:
     def _together(self, waiting: deque[_Group]) -> Iterator[list[Row]]:
         """Write the first group that waits, and others in the places of rows that ended."""
         decoder = decoder_for(
-            self.module, self.reader.pad, keeps_hidden=self.critic is not None
+            self.module,
+            self.reader.pad,
+            keeps_hidden=self.critic is not None,
         )
         group = waiting.popleft()
         most = _rows_of(group)
@@ -140,20 +142,24 @@ class Writing:
         while True:
             tokens = self._appended(held, logits, decoder, stops)
             yield held.written
-            places = held.unfinished()
-            if not places:
+            rows = held.unfinished()
+            if not rows:
                 return
-            if len(places) >= _WORTH_MOVING * len(held.rows):
+            if len(rows) >= _WORTH_MOVING * len(held.places):
                 logits = decoder.step(tokens)
                 continue
-            remaining = torch.tensor(places, device=logits.device)
+            remaining = torch.tensor(rows, device=logits.device)
             decoder.keep(remaining)
-            held = held.only(places)
+            held = held.only(rows)
             logits = decoder.step(tokens[remaining])
             group = []
             if decoder.can_add:
-                longest = held.longest + _LIKE
-                group = self._next(waiting, most - len(places), longest)
+                longest = _LIKE + held.longest
+                group = self._next(
+                    waiting,
+                    places=most - len(rows),
+                    longest=longest,
+                )
             if group:
                 new = self._started(group)
                 left = max(held.most_left, new.most_left)
@@ -165,22 +171,16 @@ class Writing:
 
     def _started(self, group: _Group) -> "_Held":
         """Return the empty rows of some samples."""
-        rows = []
-        limits = []
+        places = []
         for prompt, samples in group:
             size = len(self.prompts[prompt])
+            limit = min(self.sampling.max_tokens, self.room - size)
             for sample in samples:
-                rows.append(Row((self.first + prompt, sample)))
-                limits.append(min(self.sampling.max_tokens, self.room - size))
-        places = [row.place for row in rows]
+                row = Row((self.first + prompt, sample))
+                places.append(_Place(row, size, limit))
+        keys = [place.row.place for place in places]
         most = min(self.sampling.max_tokens, self.room)
-        numbers = uniforms(self.seed, places, most)
-        sizes = [
-            len(self.prompts[prompt])
-            for prompt, samples in group
-            for _ in samples
-        ]
-        return _Held(rows, limits, sizes, numbers)
+        return _Held(places, uniforms(self.seed, keys, most))
 
     def _to_read(self, group: _Group) -> tuple[list[Sequence[int]], list[int]]:
         """Return the prompts of a group, and how many samples of each are written."""
@@ -188,7 +188,10 @@ class Writing:
         return prompts, [len(samples) for _, samples in group]
 
     def _next(
-        self, waiting: deque[_Group], places: int, longest: int
+        self,
+        waiting: deque[_Group],
+        places: int,
+        longest: int,
     ) -> _Group:
         """Take samples for so many places from the groups that wait.
 
@@ -199,7 +202,8 @@ class Writing:
             prompt, samples = waiting[0][0]
             if len(self.prompts[prompt]) > longest:
                 break
-            now, later = samples[:places], samples[places:]
+            now = samples[:places]
+            later = samples[places:]
             taken.append((prompt, now))
             places -= len(now)
             if later:
@@ -219,7 +223,10 @@ class Writing:
     ) -> Tensor:
         """Choose a token for each row, append it to those that still write; return all [rows]."""
         tokens, chosen_log_probs = choose(
-            logits, held.next_numbers(), self.sampling, held.is_used
+            logits,
+            held.next_numbers(),
+            self.sampling,
+            held.is_used,
         )
         if held.is_used is not None:
             rows = torch.arange(len(tokens), device=tokens.device)
@@ -236,9 +243,10 @@ class Writing:
         end = self.reader.end
         held.written = []
         for index, token in enumerate(tokens.tolist()):
-            if held.is_done[index]:
+            place = held.places[index]
+            if place.is_done:
                 continue
-            row = held.rows[index]
+            row = place.row
             row.ids.append(token)
             row.log_probs.append(log_probs[index])
             if values:
@@ -247,8 +255,8 @@ class Writing:
                 row.ended = "end"
             elif stops is not None and stops.reached(row):
                 row.ended = "stop"
-            is_last = len(row.ids) == held.limits[index]
-            held.is_done[index] = is_last or row.ended != "length"
+            is_last = len(row.ids) == place.limit
+            place.is_done = is_last or row.ended != "length"
             held.written.append(row)
         return tokens
 
@@ -260,19 +268,21 @@ class Writing:
         longest = min(self.room, longest_prompt + most_new)
         per_token = config.num_hidden_layers * config.hidden_size * 2 * 4
 
-        def fitting(columns: int) -> int:
-            fit = _MOST_BYTES // int(columns * per_token)
-            return max(1, min(self.most_rows, fit))
-
-        if len(self.prompts) * self.samples <= fitting(longest):
-            return fitting(longest)
+        rows = len(self.prompts) * self.samples
+        plain = min(self.most_rows, _MOST_BYTES // int(longest * per_token))
+        if rows <= plain:
+            return rows or 1
         # new rows join the oldest ones, and then have all their tokens to write
-        return fitting(longest + min(most_new, self.room))
+        longest += min(most_new, self.room)
+        fit = _MOST_BYTES // int(longest * per_token)
+        return max(1, min(self.most_rows, fit))
 
     def _used_by_prompts(self, group: _Group, logits: Tensor) -> Tensor:
         """Return which tokens each row's prompt holds: bool [rows, v]."""
         is_used = torch.zeros(
-            logits.shape, dtype=torch.bool, device=logits.device
+            logits.shape,
+            dtype=torch.bool,
+            device=logits.device,
         )
         row = 0
         for prompt, samples in group:
@@ -282,74 +292,65 @@ class Writing:
         return is_used
 
 
+@dataclass(slots=True)
+class _Place:
+    """A row in a decoder. size: of its prompt. limit: its most tokens. is_done: it has ended."""
+
+    row: Row
+    size: int
+    limit: int
+    is_done: bool = False
+
+
 @dataclass
 class _Held:
     """The rows that a decoder holds.
 
-    limits: the most tokens of each row. sizes: of each row's prompt. numbers: uniform, that choose
-    the tokens [rows, most tokens]. is_used: bool [rows, v], where repetition is penalised. is_done:
-    the rows that ended and are still held. written: the rows that the last step appended to.
+    numbers: uniform, that choose the tokens [rows, most tokens]. is_used: bool [rows, v], where
+    repetition is penalised. written: the rows that the last step appended to.
     """
 
-    rows: list[Row]
-    limits: list[int]
-    sizes: list[int]
+    places: list[_Place]
     numbers: Tensor
     is_used: Tensor | None = None
-    is_done: list[bool] = field(default_factory=list)
     written: list[Row] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.is_done = self.is_done or [False] * len(self.rows)
 
     @property
     def most_left(self) -> int:
         """The most tokens that a row may still get."""
-        return max(
-            limit - len(row.ids)
-            for limit, row in zip(self.limits, self.rows, strict=True)
-        )
+        return max(place.limit - len(place.row.ids) for place in self.places)
 
     @property
     def longest(self) -> int:
         """The tokens of the longest row, its prompt included."""
-        return max(
-            size + len(row.ids)
-            for size, row in zip(self.sizes, self.rows, strict=True)
-        )
+        return max(place.size + len(place.row.ids) for place in self.places)
 
     def next_numbers(self) -> Tensor:
         """Return the uniform numbers of the next tokens [rows]."""
-        places = torch.tensor([len(row.ids) for row in self.rows])
+        steps = torch.tensor([len(place.row.ids) for place in self.places])
         # a row that is done at its limit has none left
-        places.clamp_(max=self.numbers.shape[1] - 1)
-        return self.numbers.gather(1, places[:, None])[:, 0]
+        steps.clamp_(max=self.numbers.shape[1] - 1)
+        return self.numbers.gather(1, steps[:, None])[:, 0]
 
     def unfinished(self) -> list[int]:
-        """Return the places of the rows that still write."""
-        return [i for i, is_done in enumerate(self.is_done) if not is_done]
+        """Return the numbers of the rows that still write."""
+        return [i for i, place in enumerate(self.places) if not place.is_done]
 
-    def only(self, places: Sequence[int]) -> "_Held":
-        """Return some of the rows, none of them done."""
-        is_used = self.is_used
-        return _Held(
-            [self.rows[i] for i in places],
-            [self.limits[i] for i in places],
-            [self.sizes[i] for i in places],
-            self.numbers[list(places)],
-            None if is_used is None else is_used[list(places)],
-        )
+    def only(self, rows: list[int]) -> "_Held":
+        """Return some of the rows."""
+        places = [self.places[i] for i in rows]
+        is_used = None if self.is_used is None else self.is_used[rows]
+        return _Held(places, self.numbers[rows], is_used)
 
     def with_more(self, others: "_Held") -> "_Held":
         """Return these rows with others behind them."""
-        is_used = self.is_used
-        if is_used is not None and others.is_used is not None:
-            is_used = torch.cat((is_used, others.is_used))
+        is_used = None
+        if self.is_used is not None and others.is_used is not None:
+            is_used = torch.cat((self.is_used, others.is_used))
+        numbers = torch.cat((self.numbers, others.numbers))
         return _Held(
-            self.rows + others.rows,
-            self.limits + others.limits,
-            self.sizes + others.sizes,
-            torch.cat((self.numbers, others.numbers)),
+            self.places + others.places,
+            numbers,
             is_used,
         )
 
