@@ -178,6 +178,17 @@ def _option_of(
 
 # --- options that several verbs share -------------------------------------------------------------
 
+page = option(
+    "--report/--no-report",
+    "report",
+    default=True,
+    envvar="TASTEMAKER_REPORT",
+    help="Write report/report.html into the folder of the run.",
+    shown="report",
+    panel=RUN,
+)
+"""The option of verbs that write a page about their run."""
+
 
 def _read_config(
     context: click.Context, parameter: click.Parameter, path: Path | None
