@@ -32,6 +32,7 @@ from .contract import Contract as Contract
 from .contract import anchor_of as anchor_of
 from .contract import card as card
 from .contract import hub_name_of as hub_name_of
+from .contract import quantiles_of as quantiles_of
 from .contract import write_card as write_card
 from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence
@@ -46,6 +47,7 @@ from .division import divide as divide
 from .explain import Explanation as Explanation
 from .explain import explain as explain
 from .explain import pieces_of as pieces_of
+from .explain import without_each as without_each
 from .fit_network import FitTask as FitTask
 from .fitting import fit as fit
 from .judge_check import check_judges as check_judges

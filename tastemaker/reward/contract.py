@@ -25,11 +25,13 @@ from tastemaker.errors import ModelError
 from tastemaker.evaluate.estimates import FIGURES
 from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
+from tastemaker.maths.statistics import Floats
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
+_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,22 @@ class Anchor:
 
     centred: the mean did become 0. A head without a bias, as decoders have, cannot take it off:
     there the standard deviation became 1 and the reference texts score mean/sd on average.
+    quantiles: the anchored scores of the reference texts, from the lowest to the highest in 100
+    equal steps; empty in a contract of an earlier version.
     """
 
     mean: float
     sd: float
     texts: int
     centred: bool = True
+    quantiles: list[float] = field(default_factory=list)
+
+
+def quantiles_of(values: Floats) -> list[float]:
+    """Return the quantiles of scores at 0 %, 1 %, …, 100 %, as an `Anchor` holds them."""
+    levels = np.linspace(0, 1, _STEPS + 1)
+    quantiles: list[float] = np.quantile(values, levels).round(4).tolist()
+    return quantiles
 
 
 def anchor_of(scores: Scores) -> Anchor:

@@ -41,7 +41,7 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.backbones.linear import LinearBackbone
-from tastemaker.reward.contract import Contract, anchor_of
+from tastemaker.reward.contract import Contract, anchor_of, quantiles_of
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.cross_fitting import (
     CrossFit,
@@ -339,13 +339,15 @@ def finish(
     links = _calibrated_links(backbone, observation, division, unseen)
     if anchor is None and len(scores) < _FEWEST_REFERENCES:
         anchor = [*division.held_out.examples, *division.train.examples]
-    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
+    references = scores if anchor is None else backbone.score(anchor)
+    reference = anchor_of(references)
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
     is_centred = math.isclose(
         folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd
     )
-    reference = replace(reference, centred=is_centred)
+    quantiles = quantiles_of((references.values - folded) / sd)
+    reference = replace(reference, centred=is_centred, quantiles=quantiles)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
     contract = Contract(
         backbone=backbone.kind,
