@@ -17,7 +17,7 @@ _WEAKEST = 0.08
 """The share of the largest effect below which a piece is not marked."""
 
 _BARS = 36
-_WIDTH, _HEIGHT, _MARGIN = 400, 96, 8
+_WIDTH, _HEIGHT, _MARGIN = 400, 110, 8
 _BEYOND = 0.4
 """How far the axis goes beyond the reference texts, in units of the score."""
 
@@ -154,7 +154,7 @@ def histogram(
     counts = np.diff(below)
     step = (_WIDTH - 2 * _MARGIN) / _BARS
     floor = _HEIGHT - 22
-    heights = (floor - 14) * counts / counts.max()
+    heights = (floor - 20) * counts / counts.max()
     bars = []
     for place, height in enumerate(heights.tolist()):
         if height > 0:
