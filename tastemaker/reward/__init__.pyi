@@ -32,7 +32,6 @@ from .contract import Contract as Contract
 from .contract import anchor_of as anchor_of
 from .contract import card as card
 from .contract import hub_name_of as hub_name_of
-from .contract import quantiles_of as quantiles_of
 from .contract import write_card as write_card
 from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence

@@ -11,11 +11,12 @@ fixed form.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -30,8 +31,13 @@ from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
+if TYPE_CHECKING:  # backbones read their contract
+    from tastemaker.reward.backbones import Backbone
+
 FORMAT = 1
 _STEPS = 100
+# standard deviations: members of an ensemble round their offsets
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,19 @@ def anchor_of(scores: Scores) -> Anchor:
     return Anchor(
         float(np.mean(scores.values)), sd if usable else 1.0, len(scores)
     )
+
+
+def anchored(backbone: "Backbone", references: Scores) -> tuple[Anchor, float]:
+    """Rescale a backbone by the scores of its reference texts; return them as anchor, and the
+    offset that was folded into the head.
+    """
+    anchor = anchor_of(references)
+    folded = backbone.rescale(anchor.mean, anchor.sd)
+    quantiles = quantiles_of((references.values - folded) / anchor.sd)
+    is_centred = math.isclose(
+        folded, anchor.mean, rel_tol=0, abs_tol=_NOTHING * anchor.sd
+    )
+    return replace(anchor, centred=is_centred, quantiles=quantiles), folded
 
 
 @dataclass(frozen=True)
