@@ -23,7 +23,8 @@ def main() -> None:
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         subprocess.run([*pip, "install", TORCH], check=True)
         subprocess.run(
-            [*pip, "install", f"{ROOT}[hub,minilm,pictures,serve,dev]"], check=True
+            [*pip, "install", f"{ROOT}[hub,minilm,pictures,postgres,serve,dev]"],
+            check=True,
         )
         frozen = subprocess.run(
             [*pip, "freeze", "--exclude", "tastemaker"],

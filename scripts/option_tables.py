@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import tastemaker as tm
+from tastemaker.rank import Judging
 from tastemaker.rl import ALGORITHMS, algorithm_class
 from tastemaker.serve import Serving
 from tastemaker.settings import type_hints, without_none
@@ -39,6 +40,7 @@ CLASSES: dict[str, type[Any]] = {
     "limits": tm.Limits,
     "playing": tm.Playing,
     "serving": Serving,
+    "judging": Judging,
 }
 _ALGORITHMS = {name: algorithm_class(name) for name in ALGORITHMS}
 _PLAYABLE = {name: kind for name, kind in _ALGORITHMS.items() if kind.play_settings}

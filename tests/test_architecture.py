@@ -28,6 +28,7 @@ LIMITS = {
     "kinds": 3.84,
     "maths": 5.95,
     "playground": 4.44,
+    "rank": 4.0,
     "report": 4.07,
     "reward": 3.96,
     "rl": 3.6,

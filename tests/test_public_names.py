@@ -77,6 +77,7 @@ PUBLIC = [
     "pretrain",
     "read",
     "read_examples",
+    "report_runs",
     "score_file",
     "split",
     "steer",

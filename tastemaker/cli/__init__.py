@@ -11,8 +11,10 @@ import click
 
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
+from tastemaker.cli.ranking import rank
+from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
-from tastemaker.cli.rl import frontier, play, steer, watch
+from tastemaker.cli.rl import play, steer, watch
 from tastemaker.cli.serving import serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
@@ -28,11 +30,13 @@ _VERBS = (
     explain,
     evaluate,
     serve,
+    rank,
     learning_curve,
     pretrain,
     write,
     steer,
     frontier,
+    report,
     play,
     watch,
     demo,

@@ -178,6 +178,17 @@ def _option_of(
 
 # --- options that several verbs share -------------------------------------------------------------
 
+page = option(
+    "--report/--no-report",
+    "report",
+    default=True,
+    envvar="TASTEMAKER_REPORT",
+    help="Write report/report.html into the folder of the run.",
+    shown="report",
+    panel=RUN,
+)
+"""The option of verbs that write a page about their run."""
+
 
 def _read_config(
     context: click.Context, parameter: click.Parameter, path: Path | None
@@ -244,6 +255,18 @@ device = option(
     default="auto",
     help="Where to compute.",
     panel=RUN,
+)
+dtype = option(
+    "--dtype",
+    type=click.Choice(["float32", "auto", "bfloat16", "float16"]),
+    default="float32",
+    help="Number format of a network's weights in memory; auto: as they are saved.",
+    panel=RUN,
+)
+remote_code = flag(
+    "--trust-remote-code",
+    "Run code that a published model brings along.",
+    RUN,
 )
 training_precision = option(
     "--precision",

@@ -44,6 +44,7 @@ from tastemaker.data.roles import (
     described_source,
     with_roles,
 )
+from tastemaker.data.store.addresses import is_store
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
@@ -81,9 +82,9 @@ def read(
     order of the source.
 
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
-        folder that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow
-        table, a datasets.Dataset, a list of dicts. Columns may follow a path:
-        `reviews.csv:text=words,grade=stars`.
+        store of `tastemaker rank` (or its PostgreSQL address), a folder that `datasets` saved, a
+        hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow table, a datasets.Dataset, a
+        list of dicts. Columns may follow a path: `reviews.csv:text=words,grade=stars`.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -213,6 +214,8 @@ def has_splits(
     """Return whether the source has named splits ("train", "test" …). Opens nothing."""
     if not isinstance(source, str | Path):
         return False
+    if is_store(source):
+        return False
     path = Path(described_source(source)[0])
     if path.is_dir() or not path.exists():
         return hub.has_splits(path)
@@ -228,6 +231,8 @@ def open_source(
     """
     if not isinstance(source, str | Path):
         return table_in_memory(source, split)
+    if is_store(source):
+        return _open_store(source, split)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, split)
@@ -243,6 +248,17 @@ def open_source(
             "Leave out the split."
         )
     return flat(tables.table(path, header))
+
+
+def _open_store(source: str | Path, split: str | None) -> tables.Table:
+    from tastemaker.data.store.records import store_table
+
+    if split is not None:
+        raise UsageError(
+            f"{source}: a store of judgements has no splits, so there is no {split!r} in it. "
+            "Leave out the split."
+        )
+    return store_table(source)
 
 
 def table_format(

@@ -38,6 +38,7 @@ FORMAT = 1
 _STEPS = 100
 # standard deviations: members of an ensemble round their offsets
 _NOTHING = 1e-6
+FITTED, ADOPTED = "fitted", "adopted"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,11 @@ def anchored(backbone: "Backbone", references: Scores) -> tuple[Anchor, float]:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything about a score that the weights do not say. See the head of this file."""
+    """Everything about a score that the weights do not say. See the head of this file.
+
+    provenance: "fitted" by Tastemaker, or "adopted": a published model that is used as it is.
+    readout: how the logits of several classes become the score; empty: the one logit is it.
+    """
 
     backbone: str
     template: str
@@ -108,7 +113,14 @@ class Contract:
     weights: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     trained_steps: int = 0
+    provenance: str = FITTED
+    readout: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its score means something: fitted by at least one step, or adopted."""
+        return self.trained_steps >= 1 or self.provenance == ADOPTED
 
     def parts(self) -> str:
         """Return how many texts taught, calibrated and measured, as a sentence."""
@@ -186,7 +198,7 @@ class Contract:
                     "the contract's). "
                     f"Fit again, or restore the file."
                 )
-        if contract.trained_steps < 1:
+        if not contract.is_trained:
             raise ModelError(
                 f"{folder}: its head was never trained, so its scores mean nothing. Fit it first."
             )

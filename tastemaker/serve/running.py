@@ -33,7 +33,7 @@ def serve(
     from tastemaker.serve.served import Shelf
 
     shelf = Shelf.open(folders)
-    with _listening(settings) as listener:
+    with listening(settings.host, settings.port) as listener:
         service = Service(shelf, settings)
         try:
             asyncio.run(_run(service, make_app(service), listener, say))
@@ -41,17 +41,17 @@ def serve(
             service.queue.close()
 
 
-def _listening(settings: Serving) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     """Return a socket that is bound; it listens once the server runs."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"cannot listen on {settings.host}, port {settings.port} ({error.strerror or error}). "
+            f"cannot listen on {host}, port {port} ({error.strerror or error}). "
             "Choose another --port, or 0 for a free one."
         ) from error
     return listener
@@ -60,8 +60,6 @@ def _listening(settings: Serving) -> socket.socket:
 async def _run(
     service: Any, app: Any, listener: socket.socket, say: Say
 ) -> None:
-    import uvicorn
-
     from tastemaker.serve.proof import prove
 
     for served in service.shelf.models.values():
@@ -73,28 +71,44 @@ async def _run(
             f"{served.name}: the same scores alone and in {len(served.differences)} other ways; "
             f"largest difference {difference:.1e} ({way})"
         )
+
+    def announce(address: str) -> None:
+        service.is_ready = True
+        say(f"serving on {address}")
+
+    await run_app(app, listener, service.settings.connections, announce)
+
+
+async def run_app(
+    app: Any, listener: socket.socket, connections: int, announce: Say
+) -> None:
+    """Run a web application until SIGTERM or Ctrl-C.
+
+    connections: at once; more get 503. announce: gets `http://HOST:PORT` once the server listens.
+    """
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         log_level="warning",
-        access_log=False,  # a path may hold the token
+        access_log=False,  # a path may hold a token
         lifespan="off",
         server_header=False,
-        limit_concurrency=service.settings.connections,
+        limit_concurrency=connections,
         timeout_keep_alive=30,
     )
     server = uvicorn.Server(config)
 
-    async def announce() -> None:
+    async def wait() -> None:
         while not server.started:
             await asyncio.sleep(0.01)
-        service.is_ready = True
         host, port = listener.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
-        say(f"serving on http://{name}:{port}")
+        announce(f"http://{name}:{port}")
 
     # uvicorn raises the signal again once it has ended: the end is what was asked for
     before = signal.signal(signal.SIGTERM, lambda *_: None)
-    announcing = asyncio.ensure_future(announce())
+    announcing = asyncio.ensure_future(wait())
     try:
         await server.serve(sockets=[listener])
     finally:

@@ -50,6 +50,7 @@ def test_the_report_is_written_whole(world, tmp_path, kinds):
     assert sorted(p.name for p in folder.iterdir()) == [
         "evaluation.json",
         "report.html",
+        "report.json",
         "report.png",
     ]
     assert (

@@ -1,0 +1,76 @@
+"""The verb `rank`: people judge texts on a page."""
+
+import os
+
+import click
+
+from tastemaker.cli import options as o
+from tastemaker.cli.serving import TOKEN
+
+_LISTED = 20
+"""Items that were left out are listed up to this many."""
+
+RANK = """Let people judge texts on a web page, and keep every judgement in STORE.
+
+Examples:
+
+  tastemaker rank judgements.db --items answers.csv
+
+  tastemaker rank judgements.db --items answers.csv --judge ann --judge bo --judges-per-item 2
+
+  tastemaker fit judgements.db --out taste
+
+The link of each judge is printed. Items are rows with a prompt and answers, in any format that
+`fit` reads, judged or not: answer_a, answer_b … in a CSV file, or a list `answers` in JSONL. STORE
+is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
+"""
+
+
+@o.verb(RANK)
+@click.argument(
+    "store", help="The SQLite file of the judgements, made if it is not there."
+)
+@o.option("--items", help="What to judge; added to what STORE holds.")
+@o.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    help="A judge to invite; may be repeated.",
+    shown="one, called judge",
+)
+@o.option(
+    "--question",
+    type=click.Choice(["grade", "label", "rate"]),
+    help="What to ask of single texts.",
+    shown="grade",
+)
+@o.settings("judging")
+@o.option("--quiet", "-q", is_flag=True, help="Only the links.", panel=o.RUN)
+def rank(
+    store: str,
+    items: str | None,
+    judges: tuple[str, ...],
+    question: str | None,
+    judging: o.Settings,
+    quiet: bool,
+) -> None:
+    """Let people judge texts on a web page."""
+    from tastemaker.data.store import read_items
+    from tastemaker.rank import Judging
+    from tastemaker.rank import rank as run
+
+    judging.setdefault("token", os.environ.get(TOKEN) or None)
+    left_out: list[str] = []
+    chosen = []
+    if items is not None:
+        chosen = read_items(items, ask=question, left_out=left_out)
+    for reason in left_out[:_LISTED]:
+        o.note(f"left out: {reason}", quiet=quiet)
+    if len(left_out) > _LISTED:
+        o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
+
+    def say(line: str) -> None:
+        if "://" in line or not quiet:
+            o.say(line)
+
+    run(store, chosen, Judging(**judging), judges=judges, say=say)

@@ -1,0 +1,9 @@
+from .addresses import is_store as is_store
+from .answering import Outcome as Outcome
+from .answering import checked_answer as checked_answer
+from .items import Item as Item
+from .items import read_items as read_items
+from .migrations import LATEST as LATEST
+from .store import Judge as Judge
+from .store import Store as Store
+from .store import View as View

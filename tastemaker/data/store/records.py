@@ -1,0 +1,140 @@
+"""The judgements of a store as rows of our own format, so that it is a source like any other.
+
+Only columns of the first schema are read, so that an old store can be read without migrating it.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from tastemaker.data.formats.single import to_row
+from tastemaker.data.judgements import (
+    Comparison,
+    Grade,
+    Judgement,
+    Label,
+    Ranking,
+    Rating,
+)
+from tastemaker.data.store import schema as s
+from tastemaker.data.store.addresses import shown_name
+from tastemaker.data.store.answering import renumbered
+from tastemaker.data.store.engines import Database
+from tastemaker.data.store.items import prompt_of
+from tastemaker.data.tables import Rows, Table
+from tastemaker.errors import DataError
+
+
+def store_table(address: str | Path) -> Table:
+    """Return the judgements of a store as a table; the number of a row is the judgement's.
+
+    Raises DataError, when it is read, for a store in which nobody has judged anything.
+    """
+
+    def rows() -> Rows:
+        count = 0
+        for number, judgement in judgements(address):
+            count += 1
+            yield number, to_row(judgement)
+        if not count:
+            raise DataError(
+                f"{shown_name(address)}: nobody has judged anything yet."
+            )
+
+    return Table(shown_name(address), rows)
+
+
+def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
+    """Yield (number, judgement), oldest first; skips and withdrawn answers are left out."""
+    database = Database(address, must_exist=True)
+    try:
+        database.check()
+        with database.reading() as connection:
+            scale = json.loads(
+                connection.scalar(
+                    select(s.settings.c.value).where(
+                        s.settings.c.name == "scale"
+                    )
+                )
+                or "[1, 7]"
+            )
+            streamed = connection.execution_options(yield_per=1000)
+            for row in streamed.execute(answered()):
+                yield row.id, judgement_of(row, (scale[0], scale[1]))
+    finally:
+        database.close()
+
+
+def answered() -> Select[Any]:
+    """Select every judgement that counts, with what was shown and who judged."""
+    return (
+        select(
+            s.judgements.c.id,
+            s.judgements.c.answer,
+            s.judgements.c.time,
+            s.judgements.c.seconds,
+            s.views.c.shown,
+            s.items.c.ask,
+            s.items.c.prompt,
+            s.items.c.texts,
+            s.judges.c.name,
+        )
+        .join(s.views, s.views.c.id == s.judgements.c.view_id)
+        .join(s.items, s.items.c.id == s.views.c.item_id)
+        .join(s.judges, s.judges.c.id == s.views.c.judge_id)
+        .where(s.judgements.c.withdrawn.is_(None))
+        .where(s.judgements.c.is_skip.is_(False))
+        .order_by(s.judgements.c.id)
+    )
+
+
+def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
+    """Return the judgement of a row of `answered`. scale: of a grade."""
+    answer = json.loads(row.answer)
+    texts = json.loads(row.texts)
+    prompt = None if row.prompt is None else prompt_of(json.loads(row.prompt))
+    shared: dict[str, Any] = {
+        "prompt": prompt,
+        "judge": row.name,
+        "time": datetime.fromtimestamp(row.time, UTC),
+    }
+    if row.ask == "rank":
+        return _ranked(answer, texts, json.loads(row.shown), shared)
+    value = answer["value"]
+    if row.ask == "label":
+        return Label(texts[0], value, **shared)
+    if row.ask == "rate":
+        return Rating(texts[0], value, **shared)
+    return Grade(texts[0], value, *scale, **shared)
+
+
+def _ranked(
+    answer: dict[str, Any],
+    texts: list[str],
+    shown: list[int],
+    shared: dict[str, Any],
+) -> Judgement:
+    tiers = answer["tiers"]
+    ranked = [number for tier in tiers for number in tier]
+    in_order = [number for number in shown if number in ranked]
+    if len(texts) == 2:
+        is_tie = len(tiers) == 1
+        # of a tie, the one that was shown first
+        first, second = in_order if is_tie else ranked
+        return Comparison(
+            texts[first],
+            texts[second],
+            float(answer.get("strength", 0)),
+            is_tie,
+            chosen_first=first == in_order[0],
+            **shared,
+        )
+    return Ranking(
+        tuple(map(tuple, renumbered(tiers, texts))),
+        shown=tuple(texts[number] for number in in_order),
+        **shared,
+    )

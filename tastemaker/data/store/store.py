@@ -1,0 +1,445 @@
+"""`Store`: items in, views out, judgements in. Each change is one transaction.
+
+A view is one showing of an item to a judge: the item, and the order of its texts. It stays open
+until it is answered, so that a page that is loaded again shows the same order.
+"""
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from tastemaker.data.judgements import Prompt
+from tastemaker.data.store import schema as s
+from tastemaker.data.store.answering import (
+    Outcome,
+    checked_answer,
+    renumbered,
+)
+from tastemaker.data.store.engines import Database
+from tastemaker.data.store.items import Item, prompt_cell, prompt_of
+from tastemaker.errors import UsageError
+
+LEASE = 900.0
+"""Seconds for which an open view holds its place among the judgements that an item wants."""
+_BATCH = 1000
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A person who judges. token: the secret part of the invitation link."""
+
+    id: int
+    name: str
+    token: str
+    is_revoked: bool = False
+    judged: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """One showing of an item. texts: in the order shown. answer: a withdrawn one, to begin with."""
+
+    id: int
+    ask: str
+    prompt: Prompt | None
+    texts: tuple[str, ...]
+    answer: dict[str, Any] | None = None
+
+
+class Store:
+    """A store of judgements in a SQLite file, or in PostgreSQL by address.
+
+    Raises StorageError for a store that cannot be opened or was written by a newer version. `copy`
+    is the copy of an older store that was migrated, None otherwise.
+    """
+
+    def __init__(
+        self, address: str | Path, *, must_exist: bool = False
+    ) -> None:
+        self.database = Database(address, must_exist=must_exist)
+        self.copy = self.database.migrate()
+        with self.database.writing() as connection:
+            first = {
+                "seed": secrets.randbits(53),
+                "lead": secrets.token_urlsafe(24),
+            }
+            for name, value in first.items():
+                if _setting(connection, name) is None:
+                    _set(connection, name, value)
+
+    @property
+    def name(self) -> str:
+        """The file's name, or the address without its password."""
+        return self.database.name
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting of the store."""
+        with self.database.reading() as connection:
+            value = _setting(connection, name)
+        return default if value is None else value
+
+    def set(self, name: str, value: Any) -> None:
+        """Change a setting; the value is one that JSON holds."""
+        with self.database.writing() as connection:
+            _set(connection, name, value)
+
+    # --- items
+
+    def add(self, items: Iterable[Item], wanted: int = 1) -> int:
+        """Add items and return how many are new. Those that are here already stay as they are.
+
+        wanted: from how many judges a judgement is wanted of each.
+        """
+        if wanted < 1:
+            raise UsageError(f"{wanted} judges an item: it takes at least 1.")
+        count = 0
+        with self.database.writing() as connection:
+            seed = _setting(connection, "seed")
+            draws = random.Random(f"{seed}:{_count(connection, s.items)}")
+            by_digest = {item.digest: item for item in items}
+            digests = list(by_digest)
+            for start in range(0, len(digests), _BATCH):
+                part = digests[start : start + _BATCH]
+                query = select(s.items.c.digest).where(
+                    s.items.c.digest.in_(part)
+                )
+                present = set(connection.scalars(query))
+                rows = []
+                for digest in part:
+                    if digest not in present:
+                        item = by_digest[digest]
+                        rows.append(_item_row(item, wanted, draws.random()))
+                if rows:
+                    connection.execute(insert(s.items), rows)
+                count += len(rows)
+        return count
+
+    # --- judges
+
+    def judge(self, name: str) -> Judge:
+        """Return the judge of a name, who is made where there is none."""
+        name = name.strip()
+        if not name or len(name) > _LONGEST_NAME:
+            raise UsageError(
+                f"a judge's name has 1 to {_LONGEST_NAME} characters."
+            )
+        with self.database.writing() as connection:
+            query = select(s.judges).where(s.judges.c.name == name)
+            row = connection.execute(query).first()
+            if row is None:
+                values = {
+                    "name": name,
+                    "token": secrets.token_urlsafe(18),
+                    "is_revoked": False,
+                    "created": time.time(),
+                    "cursor": -1.0,
+                    "judged": 0,
+                }
+                connection.execute(insert(s.judges).values(values))
+                row = connection.execute(query).one()
+            return _judge(row)
+
+    def judge_of(self, token: str) -> Judge | None:
+        """Return the judge of an invitation; None for an unknown or a revoked one."""
+        query = select(s.judges).where(
+            s.judges.c.token == token, s.judges.c.is_revoked.is_(False)
+        )
+        with self.database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _judge(row)
+
+    def judges(self) -> list[Judge]:
+        """Return all judges, in the order in which they were invited."""
+        with self.database.reading() as connection:
+            rows = connection.execute(select(s.judges).order_by(s.judges.c.id))
+            return [_judge(row) for row in rows]
+
+    def revoke(self, name: str, *, is_revoked: bool = True) -> None:
+        """End an invitation, or renew it. What was judged stays."""
+        change = (
+            update(s.judges)
+            .where(s.judges.c.name == name)
+            .values(is_revoked=is_revoked)
+        )
+        with self.database.writing() as connection:
+            connection.execute(change)
+
+    # --- views
+
+    def next_view(self, judge: Judge) -> View | None:
+        """Return what to show a judge next: an open view, or a new one; None at the end."""
+        with self.database.reading() as connection:
+            view = _open_view(connection, judge)
+        if view is not None:
+            return view
+        with self.database.writing() as connection:
+            view = _open_view(connection, judge)
+            if view is None:
+                item = self._next_item(connection, judge)
+                if item is None:
+                    return None
+                view = self._show(connection, judge, item)
+        return view
+
+    def left(self) -> int:
+        """Return how many items want more judgements."""
+        is_wanted = s.items.c.judged < s.items.c.wanted
+        query = select(func.count()).select_from(s.items).where(is_wanted)
+        with self.database.reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def _next_item(
+        self, connection: Connection, judge: Judge
+    ) -> Row[Any] | None:
+        query = select(s.judges.c.cursor).where(s.judges.c.id == judge.id)
+        cursor = float(connection.scalar(query) or -1.0)
+        # past the last item asked; at the end, once more from the beginning
+        for start in (cursor, -1.0):
+            item = connection.execute(_wanted_items(judge.id, start)).first()
+            if item is not None:
+                change = update(s.judges).where(s.judges.c.id == judge.id)
+                connection.execute(change.values(cursor=item.lot))
+                return item
+        return None
+
+    def _show(
+        self, connection: Connection, judge: Judge, item: Row[Any]
+    ) -> View:
+        number = _count(connection, s.views)
+        seed = _setting(connection, "seed")
+        texts = json.loads(item.texts)
+        shown = list(range(len(texts)))
+        random.Random(f"{seed}:{judge.id}:{number}").shuffle(shown)
+        values = {
+            "item_id": item.id,
+            "judge_id": judge.id,
+            "shown": json.dumps(shown),
+            "is_open": True,
+            "time": time.time(),
+        }
+        made = connection.execute(insert(s.views).values(values))
+        key = made.inserted_primary_key
+        assert key is not None
+        return _view(int(key[0]), item, shown, None)
+
+    # --- judgements
+
+    def answer(
+        self,
+        judge: Judge,
+        view_id: int,
+        key: str,
+        answer: Any,
+        seconds: float | None = None,
+    ) -> Outcome:
+        """Save the answer to a view; it is on the disk when this returns.
+
+        key: of the client, new for each answer. The same key again changes nothing. Raises
+        UsageError for a view that is another judge's or has an answer, and for an answer that does
+        not fit what was shown; nothing is changed then.
+        """
+        with self.database.writing() as connection:
+            query = select(s.judgements).where(s.judgements.c.key == key)
+            earlier = connection.execute(query).first()
+            if earlier is not None:
+                if earlier.view_id != view_id:
+                    raise UsageError(
+                        "the key of the answer belongs to another view."
+                    )
+                return Outcome(int(earlier.id), is_new=False)
+            view = _view_row(connection, judge, view_id)
+            scale = _setting(connection, "scale") or [1, 7]
+            checked = checked_answer(
+                answer, view.ask, json.loads(view.shown), (scale[0], scale[1])
+            )
+            values = {
+                "view_id": view_id,
+                "key": key,
+                "answer": json.dumps(checked, ensure_ascii=False),
+                "is_skip": "skip" in checked,
+                "seconds": _plausible(seconds, view.time),
+                "time": time.time(),
+            }
+            made = connection.execute(insert(s.judgements).values(values))
+            _close_view(connection, view, 0 if values["is_skip"] else 1)
+            number = made.inserted_primary_key
+            assert number is not None
+            return Outcome(int(number[0]), is_new=True)
+
+    def undo(self, judge: Judge) -> bool:
+        """Withdraw the judge's last answer and open its view again; False where there is none."""
+        query = (
+            select(s.judgements.c.id, s.judgements.c.is_skip, s.views.c.id)
+            .add_columns(s.views.c.item_id, s.views.c.judge_id)
+            .join(s.views, s.views.c.id == s.judgements.c.view_id)
+            .where(s.views.c.judge_id == judge.id)
+            .where(s.judgements.c.withdrawn.is_(None))
+            .order_by(s.judgements.c.id.desc())
+            .limit(1)
+        )
+        with self.database.writing() as connection:
+            last = connection.execute(query).first()
+            if last is None:
+                return False
+            number, is_skip, view_id, item_id, _ = last
+            change = update(s.judgements).where(s.judgements.c.id == number)
+            connection.execute(change.values(withdrawn=time.time()))
+            change = update(s.views).where(s.views.c.id == view_id)
+            connection.execute(change.values(is_open=True))
+            _count_answer(connection, item_id, judge.id, 0 if is_skip else -1)
+        return True
+
+
+def _item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
+    prompt = prompt_cell(item.prompt)
+    return {
+        "digest": item.digest,
+        "ask": item.ask,
+        "prompt": None
+        if prompt is None
+        else json.dumps(prompt, ensure_ascii=False),
+        "texts": json.dumps(item.texts, ensure_ascii=False),
+        "source": item.source,
+        "lot": lot,
+        "wanted": wanted,
+        "judged": 0,
+    }
+
+
+def _setting(connection: Connection, name: str) -> Any:
+    query = select(s.settings.c.value).where(s.settings.c.name == name)
+    value = connection.scalar(query)
+    return None if value is None else json.loads(value)
+
+
+def _set(connection: Connection, name: str, value: Any) -> None:
+    connection.execute(s.settings.delete().where(s.settings.c.name == name))
+    row = {"name": name, "value": json.dumps(value)}
+    connection.execute(insert(s.settings).values(row))
+
+
+def _count(connection: Connection, table: Any) -> int:
+    return int(connection.scalar(select(func.max(table.c.id))) or 0)
+
+
+def _judge(row: Row[Any]) -> Judge:
+    return Judge(row.id, row.name, row.token, row.is_revoked, row.judged)
+
+
+def _wanted_items(judge: int, start: float) -> Any:
+    """Select the next item in the random order that wants a judgement of this judge.
+
+    Open views of others hold a place for a while, so that two judges do not answer the last one.
+    """
+    items, views = s.items.c, s.views.c
+    is_his = exists().where(views.item_id == items.id, views.judge_id == judge)
+    since = time.time() - LEASE
+    others = (
+        select(func.count())
+        .select_from(s.views)
+        .where(views.item_id == items.id, views.is_open, views.time > since)
+        .scalar_subquery()
+    )
+    is_wanted = and_(items.judged < items.wanted, items.lot > start)
+    return (
+        select(s.items)
+        .where(is_wanted, ~is_his, others < items.wanted - items.judged)
+        .order_by(items.lot)
+        .limit(1)
+    )
+
+
+def _open_view(connection: Connection, judge: Judge) -> View | None:
+    query = (
+        select(s.views.c.id.label("view_id"), s.views.c.shown, s.items)
+        .join(s.items, s.items.c.id == s.views.c.item_id)
+        .where(s.views.c.judge_id == judge.id, s.views.c.is_open)
+        .order_by(s.views.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    earlier = (
+        select(s.judgements.c.answer)
+        .where(s.judgements.c.view_id == row.view_id)
+        .order_by(s.judgements.c.id.desc())
+        .limit(1)
+    )
+    answer = connection.scalar(earlier)
+    shown = json.loads(row.shown)
+    return _view(row.view_id, row, shown, answer)
+
+
+def _view(
+    number: int, item: Row[Any], shown: Sequence[int], answer: str | None
+) -> View:
+    texts = json.loads(item.texts)
+    prompt = (
+        None if item.prompt is None else prompt_of(json.loads(item.prompt))
+    )
+    earlier = None if answer is None else json.loads(answer)
+    if earlier and "tiers" in earlier:
+        place = {text: place for place, text in enumerate(shown)}
+        earlier["tiers"] = renumbered(earlier["tiers"], place)
+    return View(
+        number, item.ask, prompt, tuple(texts[i] for i in shown), earlier
+    )
+
+
+def _view_row(connection: Connection, judge: Judge, view_id: int) -> Row[Any]:
+    query = (
+        select(s.views, s.items.c.ask)
+        .join(s.items, s.items.c.id == s.views.c.item_id)
+        .where(s.views.c.id == view_id, s.views.c.judge_id == judge.id)
+    )
+    view = connection.execute(query).first()
+    if view is None:
+        raise UsageError("there is no such view for this judge.")
+    if not view.is_open:
+        raise UsageError("this view has an answer already. Undo it first.")
+    return view
+
+
+def _close_view(connection: Connection, view: Row[Any], answers: int) -> None:
+    change = update(s.views).where(s.views.c.id == view.id)
+    connection.execute(change.values(is_open=False))
+    _count_answer(connection, view.item_id, view.judge_id, answers)
+
+
+def _count_answer(
+    connection: Connection, item_id: int, judge_id: int, answers: int
+) -> None:
+    item = update(s.items).where(s.items.c.id == item_id)
+    connection.execute(item.values(judged=s.items.c.judged + answers))
+    judge = update(s.judges).where(s.judges.c.id == judge_id)
+    connection.execute(judge.values(judged=s.judges.c.judged + answers))
+
+
+def _plausible(seconds: float | None, begun: float) -> float:
+    """Return the client's seconds, at most those that passed here since the view was made."""
+    passed = max(0.0, time.time() - begun)
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= passed:
+        return passed
+    return float(seconds)

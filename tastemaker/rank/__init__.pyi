@@ -1,0 +1,2 @@
+from .running import rank as rank
+from .settings import Judging as Judging

@@ -1,0 +1,317 @@
+// The page of a judge: keys, taps and drags become actions of the machine; answers are posted.
+import { begin, step, tierOf, unranked } from "./machine.js";
+
+const main = document.querySelector("main");
+const mode = main.dataset.mode;
+const count = Number(main.dataset.count || 0);
+const messages = JSON.parse(main.dataset.messages || "{}");
+const byId = (id) => document.getElementById(id);
+const live = byId("live");
+const memory = `view:${main.dataset.view}`;
+
+let state = begin(count, firstTiers());
+let confirmed = false; // unranked answers were pointed out
+let key = null; // of the answer that is being posted; the same one when it is posted again
+let posted = ""; // what the key belongs to
+let busy = false;
+let seconds = 0; // while the page was visible
+let since = performance.now();
+
+function firstTiers() {
+  try {
+    const tiers = JSON.parse(sessionStorage.getItem(memory));
+    if (Array.isArray(tiers)) return tiers;
+  } catch { /* no memory: begin anew */ }
+  const earlier = JSON.parse(main.dataset.answer || "null");
+  return (earlier && earlier.tiers) || [];
+}
+
+const filled = (name, values = {}) =>
+  (messages[name] || name).replace(/\{(\w+)\}/g, (_, each) => values[each] ?? "");
+
+function tell(name, values) {
+  live.textContent = filled(name, values);
+}
+
+// --- the ranking
+
+function act(action) {
+  if (busy || mode !== "rank") return;
+  const before = state;
+  state = step(state, action);
+  confirmed = false;
+  if (state.message) tell(...state.message);
+  if (state.tiers !== before.tiers) {
+    try { sessionStorage.setItem(memory, JSON.stringify(state.tiers)); } catch { /* full */ }
+  }
+  draw();
+}
+
+function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function tool(name, sign, place) {
+  const label = filled({ up: "up", down: "down", tie: "level", take: "out" }[name], { n: place + 1 });
+  const button = element("button", {
+    type: "button", class: "tool", "aria-label": label, title: label,
+    "data-act": name, "data-place": place, "data-testid": `${name}-${place + 1}`,
+  }, sign);
+  return button;
+}
+
+function chip(place) {
+  const text = document.querySelector(`.answer[data-place="${place}"] .text`).textContent;
+  const excerpt = element("span", { class: "excerpt", dir: "auto" }, text.trim().slice(0, 120));
+  const pick = element("button", {
+    type: "button", class: "pick", "data-place": place, "data-testid": `chip-${place + 1}`,
+    "aria-label": filled("pick", { n: place + 1 }), "aria-pressed": place === state.chosen,
+  }, String(place + 1));
+  return element("div", {
+    class: place === state.chosen ? "chip chosen" : "chip", "data-place": place,
+  }, pick, excerpt, tool("up", "▲", place), tool("down", "▼", place), tool("tie", "=", place),
+    tool("take", "×", place));
+}
+
+function draw() {
+  const list = byId("tiers");
+  const focus = document.activeElement?.dataset?.testid;
+  list.replaceChildren(...state.tiers.map((tier, at) =>
+    element("li", { class: "tier", "data-at": at }, ...tier.map(chip))));
+  byId("empty").hidden = state.tiers.length > 0;
+  for (const answer of document.querySelectorAll(".answer")) {
+    const place = Number(answer.dataset.place);
+    const at = tierOf(state.tiers, place);
+    answer.classList.toggle("ranked", at >= 0);
+    answer.classList.toggle("chosen", place === state.chosen);
+    const tied = at >= 0 && state.tiers[at].length > 1;
+    answer.querySelector(".rank").textContent = at < 0 ? "" : `${tied ? "=" : "#"}${at + 1}`;
+  }
+  // the buttons of the ranking are new ones: the focus goes on where it was
+  if (focus) document.querySelector(`[data-testid="${focus}"]`)?.focus();
+  document.querySelector(".chip.chosen")?.scrollIntoView({ block: "nearest" });
+}
+
+// --- posts
+
+function drawnKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return { ok: reply.ok, value: await reply.json() };
+}
+
+async function send(path, body, done) {
+  if (busy) return;
+  busy = true;
+  tell("saving");
+  try {
+    const reply = await post(path, body);
+    if (reply.ok) {
+      done(reply.value);
+      return;
+    }
+    tell("refused", { reason: reply.value.error });
+  } catch {
+    tell("offline");
+  }
+  busy = false;
+}
+
+function forget() {
+  try { sessionStorage.removeItem(memory); } catch { /* none */ }
+  location.reload();
+}
+
+function answer(value) {
+  const text = JSON.stringify(value);
+  if (text !== posted) {
+    key = drawnKey();
+    posted = text;
+  }
+  const spent = seconds + (document.hidden ? 0 : performance.now() - since) / 1000;
+  const view = Number(main.dataset.view);
+  return send("answer", { view, key, answer: value, seconds: spent }, forget);
+}
+
+function submit() {
+  if (mode === "rate") {
+    const text = byId("number").value.trim().replace(",", ".");
+    if (text === "" || !Number.isFinite(Number(text))) return tell("bad_number");
+    return answer({ value: Number(text) });
+  }
+  if (mode !== "rank") return undefined;
+  if (state.tiers.flat().length < 2) return tell("few");
+  const left = unranked(state);
+  if (left && !confirmed) {
+    confirmed = true;
+    return tell("rest", { left });
+  }
+  return answer({ tiers: state.tiers });
+}
+
+function undo() {
+  if (mode === "rank" && state.past.length) return act({ type: "undo" });
+  return send("undo", {}, (reply) => {
+    if (reply.undone) return location.reload();
+    busy = false;
+    return tell("nothing");
+  });
+}
+
+function digit(number) {
+  if (isSkipping()) {
+    const reason = document.querySelector(`.reason[data-digit="${number}"] span`);
+    return reason && answer({ skip: reason.textContent });
+  }
+  if (mode === "rank") return number && act({ type: "choose", place: number - 1 });
+  if (mode === "pair") {
+    const tiers = { 0: [[0, 1]], 1: [[0], [1]], 2: [[1], [0]] }[number];
+    return tiers && answer({ tiers });
+  }
+  if (mode === "label") return (number === 1 || number === 2) && answer({ value: number === 1 });
+  const button = document.querySelector(`.choice[data-digit="${number}"]`);
+  return mode === "grade" && button && answer({ value: number });
+}
+
+// --- skipping
+
+const isSkipping = () => byId("reasons") && !byId("reasons").hidden;
+
+function skip(open) {
+  byId("reasons").hidden = !open;
+  byId("skip").setAttribute("aria-expanded", open);
+  if (open) {
+    tell("skipping");
+    byId("reasons").querySelector("button").focus();
+    byId("reasons").scrollIntoView({ block: "nearest" });
+  } else live.textContent = "";
+}
+
+// --- keys
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const isTyping = event.target.matches("input, textarea, select");
+  if (isTyping && event.key !== "Enter") return;
+  const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const isButton = event.target.matches("button, a");
+  if (mode === "done") {
+    if (name === "u") undo();
+    return;
+  }
+  const actions = {
+    ArrowUp: () => act({ type: "up" }),
+    ArrowDown: () => act({ type: "down" }),
+    t: () => act({ type: "tie" }),
+    Backspace: () => act({ type: "take" }),
+    Delete: () => act({ type: "take" }),
+    s: () => skip(true),
+    u: undo,
+    Escape: () => isSkipping() && skip(false),
+    Enter: () => submit(),
+  };
+  if (/^[0-9]$/.test(name)) digit(Number(name));
+  else if (name === "Enter" && isButton) return; // it presses the button
+  else if (name.startsWith("Arrow") && mode !== "rank") return; // they scroll
+  else if (actions[name]) actions[name]();
+  else return;
+  event.preventDefault();
+});
+
+// --- taps
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  // after a tap, Enter submits; it does not press the same button again
+  if (event.detail > 0) button.blur();
+  const place = Number(button.dataset.place);
+  const actions = { submit, undo, skip: () => skip(!isSkipping()), cancel: () => skip(false),
+    tie: () => act({ type: "tie" }) };
+  if (actions[button.id]) actions[button.id]();
+  else if (button.dataset.digit) digit(Number(button.dataset.digit));
+  else if (button.dataset.act) act({ type: button.dataset.act, place });
+  else if (button.matches(".number") && mode === "pair") digit(place + 1);
+  else if (button.matches(".number, .pick")) act({ type: "choose", place });
+});
+
+// --- drags
+
+let drag = null; // { place, x, y, ghost, target }
+
+document.addEventListener("pointerdown", (event) => {
+  const from = event.target.closest(".chip, .answer .head");
+  if (mode !== "rank" || event.button || !from || event.target.closest(".tool")) return;
+  const holder = from.closest("[data-place]");
+  drag = { place: Number(holder.dataset.place), x: event.clientX, y: event.clientY, target: null };
+});
+
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  if (!drag.ghost) {
+    if (Math.hypot(event.clientX - drag.x, event.clientY - drag.y) < 6) return;
+    drag.ghost = element("div", { class: "ghost" }, String(drag.place + 1));
+    document.body.append(drag.ghost);
+    document.body.classList.add("dragging");
+  }
+  event.preventDefault();
+  drag.ghost.style.transform = `translate(${event.clientX}px, ${event.clientY}px)`;
+  mark(drag.target = targetAt(event.clientX, event.clientY));
+});
+
+// Where a drop would go: onto a tier (its middle half), or into the gap above or below it.
+function targetAt(x, y) {
+  const board = document.querySelector(".board").getBoundingClientRect();
+  if (x < board.left || x > board.right || y < board.top || y > board.bottom) return null;
+  const rows = [...document.querySelectorAll(".tier")];
+  for (const [at, row] of rows.entries()) {
+    const box = row.getBoundingClientRect();
+    const share = (y - box.top) / box.height;
+    if (share < 0.25) return { at, onto: false };
+    if (share < 0.75) return { at, onto: true };
+  }
+  return { at: rows.length, onto: false };
+}
+
+function mark(target) {
+  for (const row of document.querySelectorAll(".tier")) {
+    const at = Number(row.dataset.at);
+    row.classList.toggle("onto", Boolean(target?.onto && target.at === at));
+    row.classList.toggle("before", Boolean(target && !target.onto && target.at === at));
+    const isLast = at === state.tiers.length - 1;
+    row.classList.toggle("after", Boolean(target && !target.onto && isLast && target.at > at));
+  }
+  document.querySelector(".board").classList.toggle("over", Boolean(target));
+}
+
+function endDrag(event) {
+  const done = drag;
+  drag = null;
+  if (!done?.ghost) return;
+  done.ghost.remove();
+  document.body.classList.remove("dragging");
+  mark(null);
+  document.activeElement?.blur(); // Enter submits; it does not press what was dragged
+  // the click that follows a drag is no tap
+  addEventListener("click", (click) => click.stopPropagation(), { capture: true, once: true });
+  setTimeout(() => dispatchEvent(new Event("click")), 0);
+  if (event.type === "pointerup" && done.target) act({ type: "drop", place: done.place, ...done.target });
+}
+document.addEventListener("pointerup", endDrag);
+document.addEventListener("pointercancel", endDrag);
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) seconds += (performance.now() - since) / 1000;
+  else since = performance.now();
+});
+
+if (mode === "rank") draw();
+if (mode !== "done") (byId("number") || main).focus({ preventScroll: true });

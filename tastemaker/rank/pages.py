@@ -1,0 +1,114 @@
+"""The pages, written by the server: templates escape texts, and no text is part of a script."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi import Request, Response
+from jinja2 import Environment, StrictUndefined, Template
+
+from tastemaker.data.judgements import Message
+from tastemaker.data.store import Judge, View
+
+_FOLDER = Path(__file__).parent
+LANGUAGES = {"en": "English", "zh": "中文"}
+FILES = {
+    "machine.js": "text/javascript; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+}
+_HTML = "text/html; charset=utf-8"
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def file(name: str) -> bytes:
+    """Return the content of one of `FILES`."""
+    return (_FOLDER / name).read_bytes()
+
+
+@cache
+def words() -> dict[str, dict[str, Any]]:
+    """Return what the pages say, by language."""
+    text = (_FOLDER / "words.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return loaded
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def template(name: str) -> Template:
+    """Return a template of this folder."""
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    return _environment().from_string(text)
+
+
+def language(request: Request) -> str:
+    """Return the language of a page: the address's, else the browser's, else English."""
+    asked = request.query_params.get("lang", "")
+    if asked in LANGUAGES:
+        return asked
+    accepted = request.headers.get("accept-language", "").lower()
+    return "zh" if accepted.startswith("zh") else "en"
+
+
+def page(
+    request: Request, name: str, status: int = 200, **values: Any
+) -> Response:
+    """Return a page of a template, in the language of the request."""
+    lang = language(request)
+    other = "en" if lang == "zh" else "zh"
+    html = template(name).render(
+        lang=lang,
+        other=other,
+        other_name=LANGUAGES[other],
+        w=words()[lang],
+        **values,
+    )
+    return Response(html, status, _NO_STORE, _HTML)
+
+
+def notice(request: Request, name: str, status: int) -> Response:
+    """Return a page that says one thing."""
+    return page(request, "notice.html", status, notice=name)
+
+
+def judge_page(
+    request: Request, judge: Judge, view: View | None, left: int
+) -> Response:
+    """Return a judge's page: an item, or the end."""
+    lang = language(request)
+    values: dict[str, Any] = {"judge": judge, "left": left, "view": view}
+    if view is not None:
+        values["turns"] = _turns(view)
+        values["mode"] = _mode(view)
+        values["messages"] = json.dumps(
+            words()[lang]["messages"], ensure_ascii=False
+        )
+        values["answer"] = json.dumps(view.answer)
+    return page(request, "judge.html", **values)
+
+
+def _mode(view: View) -> str:
+    """Return how an item is answered: rank, pair, label, grade or rate."""
+    if view.ask == "rank" and len(view.texts) == 2:
+        return "pair"
+    return view.ask
+
+
+def _turns(view: View) -> list[Message]:
+    if view.prompt is None:
+        return []
+    if isinstance(view.prompt, str):
+        return [Message("", view.prompt)]
+    return list(view.prompt)

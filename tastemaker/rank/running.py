@@ -1,0 +1,84 @@
+"""Start the page, print the links of its judges, and run it until it is told to end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tastemaker.data.store import Item, Judge, Store
+from tastemaker.errors import MissingExtra
+from tastemaker.rank.settings import Judging
+
+Say = Callable[[str], None]
+
+
+def rank(
+    store: str | Path,
+    items: Sequence[Item] = (),
+    judging: Judging | None = None,
+    *,
+    judges: Sequence[str] = (),
+    say: Say = lambda line: None,
+) -> None:
+    """Let people judge items on a web page until SIGTERM or Ctrl-C.
+
+    store: a SQLite file, or the address of a PostgreSQL database; it is made where there is none.
+    items: added to those of the store. judges: names to invite beside those of the store; one
+    called "judge" where there would be none. say: gets the link of each judge, once the page is
+    ready. Every acknowledged judgement is in the store, however the process ends.
+    """
+    judging = judging or Judging()
+    try:
+        import uvicorn  # noqa: F401
+
+        from tastemaker.rank.app import make_app
+        from tastemaker.serve.running import listening, run_app
+    except ImportError as error:
+        raise MissingExtra("`tastemaker rank`", "serve") from error
+    with listening(judging.host, judging.port) as listener:
+        opened = Store(store)
+        try:
+            _fill(opened, items, judging, judges, say)
+            app = make_app(opened, judging)
+
+            def announce(address: str) -> None:
+                for line in links(opened, address):
+                    say(line)
+
+            asyncio.run(run_app(app, listener, 1000, announce))
+        finally:
+            opened.close()
+
+
+def _fill(
+    store: Store,
+    items: Sequence[Item],
+    judging: Judging,
+    judges: Sequence[str],
+    say: Say,
+) -> None:
+    if store.copy is not None:
+        say(
+            f"{store.name}: brought up to date; the store as it was: {store.copy}"
+        )
+    count = store.add(items, judging.judges_per_item)
+    if items:
+        here = len(items) - count
+        say(f"{store.name}: {count:,} new items, {here:,} were here already")
+    if judging.token is not None:
+        store.set("lead", judging.token)
+    for name in judges or ([] if store.judges() else ["judge"]):
+        store.judge(name)
+
+
+def links(store: Store, address: str) -> list[str]:
+    """Return a line for each judge who may judge, with the link."""
+    lines = []
+    for judge in store.judges():
+        if not judge.is_revoked:
+            lines.append(f"{judge.name}: {link(judge, address)}")
+    return lines
+
+
+def link(judge: Judge, address: str) -> str:
+    """Return the invitation of a judge."""
+    return f"{address}/j/{judge.token}/"

@@ -1,0 +1,41 @@
+"""The settings of the page. The module imports no web library, so that `--help` is fast."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tastemaker.errors import UsageError
+from tastemaker.serve import Serving
+from tastemaker.settings import Check, at_least, check, setting
+
+_PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Where the page is, and how many judgements are wanted."""
+
+    group: ClassVar[str] = "Options"
+
+    host: str = setting(
+        "127.0.0.1",
+        "Address to listen on. Any other than this machine's own demands --token.",
+    )
+    port: int = setting(8010, "Port to listen on; 0 takes a free one.", _PORT)
+    token: str | None = setting(
+        None,
+        "Secret part of the lead's link. At least 16 letters, digits, - or _. A command line is "
+        "visible to other users; TASTEMAKER_TOKEN is not.",
+        shown="TASTEMAKER_TOKEN, or drawn",
+    )
+    judges_per_item: int = setting(
+        1, "Judges that each new item is shown to.", at_least(1)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        # the same rules as those of a server of scores
+        Serving(host=self.host, port=self.port, token=self.token)
+        if self.judges_per_item > 1000:
+            raise UsageError(
+                f"--judges-per-item {self.judges_per_item}: at most 1000."
+            )
