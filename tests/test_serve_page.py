@@ -156,7 +156,7 @@ def test_a_model_of_an_earlier_version(server: Server) -> None:
     """Its contract has no scores of reference texts."""
     _, page = asked(server, text=GOOD, model="old")
     assert "<option selected>old</option>" in page
-    assert "without their scores" in page
+    assert "without the scores of reference texts" in page
     assert "<svg" not in page
 
 

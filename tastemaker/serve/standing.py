@@ -1,5 +1,6 @@
 """What the page shows of a text: its numbers, its place among reference texts, its sentences."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,11 @@ _WEAKEST = 0.08
 """The share of the largest effect below which a piece is not marked."""
 
 _BARS = 36
-_WIDTH, _HEIGHT, _MARGIN = 400, 110, 8
+_WIDTH = 400
+_HEIGHT = 110
+_MARGIN = 8
+_FLOOR = 88
+_HIGHEST = 68
 _BEYOND = 0.4
 """How far the axis goes beyond the reference texts, in units of the score."""
 
@@ -61,18 +66,59 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A bar of the drawing."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name at a place of the axis."""
+
+    x: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The scores that the drawing shows, from `low` to `high`."""
+
+    low: float
+    high: float
+
+    def x(self, score: float) -> float:
+        """Return the place of a score; beyond an end, that end."""
+        share = (score - self.low) / (self.high - self.low)
+        inside = min(1.0, max(0.0, share))
+        return _MARGIN + inside * (_WIDTH - 2 * _MARGIN)
+
+    def ticks(self) -> list[Label]:
+        """Return the whole numbers on the axis, at most about nine."""
+        first = math.ceil(self.low)
+        last = math.floor(self.high)
+        stride = max(1, (last - first) // 8)
+        ticks = []
+        for number in range(first, last + 1):
+            if number % stride == 0:
+                ticks.append(Label(self.x(number), signed(number, 0)))
+        return ticks
+
+
+@dataclass(frozen=True)
 class Histogram:
-    """The reference texts by score, in the units of the drawing.
+    """The reference texts by score. markers: the places of the texts."""
 
-    bars: x, y, width and height. ticks and markers: x and a name.
-    """
-
-    bars: list[tuple[float, float, float, float]]
-    ticks: list[tuple[float, str]]
-    markers: list[tuple[float, str]]
+    bars: list[Bar]
+    ticks: list[Label]
+    markers: list[Label]
     texts: int
     width: int = _WIDTH
     height: int = _HEIGHT
+    floor: int = _FLOOR
 
 
 @dataclass
@@ -120,7 +166,7 @@ def _marks(parts: Sequence[Part]) -> list[Mark]:
         style = ""
         if share >= _WEAKEST:
             direction = "up" if part.effect > 0 else "down"
-            style = f"{direction}{int(np.ceil(share * _LEVELS))}"
+            style = f"{direction}{math.ceil(share * _LEVELS)}"
         marks.append(Mark(part, style))
     return marks
 
@@ -147,33 +193,32 @@ def histogram(
     anchor = model.contract.anchor
     if not quantiles or anchor is None:
         return None
-    low, high = quantiles[0] - _BEYOND, quantiles[-1] + _BEYOND
-    edges = np.linspace(low, high, _BARS + 1)
+    axis = Axis(quantiles[0] - _BEYOND, quantiles[-1] + _BEYOND)
+    markers = []
+    for one in standings:
+        markers.append(Label(axis.x(one.score), one.name))
+    bars = _bars(quantiles, axis)
+    return Histogram(bars, axis.ticks(), markers, anchor.texts)
+
+
+def _bars(quantiles: list[float], axis: Axis) -> list[Bar]:
+    edges = np.linspace(axis.low, axis.high, _BARS + 1)
     levels = np.linspace(0, 1, len(quantiles))
     below = np.interp(edges, quantiles, levels, left=0.0, right=1.0)
     counts = np.diff(below)
-    step = (_WIDTH - 2 * _MARGIN) / _BARS
-    floor = _HEIGHT - 22
-    heights = (floor - 20) * counts / counts.max()
+    heights = _HIGHEST * counts / counts.max()
+    width = axis.x(float(edges[1])) - axis.x(float(edges[0]))
     bars = []
-    for place, height in enumerate(heights.tolist()):
+    for edge, height in zip(edges.tolist(), heights.tolist(), strict=False):
         if height > 0:
-            x = _MARGIN + place * step
-            bar = (x + 0.5, floor - height, step - 1, height)
+            bar = Bar(
+                x=axis.x(edge),
+                y=_FLOOR - height,
+                width=width - 1,
+                height=height,
+            )
             bars.append(bar)
-
-    def x_of(score: float) -> float:
-        share = min(1.0, max(0.0, (score - low) / (high - low)))
-        return _MARGIN + share * (_WIDTH - 2 * _MARGIN)
-
-    ticks = []
-    first, last = int(np.ceil(low)), int(np.floor(high))
-    stride = max(1, (last - first) // 8)
-    for number in range(first, last + 1):
-        if number % stride == 0:
-            ticks.append((x_of(number), signed(number, 0)))
-    markers = [(x_of(one.score), one.name) for one in standings]
-    return Histogram(bars, ticks, markers, anchor.texts)
+    return bars
 
 
 def preference(
