@@ -8,6 +8,7 @@ that it was made from, so that a file of other weights is noticed.
 import contextlib
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -177,9 +178,18 @@ def _runtime(feature: str) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what the exporters print and warn of."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _write(network: Network, path: Path) -> None:
