@@ -24,10 +24,12 @@ def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network."""
     folder = tmp_path_factory.mktemp("models") / "taste"
     judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
-    tm.fit(judgements, backbone=tm.Tiny(vocabulary=320), epochs=1, out=folder)
+    tiny = tm.Tiny(vocabulary=320, max_length=64)
+    tm.fit(judgements, backbone=tiny, lr=3e-3, epochs=4, out=folder)
     return folder
 
 
+@pytest.mark.slow
 def test_the_engines(taste: Path, run: Run) -> None:
     fails(run("serve", taste, "--engine", "onnx"), "no ONNX file", "export")
     fails(run("export", taste), "--onnx")
