@@ -79,6 +79,6 @@ def stop(server: Server) -> str:
     """End a server; return what else it wrote."""
     if server.process.poll() is None:
         server.process.send_signal(signal.SIGTERM)
-    rest, _ = server.process.communicate(timeout=20)
+    rest, _ = server.process.communicate(timeout=90)
     assert server.process.returncode == 0
     return rest

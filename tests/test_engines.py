@@ -25,7 +25,8 @@ def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "taste"
     judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
     tiny = tm.Tiny(vocabulary=320, max_length=64)
-    tm.fit(judgements, backbone=tiny, lr=3e-3, epochs=4, out=folder)
+    training = tm.Training(epochs=4, lr=3e-3)
+    tm.fit(judgements, backbone=tiny, training=training, out=folder)
     return folder
 
 
