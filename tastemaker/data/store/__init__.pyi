@@ -2,6 +2,7 @@ from .addresses import is_store as is_store
 from .answering import Outcome as Outcome
 from .answering import checked_answer as checked_answer
 from .items import Item as Item
+from .items import calibration_items as calibration_items
 from .items import read_items as read_items
 from .migrations import LATEST as LATEST
 from .store import Judge as Judge
