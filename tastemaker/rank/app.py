@@ -10,9 +10,17 @@ from tastemaker.data.store import Judge, Store
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.rank import pages
 from tastemaker.rank.asking import Asker
+from tastemaker.rank.forms import Form
 from tastemaker.rank.guard import Guard
 from tastemaker.rank.leading import add_lead
-from tastemaker.rank.requests import Rate, Refused, as_json, body_of, in_thread
+from tastemaker.rank.requests import (
+    Rate,
+    Refused,
+    as_json,
+    body_of,
+    in_thread,
+    whole,
+)
 from tastemaker.rank.settings import Judging
 
 _LONGEST_KEY = 64
@@ -71,6 +79,7 @@ def make_app(store: Store, address: str | Path, judging: Judging) -> FastAPI:
 
 def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
     rate = Rate()
+    empty = Form().as_dict()
 
     @app.get("/j/{token}/")
     async def page(token: str, request: Request) -> Response:
@@ -78,7 +87,7 @@ def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
         judge = await invited(store, token)
         view = await in_thread(store.next_view, judge)
         left = await in_thread(store.left)
-        form = await in_thread(store.setting, "form", {})
+        form = empty | await in_thread(store.setting, "form", {})
         return pages.judge_page(request, judge, view, left, form)
 
     @app.post("/j/{token}/answer")
@@ -87,9 +96,7 @@ def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
         judge = await invited(store, token)
         rate.check(token)
         body = await body_of(request)
-        view, key = body.get("view"), body.get("key")
-        if not isinstance(view, int) or isinstance(view, bool):
-            raise Refused(422, "the view is no number.")
+        view, key = whole(body.get("view"), "view"), body.get("key")
         if not isinstance(key, str) or not 8 <= len(key) <= _LONGEST_KEY:
             raise Refused(422, f"the key has 8 to {_LONGEST_KEY} characters.")
         save = partial(store.answer, judge, view, key)

@@ -12,6 +12,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,10 @@ from sqlalchemy import select
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement, Label, Prompt
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.addresses import shown_name
 from tastemaker.data.store.engines import Database
 from tastemaker.data.store.records import judgements
 from tastemaker.data.tables import Row
-from tastemaker.data.writers import writing_table
 from tastemaker.errors import DataError, UsageError
 
 _BATCH = 1000
@@ -38,34 +39,54 @@ def export(store: str | Path, target: Path, format: str, say: Say) -> int:
     Raises UsageError for an unknown format, and DataError where the format can hold nothing of the
     store.
     """
+    from tastemaker.data.writers import writing_table  # imports pyarrow
+
     if format not in FORMATS:
         raise UsageError(f"--format {format!r}: choose {', '.join(FORMATS)}.")
-    rows = _full(store) if format == "full" else _of_judgements(store, format)
+    without: Counter[str] = Counter()
+    rows = (
+        _full(store)
+        if format == "full"
+        else _of_judgements(store, format, without)
+    )
     first = next(rows, None)
     if first is None:
         raise DataError(
-            f"{store}: no judgement that the format {format!r} can hold. Choose another format."
+            f"{shown_name(store)}: no judgement that the format {format!r} can hold. "
+            "Choose another format."
         )
-    columns = _CSV if format == "csv" else list(first)
     count = 0
-    with writing_table(target, columns, say=say) as write:
+    with writing_table(target, list(first), say=say) as write:
         batch = [first]
         for row in rows:
+            if format == "csv" and row.keys() != first.keys():
+                without["of another kind"] += 1
+                continue
             batch.append(row)
             if len(batch) == _BATCH:
                 write(batch)
                 count += len(batch)
                 batch = []
         write(batch)
+    for reason, number in without.items():
+        say(f"{number:,} judgements left out of {target.name}: {reason}")
     return count + len(batch)
 
 
-def _of_judgements(store: str | Path, format: str) -> Iterator[Row]:
+def _of_judgements(
+    store: str | Path, format: str, without: Counter[str]
+) -> Iterator[Row]:
     make = FORMATS[format]
     for number, judgement in judgements(store):
+        count = 0
         for row in make(judgement):
             identity = {"id": str(number)} if format == "rewardbench" else {}
             yield {**identity, **row}
+            count += 1
+        if not count:
+            is_tie = bool(judgement.ranks)
+            reason = "a tie of all answers" if is_tie else "of a single text"
+            without[reason] += 1
 
 
 def _pairs(judgement: Judgement) -> Iterator[tuple[str, str]]:
@@ -140,10 +161,6 @@ def _rewardbench(judgement: Judgement) -> Iterator[Row]:
         }
 
 
-_CSV = ["prompt", "chosen", "rejected", "text", "label", "grade", "rating"]
-_CSV += ["judge", "time"]
-
-
 def _csv(judgement: Judgement) -> Iterator[Row]:
     turns = judgement.prompt
     prompt: Any = turns
@@ -152,20 +169,16 @@ def _csv(judgement: Judgement) -> Iterator[Row]:
             [turn._asdict() for turn in turns], ensure_ascii=False
         )
     time = judgement.time
-    row: Row = {
-        "prompt": prompt,
+    who = {
         "judge": judgement.judge,
         "time": None if time is None else time.isoformat(),
     }
     if not judgement.ranks:
-        yield {
-            **row,
-            "text": judgement.texts[0],
-            judgement.kind: judgement.details[0],
-        }
-    else:
-        for better, worse in _pairs(judgement):
-            yield {**row, "chosen": better, "rejected": worse}
+        value = judgement.details[0]
+        text = judgement.texts[0]
+        yield {"prompt": prompt, "text": text, judgement.kind: value, **who}
+    for better, worse in _pairs(judgement) if judgement.ranks else ():
+        yield {"prompt": prompt, "chosen": better, "rejected": worse, **who}
 
 
 def _jsonl(judgement: Judgement) -> Iterator[Row]:

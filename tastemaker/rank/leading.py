@@ -10,7 +10,13 @@ from tastemaker.data.store import Store
 from tastemaker.rank import pages
 from tastemaker.rank.exporting import FORMATS, export
 from tastemaker.rank.overview import overview
-from tastemaker.rank.requests import Refused, as_json, body_of, in_thread
+from tastemaker.rank.requests import (
+    Refused,
+    as_json,
+    body_of,
+    in_thread,
+    whole,
+)
 
 LEAD = "lead"
 """The judge who decides the items on which others disagree."""
@@ -59,9 +65,7 @@ def add_lead(app: FastAPI, store: Store, address: str | Path) -> None:
     async def decide(token: str, request: Request) -> Response:
         """Show an item to the lead, whose answer counts as one more."""
         await in_thread(check, token)
-        item = (await body_of(request)).get("item")
-        if not isinstance(item, int) or isinstance(item, bool):
-            raise Refused(422, "the item is no number.")
+        item = whole((await body_of(request)).get("item"), "item")
         judge = await in_thread(store.judge, LEAD)
         await in_thread(store.show_item, judge, item)
         return as_json({"link": f"/j/{judge.token}/"})

@@ -72,6 +72,14 @@ async def body_of(request: Request) -> dict[str, Any]:
     return value
 
 
+def whole(value: Any, name: str) -> int:
+    """Return a number of a row. Raises Refused for anything else."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not 0 <= value < 2**63:
+        raise Refused(422, f"the {name} is no number of a {name}.")
+    return int(value)
+
+
 def as_json(value: Any, status: int = 200) -> Response:
     """Return a JSON response."""
     text = json.dumps(value, ensure_ascii=False)

@@ -88,7 +88,7 @@ def links(store: Store, address: str) -> list[str]:
     for judge in store.judges():
         if not judge.is_revoked:
             lines.append(f"{judge.name}: {link(judge, address)}")
-    lines.append(f"(lead): {address}/lead/{store.setting('lead')}/")
+    lines.append(f"lead: {address}/lead/{store.setting('lead')}/")
     return lines
 
 

@@ -35,7 +35,7 @@ from tastemaker.data.store.choosing import (
     next_item,
     next_number,
 )
-from tastemaker.data.store.engines import Database
+from tastemaker.data.store.engines import BUSY_SECONDS, Database
 from tastemaker.data.store.items import Item, prompt_cell, prompt_of
 from tastemaker.errors import UsageError
 
@@ -69,13 +69,20 @@ class Store:
     """A store of judgements in a SQLite file, or in PostgreSQL by address.
 
     Raises StorageError for a store that cannot be opened or was written by a newer version. `copy`
-    is the copy of an older store that was migrated, None otherwise.
+    is the copy of an older store that was migrated, None otherwise. busy_seconds: for how long a
+    write waits for another program's.
     """
 
     def __init__(
-        self, address: str | Path, *, must_exist: bool = False
+        self,
+        address: str | Path,
+        *,
+        must_exist: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
-        self.database = Database(address, must_exist=must_exist)
+        self.database = Database(
+            address, must_exist=must_exist, busy_seconds=busy_seconds
+        )
         self.copy = self.database.migrate()
         with self.database.writing() as connection:
             first = {
