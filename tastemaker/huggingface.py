@@ -17,6 +17,12 @@ from tastemaker.errors import DataError, ModelError, UsageError
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 """For every `from_pretrained`: left out, transformers asks on the terminal whether to run code."""
 
+
+def code_allowed(trust_remote_code: bool) -> dict[str, Any]:
+    """Return `NO_CODE`, or its opposite where a model's own code is trusted by name."""
+    return {"trust_remote_code": True} if trust_remote_code else NO_CODE
+
+
 _ALIGNED = 64  # bytes
 
 
@@ -72,8 +78,11 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             else " Give a folder, or a hub name while the hub can be reached."
         )
         if "trust_remote_code" in message:
-            reason = "it needs code of its own (auto_map), which is never run"
-            advice = " Give a model of a class that transformers has."
+            reason = "it needs code of its own (auto_map), which is not run"
+            advice = (
+                " Give a model of a class that transformers has; where the code is trusted, "
+                "score and evaluate take --trust-remote-code."
+            )
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
@@ -99,7 +108,7 @@ def open_tokenizer(source: str | Path, **more: Any) -> Any:
             raise ModelError(
                 f"{source}: there is no tokenizer in the folder. Copy tokenizer.json there."
             )
-    return AutoTokenizer.from_pretrained(source, **NO_CODE, **more)
+    return AutoTokenizer.from_pretrained(source, **{**NO_CODE, **more})
 
 
 def set_dropout(config: Any, dropout: float) -> None:

@@ -26,6 +26,7 @@ LIMITS = {
     "fast": 4.28,
     "gpt": 3.94,
     "kinds": 3.84,
+    "loop": 4.3,
     "maths": 5.95,
     "playground": 4.44,
     "rank": 4.0,

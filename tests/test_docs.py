@@ -247,7 +247,7 @@ def test_the_readmes_commands_run(
             main([*words, *_SHORTER.get(command[1], ())])
         assert ended.value.code == 0, (command, capsys.readouterr().err)
         ran.append(command[1])
-    steering = ["steer", "write", "steer", "frontier", "play", "watch"]
+    steering = ["steer", "write", "steer", "frontier", "report", "play", "watch"]
     judging = [
         "fit",
         "score",

@@ -120,6 +120,7 @@ def pretrain(
         each=each,
         leave_out_bad=skip_bad,
         limit=limit,
+        say_read_as=r.sayer(sources, json=json, quiet=quiet),
     )
     policy = tm.pretrain(
         documents,
@@ -132,6 +133,7 @@ def pretrain(
         o.say_json(
             {"model": str(out)}
             | {name: policy.figures[name] for name in _FIGURES}
+            | {"read_as": r.as_list(documents.first_read_as())}
         )
     else:
         o.say(f"{policy}")
@@ -421,6 +423,7 @@ def evaluate_policy(
         reading.format,
         leave_out_bad=skip_bad,
         limit=reading.limit,
+        say_read_as=r.sayer([source], json=json, quiet=quiet),
     )
     policy = tm.Policy.load(model)
     for line in policy.notes:
@@ -428,6 +431,8 @@ def evaluate_policy(
     measured = tm.perplexity(policy, documents)
     o.note_skipped(documents.bad, quiet=quiet)
     if json:
-        o.say_json(measured.as_dict())
+        o.say_json(
+            measured.as_dict() | {"read_as": r.as_list(documents.read_as)}
+        )
     else:
         o.say(str(measured))

@@ -10,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.reports import report_fit
 from tastemaker.cli.serving import note_truncated, opened
 from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
@@ -113,6 +114,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 @o.training_precision
 @o.device
 @o.resuming
+@o.page
 @o.output
 def fit(
     sources: tuple[str, ...],
@@ -123,6 +125,7 @@ def fit(
     likelihood: o.Settings,
     anchor: str | None,
     skip_bad: bool,
+    report: bool,
     json: bool,
     quiet: bool,
     **settings: Any,
@@ -148,6 +151,8 @@ def fit(
         )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
+    if report:
+        report_fit(model, out, quiet=quiet or json)
     if not json:
         reading.say(json=False, quiet=quiet or is_watched)
         describe_fit(model, out, seconds)
@@ -172,7 +177,8 @@ def fit(
 @click.argument(
     "model",
     metavar="DIR",
-    help="A folder saved by `tastemaker fit`, or the address of `tastemaker serve`.",
+    help="A folder saved by `tastemaker fit`, a published classifier (folder or hub name), or the "
+    "address of `tastemaker serve`.",
 )
 @click.argument(
     "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
@@ -209,6 +215,9 @@ def fit(
     help="Name of the column that is added; those beside it begin with tastemaker_ or NAME_.",
     panel=o.DATA,
 )
+@o.device
+@o.dtype
+@o.remote_code
 @o.output
 def score(
     model: str,
@@ -224,6 +233,7 @@ def score(
     score_column: str,
     json: bool,
     quiet: bool,
+    **loading: Any,
 ) -> None:
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
@@ -240,7 +250,7 @@ def score(
         )
     if file is not None and out is not None:
         check_not_itself(file, out)
-    taste = opened(model)
+    taste = opened(model, **loading)
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,
@@ -261,6 +271,7 @@ def score(
                     "out": str(out),
                     "rows": counts.rows,
                     "truncated": counts.truncated,
+                    **_provenance(taste),
                 }
             )
         else:
@@ -278,6 +289,12 @@ def score(
             taste, examples, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
+
+
+def _provenance(taste: Any) -> dict[str, str]:
+    """Return whether a model was fitted or adopted; nothing for one behind an address."""
+    contract = getattr(taste, "contract", None)
+    return {} if contract is None else {"provenance": contract.provenance}
 
 
 def _score_texts(
@@ -305,6 +322,7 @@ def _score_texts(
             "scores": scores.as_list(),
             **meanings,
             "truncated": truncated,
+            **_provenance(taste),
         }
         if deviations is not None:
             result["uncertainty"] = deviations
@@ -349,7 +367,11 @@ def _score_lines(
         )
         o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
     if json:
-        result: dict[str, Any] = {"scores": scores, "truncated": truncated}
+        result: dict[str, Any] = {
+            "scores": scores,
+            "truncated": truncated,
+            **_provenance(taste),
+        }
         if uncertainty:
             result["uncertainty"] = deviations
         o.say_json(result)
@@ -371,6 +393,9 @@ def _score_lines(
 )
 @r.reading
 @o.skip_bad
+@o.device
+@o.dtype
+@o.remote_code
 @o.output
 def evaluate(
     model: Path,
@@ -380,6 +405,7 @@ def evaluate(
     skip_bad: bool,
     json: bool,
     quiet: bool,
+    **loading: Any,
 ) -> None:
     """Measure a reward model on judged texts, or a GPT on any text."""
     import tastemaker as tm
@@ -396,7 +422,7 @@ def evaluate(
             quiet=quiet,
         )
         return
-    taste = tm.load(model)
+    taste = tm.load(model, **loading)
     reading = r.as_trained(reading, taste.contract, source)
     items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []

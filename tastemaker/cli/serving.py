@@ -52,14 +52,17 @@ def serve(models: tuple[Path, ...], serving: o.Settings, quiet: bool) -> None:
     run(models, Serving(**serving), say=say)
 
 
-def opened(model: str) -> Any:
-    """Return the model of a folder, or of an address (`http://…`; token: TASTEMAKER_TOKEN)."""
+def opened(model: str, **loading: Any) -> Any:
+    """Return the model of a folder, or of an address (`http://…`; token: TASTEMAKER_TOKEN).
+
+    loading: where and how a folder's model is opened, as `tm.load` has it.
+    """
     import tastemaker as tm
     from tastemaker.serve import is_address, remote_reward
 
     if is_address(model):
         return remote_reward(model)
-    return tm.load(model)
+    return tm.load(model, **loading)
 
 
 def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:

@@ -470,6 +470,9 @@ TEMPLATE = "{prompt}\n\n{text}"
 CHAT = "chat"
 """The template of a model that joins them by its tokenizer's chat template."""
 
+PAIR = "pair"
+"""The template of an encoder that reads them as a pair: `tokenizer(prompt, text)`."""
+
 
 def joined(example: Example, template: str = TEMPLATE) -> str:
     """Return the text that a model reads: the text alone, or prompt and text in the template.

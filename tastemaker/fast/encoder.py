@@ -196,16 +196,18 @@ def parts_of(module: Any) -> Encoder | None:
     return family(module) if family is not None and supports(module) else None
 
 
-def scores(module: nn.Module, batch: Batch) -> Tensor:
+def scores(
+    module: nn.Module, batch: Batch, token_types: Tensor | None = None
+) -> Tensor:
     """Return `module(input_ids, attention_mask).logits`, float32 [b, heads], with gradients.
 
     Values agree to the last digits. module: a transformers sequence classifier. The padding may be
     on either side: the first token of each text is located, while transformers' encoders always
-    read column 0.
+    read column 0. token_types: [b, t], of a model that reads pairs; None: all are 0.
     """
-    encoder = parts_of(module)
+    encoder = parts_of(module) if token_types is None else None
     return (
-        _own_forward(module, batch)
+        _own_forward(module, batch, token_types)
         if encoder is None
         else encode(encoder, batch)
     )
@@ -243,12 +245,14 @@ def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
     ].unsqueeze(1)
 
 
-def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
-    positions = (
-        {} if batch.side == "right" else {"position_ids": batch.positions}
-    )
+def _own_forward(
+    module: nn.Module, batch: Batch, token_types: Tensor | None = None
+) -> Tensor:
+    more = {} if batch.side == "right" else {"position_ids": batch.positions}
+    if token_types is not None:
+        more["token_type_ids"] = token_types
     logits: Tensor = module(
-        input_ids=batch.ids, attention_mask=batch.is_text.long(), **positions
+        input_ids=batch.ids, attention_mask=batch.is_text.long(), **more
     ).logits
     return logits.float()
 

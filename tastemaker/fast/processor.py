@@ -102,6 +102,7 @@ TrainingChoice = Literal["auto", "float32", "bfloat16"]
 ScoringChoice = Literal["float32", "fast", "bfloat16", "int8"]
 ScoringPrecision = Literal["float32", "bfloat16", "int8"]
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+WeightsChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _check(what: str, choice: str, choices: tuple[str, ...]) -> None:
@@ -172,6 +173,18 @@ def choose_scoring_precision(
     if has_int8 and gains_by_int8(device) and not has_matrix_unit:
         return "int8"
     return "bfloat16" if gains_by_bfloat16(device) else "float32"
+
+
+def choose_weights(choice: WeightsChoice) -> torch.dtype | str:
+    """Return the number format of weights in memory; "auto" is that of the saved ones.
+
+    Raises UsageError for an unknown choice.
+    """
+    _check("the number format", choice, get_args(WeightsChoice))
+    if choice == "auto":
+        return choice
+    dtype: torch.dtype = getattr(torch, choice)
+    return dtype
 
 
 def choose_device(choice: DeviceChoice = "auto") -> torch.device:

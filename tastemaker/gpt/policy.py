@@ -332,11 +332,12 @@ class Policy:
             module.requires_grad_(requires_grad=True)
         return Policy(module, self.tokenizer)
 
-    def save(self, folder: str | Path) -> "Policy":
+    def save(self, folder: str | Path, *, card: str | None = None) -> "Policy":
         """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when
         the disk is full.
 
-        An older policy's value head and figures there are removed, other files stay.
+        An older policy's value head and figures there are removed, other files stay. card: the text
+        of its README, in place of one of its figures.
         """
         with (
             filling_folder(Path(folder), last="config.json") as temporary,
@@ -346,11 +347,12 @@ class Policy:
             self.tokenizer.save_pretrained(temporary)
             if self.value_head is not None:
                 self.value_head.save(temporary)
-            kind = type(self.module).__name__
-            write_as_card(
-                temporary,
-                policy_card(kind, self.parameters, self.context, self.figures),
-            )
+            if card is None:
+                kind = type(self.module).__name__
+                card = policy_card(
+                    kind, self.parameters, self.context, self.figures
+                )
+            write_as_card(temporary, card)
             if self.figures:
                 (temporary / FIGURES).write_text(
                     json.dumps(self.figures, indent=2) + "\n", encoding="utf-8"

@@ -1,3 +1,4 @@
+from .adopting import adopt as adopt
 from .backbones import Encoder as Encoder
 from .backbones import Linear as Linear
 from .backbones import Tiny as Tiny
@@ -20,13 +21,13 @@ from .backbones.linear import log_count_ratios as log_count_ratios
 from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
-from .backbones.network import make_tiny as make_tiny
 from .backbones.opening import head_of as head_of
 from .backbones.opening import one_head as one_head
 from .backbones.opening import put_heads as put_heads
 from .backbones.opening import standardise_heads as standardise_heads
 from .backbones.opening import token_counter as token_counter
 from .backbones.opening import widen_head as widen_head
+from .backbones.tiny import make_tiny as make_tiny
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
 from .contract import anchor_of as anchor_of

@@ -30,6 +30,7 @@ from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
+FITTED, ADOPTED = "fitted", "adopted"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def anchor_of(scores: Scores) -> Anchor:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything about a score that the weights do not say. See the head of this file."""
+    """Everything about a score that the weights do not say. See the head of this file.
+
+    provenance: "fitted" by Tastemaker, or "adopted": a published model that is used as it is.
+    readout: how the logits of several classes become the score; empty: the one logit is it.
+    """
 
     backbone: str
     template: str
@@ -77,7 +82,14 @@ class Contract:
     weights: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     trained_steps: int = 0
+    provenance: str = FITTED
+    readout: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its score means something: fitted by at least one step, or adopted."""
+        return self.trained_steps >= 1 or self.provenance == ADOPTED
 
     def parts(self) -> str:
         """Return how many texts taught, calibrated and measured, as a sentence."""
@@ -155,7 +167,7 @@ class Contract:
                     "the contract's). "
                     f"Fit again, or restore the file."
                 )
-        if contract.trained_steps < 1:
+        if not contract.is_trained:
             raise ModelError(
                 f"{folder}: its head was never trained, so its scores mean nothing. Fit it first."
             )

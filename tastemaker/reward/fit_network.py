@@ -20,8 +20,9 @@ from torch import Tensor
 from tastemaker.data.judgements import joined
 from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.reward.backbones import Encoder, Tiny, Training
-from tastemaker.reward.backbones.network import Network, make_tiny
+from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
+from tastemaker.reward.backbones.tiny import make_tiny
 from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.division import Division
 from tastemaker.reward.observation import (

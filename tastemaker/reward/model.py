@@ -1,5 +1,6 @@
 """The reward model: a backbone, the links that give its score a meaning, and their contract."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,32 @@ from safetensors.numpy import load_file, save
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.fast.processor import ScoringChoice
+from tastemaker.evaluate.findings import Evaluation
+from tastemaker.fast.processor import (
+    DeviceChoice,
+    ScoringChoice,
+    WeightsChoice,
+    choose_device,
+    choose_weights,
+)
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
 from tastemaker.near_copies import Sketches
-from tastemaker.reward.backbones import Backbone, load_backbone
-from tastemaker.reward.contract import Contract, digests_of, write_card
+from tastemaker.reward.backbones import Backbone, load_backbone, move
+from tastemaker.reward.contract import (
+    ADOPTED,
+    Contract,
+    digests_of,
+    write_card,
+)
 from tastemaker.reward.roundtrip import check_roundtrip
 from tastemaker.scores import Caution, Scores
 from tastemaker.train.run import CONTRACT, versions
 
 TRAINING_TEXTS = "training_texts.safetensors"
 BASELINE = "baseline"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 Scorable = str | Example
 
 
@@ -50,6 +64,8 @@ class RewardModel:
         self.baseline = baseline
         self.training_fingerprints = training_fingerprints
         self.training_sketches = training_sketches
+        # after a fit only: a saved model holds its figures alone, in the contract
+        self.held_out_evaluation: Evaluation | None = None
 
     @overload
     def score(  # type: ignore[overload-overlap]
@@ -160,7 +176,7 @@ class RewardModel:
         precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return scores and truncation of examples, in order."""
-        if self.contract.trained_steps < 1:
+        if not self.contract.is_trained:
             raise ModelError(
                 "this reward model's head was never trained, so its scores mean "
                 "nothing. Fit it first."
@@ -225,19 +241,29 @@ class RewardModel:
         return self
 
     @staticmethod
-    def load(folder: str | Path) -> "RewardModel":
-        """Open a saved reward model. Raises ModelError for a missing or broken contract."""
+    def load(
+        folder: str | Path,
+        *,
+        device: DeviceChoice = "cpu",
+        dtype: WeightsChoice = "float32",
+        trust_remote_code: bool = False,
+    ) -> "RewardModel":
+        """Open a saved reward model, or a published one: see `load`."""
+        if _is_published(folder):
+            # a linear model must not wait for transformers to be imported
+            from tastemaker.reward.adopting import adopt
+
+            network, contract = adopt(
+                folder,
+                dtype=choose_weights(dtype),
+                trust_remote_code=trust_remote_code,
+            )
+            links = _links_of(contract, folder)
+            return RewardModel(network, links, contract).to(device)
         folder = Path(folder)
         contract = Contract.read(folder)
-        backbone = load_backbone(folder, contract)
-        links: dict[type[Judgement], Link] = {}
-        for kind, values in contract.links.items():
-            if kind not in RECORDS:
-                raise ModelError(
-                    f"{folder}: it learned from judgements of the kind {kind!r}, which is not "
-                    "registered. Import the module that defines it first."
-                )
-            links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
+        backbone = load_backbone(folder, contract, dtype)
+        links = _links_of(contract, folder)
         baseline = None
         training_texts: dict[str, Any] = {}
         if (folder / BASELINE).is_dir():
@@ -251,11 +277,22 @@ class RewardModel:
             baseline=baseline,
             training_fingerprints=training_texts.get("fingerprints"),
             training_sketches=training_texts.get("sketches"),
-        )
+        ).to(device)
+
+    def to(self, device: DeviceChoice) -> "RewardModel":
+        """Move the networks to a device and return this model. auto: CUDA, else MPS, else the CPU.
+
+        Raises UsageError for a device that this machine does not have.
+        """
+        chosen = choose_device(device)
+        move(self.backbone, chosen)
+        return self
 
     def __repr__(self) -> str:
         counts = self.contract.data.get("judgements", {})
         kinds = [f"{count:,} {kind}s" for kind, count in counts.items()]
+        if self.contract.provenance == ADOPTED:
+            return f"RewardModel({self.backbone.describe()}; adopted as published)"
         words = f"{self.backbone.describe()}; fitted on "
         words += " + ".join(kinds) or "nothing"
         accuracy = self.contract.evaluation.get("accuracy")
@@ -292,9 +329,54 @@ class RewardModel:
         return values[0] if one else values
 
 
-def load(folder: str | Path) -> RewardModel:
-    """Open a saved reward model. Raises ModelError for a missing or broken contract."""
-    return RewardModel.load(folder)
+def load(
+    folder: str | Path,
+    *,
+    device: DeviceChoice = "cpu",
+    dtype: WeightsChoice = "float32",
+    trust_remote_code: bool = False,
+) -> RewardModel:
+    """Open a reward model: a folder that `fit` saved, or a published classifier.
+
+    A folder or hub name of transformers without our contract is used as it is: one label scores by
+    its logit, classes of sentiment or stars by a function of theirs that the contract states. Its
+    contract has the provenance "adopted".
+
+    device: where it scores. dtype: the number format of a network's weights in memory; auto is that
+    of the saved ones. trust_remote_code: run code that a published model brings along.
+    Raises ModelError for a missing or broken contract, and for what cannot score.
+    """
+    return RewardModel.load(
+        folder,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _is_published(folder: str | Path) -> bool:
+    """Return whether this is a model of transformers that was not saved by `fit`."""
+    path = Path(folder)
+    if not path.is_dir():
+        return bool(_HUB_NAME.fullmatch(str(folder)))
+    if (path / CONTRACT).exists() or (path / TRAINING_TEXTS).exists():
+        return False
+    return bool((path / "config.json").exists() or [*path.glob("*.gguf")])
+
+
+def _links_of(
+    contract: Contract, folder: str | Path
+) -> dict[type[Judgement], Link]:
+    """Return the links of a contract. Raises ModelError for a kind that is not registered."""
+    links: dict[type[Judgement], Link] = {}
+    for kind, values in contract.links.items():
+        if kind not in RECORDS:
+            raise ModelError(
+                f"{folder}: it learned from judgements of the kind {kind!r}, which is not "
+                "registered. Import the module that defines it first."
+            )
+        links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
+    return links
 
 
 def _as_list(

@@ -16,25 +16,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tastemaker.data.judgements import (
     CHAT,
+    PAIR,
     TEMPLATE,
     Example,
     Message,
 )
 from tastemaker.errors import DataError, ModelError, TastemakerError
-from tastemaker.fast.batching import collate
+from tastemaker.fast.batching import Batch, collate
+from tastemaker.fast.encoder import parts_of
 from tastemaker.files import scratch_folder
 from tastemaker.reward.backbones import Backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone
+from tastemaker.reward.backbones.readout import Readout
 from tastemaker.reward.division import Division
 
 TOLERANCE = 1e-3
 """The largest difference that two loaders may show, in units of the score (1 = one sd of the
 reference texts).
 """
+
+_ROUNDINGS = 16.0
+"""How many units in the last place of a short number format two ways may differ by."""
 
 SAMPLES = (
     "Wonderful.",
@@ -92,13 +99,13 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         return _check_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
     template = getattr(backbone, "template", TEMPLATE)
-    if template == CHAT:
+    if template in (CHAT, PAIR):
         examples += [Example(text, _CHAT) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
     if backbone.kind == "linear":
         ways = _linear_ways(folder, examples)
     else:
-        ways = _network_ways(folder, examples, template)
+        ways = _network_ways(folder, examples, backbone)
     differences: dict[str, float | str] = {}
     for way, answer in ways.items():
         if isinstance(answer, str):
@@ -155,7 +162,7 @@ def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
 
 
 def _network_ways(
-    folder: Path, examples: Sequence[Example], template: str
+    folder: Path, examples: Sequence[Example], network: Any
 ) -> dict[str, Any]:
     """Score the samples through every loader of a network's folder, on the CPU in float32."""
     from transformers import (
@@ -174,31 +181,37 @@ def _network_ways(
     ):
         # the loaders' warnings are not about this model
         warnings.simplefilter("ignore")
-        reloaded = Network.load(folder, template=template)
-        texts = [reloaded.join(example) for example in examples]
+        reloaded = Network.load(
+            folder, template=network.template, readout=network.readout
+        )
+        texts = [reloaded.inputs(example) for example in examples]
         module = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         ids = reloaded.encode(examples).ids
         left_padded = collate(ids, reloaded.pad_id, "left")
-        one_by_one = []
-        for text in texts:
-            one_by_one += _through(module, tokenizer, [text], "right")
-        classify = pipeline(
-            "text-classification", model=str(folder), device="cpu"
-        )
-        return {
+        ways = {
             "tastemaker, batched": reloaded.score(examples).values,
             "tastemaker, alone": _alone(reloaded, examples),
-            "tastemaker, left-padded": reloaded.forward(left_padded).tolist(),
-            "transformers, alone": one_by_one,
-            "transformers, right-padded": _through(
-                module, tokenizer, texts, "right"
+            "tastemaker, left-padded": _left_padded_by_us(
+                reloaded, left_padded
             ),
+            **_direct(module, tokenizer, texts, reloaded.readout),
             "transformers, left-padded": _left_padded(
                 module, tokenizer, texts
             ),
+        }
+        if reloaded.readout is not None or reloaded.template == PAIR:
+            reason = "not possible: it gives no score of a single text"
+            return ways | {
+                "pipeline": reason,
+                "sentence_transformers.CrossEncoder": reason,
+            }
+        classify = pipeline(
+            "text-classification", model=str(folder), device="cpu"
+        )
+        return ways | {
             "pipeline, alone": _through_pipeline(classify, texts),
             "pipeline, batched": _through_pipeline(
                 classify, texts, batch_size=len(texts)
@@ -207,6 +220,40 @@ def _network_ways(
                 folder, texts
             ),
         }
+
+
+def direct_scores(
+    network: Any, examples: Sequence[Example]
+) -> dict[str, list[float]]:
+    """Score with the network's module as transformers itself does: alone, and padded."""
+    texts = [network.inputs(example) for example in examples]
+    return _direct(network.module, network.tokenizer, texts, network.readout)
+
+
+def tolerance_of(dtype: torch.dtype, scores: NDArray[np.float64]) -> float:
+    """Return the largest difference that two ways to scores of a number format may show."""
+    if dtype == torch.float32:
+        return TOLERANCE
+    size = max(1.0, float(np.abs(scores).max()))
+    return float(torch.finfo(dtype).eps) * _ROUNDINGS * size
+
+
+def _direct(
+    module: Any, tokenizer: Any, texts: list[Any], readout: Readout | None
+) -> dict[str, list[float]]:
+    """Score texts and pairs through transformers, one by one and in batches padded right."""
+    one_by_one: list[float] = []
+    padded: list[float] = []
+    for text in texts:
+        one_by_one += _through(module, tokenizer, [text], "right", readout)
+    for kind in (str, tuple):
+        batch = [text for text in texts if isinstance(text, kind)]
+        if batch:
+            padded += _through(module, tokenizer, batch, "right", readout)
+    return {
+        "transformers, alone": one_by_one,
+        "transformers, right-padded": padded,
+    }
 
 
 def _through_pipeline(
@@ -219,8 +266,9 @@ def _through_pipeline(
 def _through(
     module: Any,
     tokenizer: Any,
-    texts: list[str],
+    texts: list[Any],
     side: str,
+    readout: Readout | None = None,
     **more: torch.Tensor,
 ) -> list[float]:
     encoded = tokenizer(
@@ -230,14 +278,26 @@ def _through(
         padding_side=side,
         return_tensors="pt",
     )
-    scores: list[float] = module(**encoded, **more).logits[:, 0].tolist()
+    logits = module(**encoded.to(module.device), **more).logits
+    if readout is not None:
+        logits = readout(logits)
+    scores: list[float] = logits[:, 0].float().tolist()
     return scores
 
 
-def _left_padded(
-    module: Any, tokenizer: Any, texts: list[str]
-) -> list[float] | str:
-    """Score left-padded texts; positions count from the first real token."""
+def _left_padded_by_us(network: Any, batch: Batch) -> list[float] | str:
+    """Score a left-padded batch by our pass, which finds each text's first token."""
+    is_located = parts_of(network.module) is not None
+    if network.marks_pairs or not is_located:
+        reason = _why_not_left(network.module)
+        if reason is not None:
+            return reason
+    scores: list[float] = network.forward(batch).tolist()
+    return scores
+
+
+def _why_not_left(module: Any) -> str | None:
+    """Return why transformers' own pass cannot read left-padded texts; None where it can."""
     # `score` is the head of a decoder; an encoder reads its score at the first place
     if not hasattr(module, "score"):
         return (
@@ -249,6 +309,16 @@ def _left_padded(
             "not possible: this architecture counts positions from the left and "
             "takes none; pad right"
         )
+    return None
+
+
+def _left_padded(
+    module: Any, tokenizer: Any, texts: list[str]
+) -> list[float] | str:
+    """Score left-padded texts; positions count from the first real token."""
+    reason = _why_not_left(module)
+    if reason is not None:
+        return reason
     encoded = tokenizer(
         texts,
         padding=True,

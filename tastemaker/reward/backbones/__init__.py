@@ -13,9 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+import torch
+
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
-from tastemaker.fast.processor import ScoringChoice
+from tastemaker.fast.processor import (
+    ScoringChoice,
+    WeightsChoice,
+    choose_weights,
+)
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
 from tastemaker.reward.backbones.linear import WEIGHTS as LINEAR_WEIGHTS
 from tastemaker.reward.backbones.linear import Linear as Linear
@@ -292,9 +298,16 @@ def backbone_named(name: str, **settings: Any) -> Linear | Encoder | Tiny:
     return settings_from(type(defaults), {**vars(defaults), **settings}, name)
 
 
-def load_backbone(folder: Path, contract: Contract) -> Backbone:
-    """Open the backbone of a saved reward model."""
-    load_member = partial(_load_one, template=contract.template)
+def load_backbone(
+    folder: Path, contract: Contract, dtype: WeightsChoice = "float32"
+) -> Backbone:
+    """Open the backbone of a saved reward model. dtype: of a network's weights in memory."""
+    load_member = partial(
+        _load_one,
+        template=contract.template,
+        readout=contract.readout,
+        dtype=dtype,
+    )
     if contract.backbone == Experts.kind:
         return Experts.open(folder, load_member)
     if contract.backbone == Ensemble.kind:
@@ -304,13 +317,31 @@ def load_backbone(folder: Path, contract: Contract) -> Backbone:
     return load_member(folder)
 
 
-def _load_one(folder: Path, template: str) -> Backbone:
+def _load_one(
+    folder: Path,
+    template: str,
+    readout: Mapping[str, Any],
+    dtype: WeightsChoice,
+) -> Backbone:
     if (folder / LINEAR_WEIGHTS).is_file():
         return LinearBackbone.load(folder)
     from tastemaker.reward.backbones.network import Network
+    from tastemaker.reward.backbones.readout import Readout
 
-    network: Backbone = Network.load(folder, template=template)
+    network: Backbone = Network.load(
+        folder,
+        template=template,
+        readout=Readout.from_dict(readout),
+        dtype=choose_weights(dtype),
+    )
     return network
+
+
+def move(backbone: Backbone, device: torch.device) -> None:
+    """Move the networks of a backbone to a device; a linear one stays on the CPU."""
+    for member in getattr(backbone, "members", [backbone]):
+        if member.kind == "network":
+            member.to(device)
 
 
 def chosen_training(

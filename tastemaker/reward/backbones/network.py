@@ -1,34 +1,28 @@
 """Backbones that are networks: text → tokens → score.
 
-A `Network` is a Hugging Face encoder or decoder with one output. `make_tiny` makes a small encoder
-and its tokenizer from the texts at hand: any language, no download.
+A `Network` is a Hugging Face encoder or decoder with one output, or a published classifier whose
+logits a readout makes one score.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    PreTrainedTokenizerFast,
-)
 
-from tastemaker.data.judgements import CHAT, TEMPLATE, Example, joined
-from tastemaker.errors import DataError, StorageError, UsageError
+from tastemaker.data.judgements import (
+    CHAT,
+    PAIR,
+    TEMPLATE,
+    Example,
+    joined,
+    plain,
+)
+from tastemaker.errors import StorageError, UsageError
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.encoder import (
     Encoder,
@@ -56,10 +50,8 @@ from tastemaker.reward.backbones.opening import (
     Cut,
     Encoded,
     choose_max_length,
-    draw_head,
     encode_texts,
     head_of,
-    make_ready,
     one_head,
     open_parts,
     put_heads,
@@ -69,6 +61,7 @@ from tastemaker.reward.backbones.opening import (
     source_of,
     widen_head,
 )
+from tastemaker.reward.backbones.readout import Readout
 from tastemaker.scores import Scores
 
 # on a processor, what stays in its caches; a GPU is filled
@@ -89,7 +82,8 @@ class Network:
     """A transformers sequence classifier with one output, and its tokenizer.
 
     module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of
-    an over-long text that is cut off. template: how prompt and text are joined.
+    an over-long text that is cut off. template: how prompt and text are joined. readout: how the
+    logits of several classes become the score; None: the logit is the score.
     """
 
     kind = "network"
@@ -102,6 +96,7 @@ class Network:
         max_length: int,
         cut: Cut,
         template: str = TEMPLATE,
+        readout: Readout | None = None,
     ) -> None:
         set_cut(tokenizer, cut, max_length)
         self.module = module
@@ -109,6 +104,7 @@ class Network:
         self.max_length = max_length
         self.cut = cut
         self.template = template
+        self.readout = readout
         self._ranges: tuple[Ranges, ...] | None = None
         self._small: tuple[tuple[float, ...], Encoder] | None = None
 
@@ -140,10 +136,20 @@ class Network:
         )
 
     @classmethod
-    def load(cls, folder: Path | str, *, template: str = TEMPLATE) -> Self:
-        """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        template: str = TEMPLATE,
+        readout: Readout | None = None,
+        dtype: torch.dtype | str = torch.float32,
+    ) -> Self:
+        """Return the network that `save` wrote. Raises ModelError when it does not load whole.
+
+        dtype: of the weights in memory; "auto" is that of the saved ones.
+        """
         folder = Path(folder)
-        module, tokenizer = read_parts(folder)
+        module, tokenizer = read_parts(folder, dtype)
         max_length = choose_max_length(
             module, tokenizer, tokenizer.model_max_length
         )
@@ -153,6 +159,7 @@ class Network:
             max_length=max_length,
             cut=tokenizer.truncation_side,
             template=template,
+            readout=readout,
         )
         ranges = folder / _RANGES
         if ranges.exists():
@@ -172,7 +179,13 @@ class Network:
         folder = Path(folder)
         with quiet_transformers():
             try:
-                with one_head(self.module) as heads:
+                # several classes are no members of an ensemble
+                keeping = (
+                    one_head(self.module)
+                    if self.readout is None
+                    else nullcontext()
+                )
+                with keeping as heads:
                     self.module.save_pretrained(folder)
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
@@ -215,6 +228,8 @@ class Network:
     @property
     def heads(self) -> int:
         """How many heads there are: more than one are an ensemble."""
+        if self.readout is not None:
+            return 1
         return head_of(self.module).out_features
 
     def widen(self, heads: int, seed: int) -> None:
@@ -244,13 +259,23 @@ class Network:
         """Return the text that the network reads."""
         if self.template == CHAT:
             return rendered(self.tokenizer, example)
+        if self.template == PAIR:
+            return joined(example)
         return joined(example, self.template)
+
+    def inputs(self, example: Example) -> str | tuple[str, str]:
+        """Return what the tokenizer is given: a text, or a pair of prompt and text."""
+        if self.template == PAIR:
+            if example.prompt is None:
+                return example.text
+            return plain(example.prompt), example.text
+        return self.join(example)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Return the examples as token ids, cut to what the network reads."""
         # calls of the tokenizer by others reset its cut
         set_cut(self.tokenizer, self.cut, self.max_length)
-        texts = [self.join(example) for example in examples]
+        texts = [self.inputs(example) for example in examples]
         return encode_texts(self.tokenizer, texts)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -259,7 +284,21 @@ class Network:
 
     def forward_heads(self, batch: Batch) -> Tensor:
         """Return the scores of a batch by every head [b, heads], float32, with their gradient."""
-        return scores(self.module, batch)
+        logits = scores(self.module, batch, self._token_types(batch))
+        return logits if self.readout is None else self.readout(logits)
+
+    @property
+    def marks_pairs(self) -> bool:
+        """Whether the second text of a pair is told to the network by its token types."""
+        return self.template == PAIR and _tells_pairs(self.tokenizer)
+
+    def _token_types(self, batch: Batch) -> Tensor | None:
+        """Return 1 at the tokens of a pair's second text [b, t]; None where all are 0."""
+        if not self.marks_pairs:
+            return None
+        ends = (batch.ids == self.tokenizer.sep_token_id) & batch.is_text
+        is_second = (ends.cumsum(1) - ends.long()) > 0
+        return (is_second & batch.is_text).long()
 
     def forward_texts(
         self, texts: Sequence[TokenIds], batch_tokens: int
@@ -408,6 +447,13 @@ class Network:
         return folded
 
 
+def _tells_pairs(tokenizer: Any) -> bool:
+    """Return whether the tokenizer marks the second text of a pair by a token type."""
+    if "token_type_ids" not in tokenizer.model_input_names:
+        return False
+    return 1 in tokenizer.backend_tokenizer.encode("a", "b").type_ids
+
+
 def _share_weights(folder: Path) -> None:
     """Give the weight files the permissions of the configuration; safetensors lets their owner
     alone read them.
@@ -415,79 +461,3 @@ def _share_weights(folder: Path) -> None:
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)
-
-
-# --- a network made from the texts at hand ---
-
-_SPECIAL_NAMES = (
-    "pad_token",
-    "unk_token",
-    "cls_token",
-    "sep_token",
-    "mask_token",
-)
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
-
-
-def make_tiny(
-    texts: Iterable[str],
-    *,
-    vocabulary: int = 8000,
-    max_length: int = 512,
-    cut: Cut = "left",
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> Network:
-    """Return an untrained network of 2 layers, 128 wide, with a tokenizer learned from `texts`.
-
-    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
-    tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
-    are no texts.
-    """
-    tokenizer = _tokenizer(texts, vocabulary)
-    if len(tokenizer) == len(_SPECIAL) + len(
-        pre_tokenizers.ByteLevel.alphabet()
-    ):
-        raise DataError("there are no texts to make a tokenizer from.")
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=_WIDTH,
-        num_hidden_layers=_LAYERS,
-        num_attention_heads=_ATTENTION_HEADS,
-        intermediate_size=4 * _WIDTH,
-        max_position_embeddings=max_length,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    config.num_labels = 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = BertForSequenceClassification(config)
-        make_ready(module, tokenizer, "tiny")
-        draw_head(head_of(module))
-    return Network(module, tokenizer, max_length=max_length, cut=cut)
-
-
-def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """Return a byte-level BPE tokenizer: every text has tokens, and no token is unknown."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(_SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=ids,
-    )
-    names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]

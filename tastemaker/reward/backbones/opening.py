@@ -93,9 +93,13 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
     return module, tokenizer
 
 
-def read_parts(folder: Path) -> tuple[Any, Any]:
+def read_parts(
+    folder: Path, dtype: torch.dtype | str = torch.float32
+) -> tuple[Any, Any]:
     """Return the classifier and tokenizer that a folder of ours holds. Raises ModelError when a
     weight is missing.
+
+    dtype: of the weights in memory; "auto" is that of the saved ones.
     """
     if not folder.is_dir():
         raise ModelError(
@@ -107,7 +111,7 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
         )
         module, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=True,
             output_loading_info=True,
             **NO_CODE,
@@ -160,8 +164,13 @@ def make_ready(module: Any, tokenizer: Any, source: str) -> None:
         raise ModelError(
             f"the backbone {source!r} has no fast tokenizer (tokenizer.json): convert it first."
         )
-    _give_padding_token(module, tokenizer)
-    config = module.config
+    give_padding_token(module, tokenizer)
+    as_regression(module.config)
+    tokenizer.init_kwargs.pop("auto_map", None)
+
+
+def as_regression(config: Any) -> None:
+    """Configure a network of one label so that every loader gives its logit."""
     config.problem_type = "regression"
     config.id2label, config.label2id = {0: "score"}, {"score": 0}
     identity = "torch.nn.modules.linear.Identity"
@@ -173,7 +182,6 @@ def make_ready(module: Any, tokenizer: Any, source: str) -> None:
     # a name of code that is not there, and would be asked for
     if hasattr(config, "auto_map"):
         del config.auto_map
-    tokenizer.init_kwargs.pop("auto_map", None)
 
 
 def _sentence_transformers_version() -> str:
@@ -182,7 +190,7 @@ def _sentence_transformers_version() -> str:
     return version("sentence-transformers")
 
 
-def _give_padding_token(module: Any, tokenizer: Any) -> None:
+def give_padding_token(module: Any, tokenizer: Any) -> None:
     """Give padding a token that nothing else uses.
 
     Decoders look for the last token that is not padding.
@@ -206,7 +214,7 @@ def choose_max_length(
 
     Raises UsageError for more than the network has positions for, or too few to hold a text.
     """
-    limit = _most_tokens(module, tokenizer)
+    limit = most_tokens(module, tokenizer)
     if max_length is None:
         return min(DEFAULT_MAX_LENGTH, limit)
     least = tokenizer.num_special_tokens_to_add() + 1
@@ -218,7 +226,8 @@ def choose_max_length(
     return max_length
 
 
-def _most_tokens(module: Any, tokenizer: Any) -> int:
+def most_tokens(module: Any, tokenizer: Any) -> int:
+    """Return how many tokens of a text the network can read."""
     positions = (
         getattr(
             module.config.get_text_config(), "max_position_embeddings", None
@@ -288,9 +297,12 @@ def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
     )
 
 
-def encode_texts(tokenizer: Any, texts: Sequence[str]) -> Encoded:
+def encode_texts(
+    tokenizer: Any, texts: Sequence[str | tuple[str, str]]
+) -> Encoded:
     """Return texts as token ids: what `tokenizer(text, truncation=True)` gives after `set_cut`.
 
+    texts: a tuple is a pair, `tokenizer(prompt, text, truncation=True)`.
     A text without any token (an empty one, for tokenizers that add no special tokens) becomes one
     filler token.
     """

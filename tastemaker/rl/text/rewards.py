@@ -17,6 +17,7 @@
 import http.client
 import json
 import math
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -353,7 +354,8 @@ def _named(text: str, caution: Caution) -> Reward:
             return HttpReward(text)
         remote = remote_reward(text)
         return ModelReward(remote, remote.name, caution)
-    if Path(text).is_dir():
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) is not None
+    if Path(text).is_dir() or is_hub_name:
         return ModelReward(RewardModel.load(text), text, caution)
     module, _, name = text.partition(":")
     if not (module.replace(".", "").isidentifier() and name.isidentifier()):

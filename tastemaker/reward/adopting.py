@@ -1,0 +1,261 @@
+"""Using a published model as it is: a folder or hub name of transformers without our contract.
+
+A sequence classifier with one label scores by its logit: reward models, cross-encoders. One with
+several classes scores by a function of its logits that their names decide (`readout.py`). The model
+gets a contract of the provenance "adopted", and is proven like ours: the same score alone, in a
+batch and padded, and the same as transformers gives. No code of the model is run unless it is
+allowed by name, and no weights are read from pickles.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tastemaker.data.judgements import CHAT, PAIR, TEMPLATE, Example, Message
+from tastemaker.errors import DataError, ModelError
+from tastemaker.huggingface import (
+    align,
+    code_allowed,
+    is_path,
+    one_line_errors,
+    open_tokenizer,
+    quiet_transformers,
+)
+from tastemaker.reward.backbones.network import Network
+from tastemaker.reward.backbones.opening import (
+    as_regression,
+    choose_max_length,
+    give_padding_token,
+    most_tokens,
+)
+from tastemaker.reward.backbones.readout import (
+    Links,
+    identity_links,
+    readout_of,
+)
+from tastemaker.reward.contract import ADOPTED, Contract, digests_of
+from tastemaker.reward.roundtrip import SAMPLES, direct_scores, tolerance_of
+from tastemaker.train.run import versions
+
+_PROVEN = 6  # sample texts; the last of `SAMPLES` is long
+_TURNS = (Message("user", "How was the film?"),)
+
+
+def adopt(
+    source: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    dtype: torch.dtype | str = torch.float32,
+) -> tuple[Network, Contract]:
+    """Open a published classifier by folder or hub name, and prove its scores.
+
+    dtype: of the weights in memory; "auto" is that of the checkpoint. Raises ModelError for what
+    is no classifier, or lacks a tokenizer or weights, or scores differently in a batch.
+    """
+    name = str(source)
+    code = code_allowed(trust_remote_code)
+    with quiet_transformers(), one_line_errors(name, "reward model"):
+        _check_files(name)
+        tokenizer = open_tokenizer(name, **code)
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"{name}: there is no fast tokenizer (tokenizer.json): convert it first."
+            )
+        module = _open_classifier(name, dtype, code)
+        _check_weights(module, name)
+    align(module)
+    module.eval()
+    _keep_padding(module, tokenizer)
+    activation = getattr(module.config, "sentence_transformers", None)
+    is_probability = "Sigmoid" in str(activation)
+    if module.config.num_labels > 1:
+        readout = readout_of(module.config.id2label, name)
+    else:
+        readout = None
+        as_regression(module.config)
+    length = min(
+        int(tokenizer.model_max_length), most_tokens(module, tokenizer)
+    )
+    network = Network(
+        module,
+        tokenizer,
+        max_length=choose_max_length(module, tokenizer, length),
+        cut=tokenizer.truncation_side,
+        template=_template_of(module, tokenizer),
+        readout=readout,
+    )
+    roundtrip = _proven(network, name)
+    links = identity_links(readout, is_probability=is_probability)
+    return network, _contract_of(network, links, name, roundtrip)
+
+
+def _check_files(name: str) -> None:
+    """Raise ModelError for a folder that holds another format than transformers' own."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if is_path(name) or name.count("/") != 1:
+            raise ModelError(
+                f"{name}: no such model folder. Make one with `tastemaker fit "
+                f"SOURCE --out {name}`."
+            )
+        return
+    if not (folder / "config.json").is_file():
+        quantised = sorted(path.name for path in folder.glob("*.gguf"))
+        if quantised:
+            raise ModelError(
+                f"{folder}: it holds {quantised[0]}, a GGUF file, which is for llama.cpp. Give "
+                "the folder that it was converted from (config.json, *.safetensors)."
+            )
+        raise ModelError(
+            f"{folder}: neither tastemaker.json nor config.json is there, so it is no reward "
+            "model. Give a folder that `tastemaker fit` saved, or one of transformers."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder}: there are no weights in it (*.safetensors). Copy it whole again; weights "
+            "of another format (.bin, .pt) are pickles and are not read: convert them."
+        )
+
+
+def _open_classifier(name: str, dtype: Any, code: dict[str, Any]) -> Any:
+    """Return the classifier, with as many labels as its head has rows."""
+    from transformers import AutoModelForSequenceClassification
+
+    more: dict[str, Any] = {}
+    # OpenRLHF names the head in the configuration, and does not say that it has one row
+    for _ in range(2):
+        module, report = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            dtype=dtype,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            key_mapping={r"^(value_head|v_head)\.": "score."},
+            **code,
+            **more,
+        )
+        mismatched = sorted(report["mismatched_keys"])
+        rows = {next(iter(saved)) for _, saved, _ in mismatched}
+        if len(rows) != 1 or more:
+            break
+        more["num_labels"] = rows.pop()
+    missing = sorted(report["missing_keys"])
+    if mismatched:
+        key, saved, expected = mismatched[0]
+        raise ModelError(
+            f"{name}: {key} is {tuple(saved)} in the weights and {tuple(expected)} by config.json. "
+            "Copy the folder whole again."
+        )
+    if missing:
+        raise ModelError(
+            f"{name}: the weights lack {', '.join(missing[:3])}, so it has no trained score. "
+            "Give a reward model or classifier, or fit one with "
+            f"`tastemaker fit SOURCE --backbone {name}`."
+        )
+    return module
+
+
+def _check_weights(module: Any, name: str) -> None:
+    """Raise ModelError for weights that are not finite."""
+    for key, tensor in module.named_parameters():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
+            )
+
+
+def _keep_padding(module: Any, tokenizer: Any) -> None:
+    """Pad with the token that the published configuration names, if it names one.
+
+    A decoder scores at the last token that is not this one, so another would give other scores.
+    """
+    number = module.config.get_text_config().pad_token_id
+    token = None
+    if number is not None and 0 <= number < len(tokenizer):
+        token = tokenizer.convert_ids_to_tokens(number)
+    is_decoder = hasattr(module, "score")
+    if is_decoder and token is not None:
+        tokenizer.pad_token = token
+    elif is_decoder or tokenizer.pad_token is None:
+        give_padding_token(module, tokenizer)
+
+
+def _template_of(module: Any, tokenizer: Any) -> str:
+    """Return how prompt and text are joined: by the chat template, or as a pair of an encoder."""
+    if tokenizer.chat_template is not None:
+        return CHAT
+    is_decoder = hasattr(module, "score")
+    return TEMPLATE if is_decoder else PAIR
+
+
+def _contract_of(
+    network: Network,
+    links: Links,
+    name: str,
+    roundtrip: dict[str, Any],
+) -> Contract:
+    folder = Path(name)
+    weights = {}
+    if folder.is_dir():
+        files = [path.name for path in folder.glob("*.safetensors")]
+        weights = digests_of(folder, files)
+    readout = network.readout
+    return Contract(
+        backbone=network.kind,
+        template=network.template,
+        links=links,
+        max_length=network.max_length,
+        cut=network.cut,
+        settings={"backbone": ["Encoder", {"name": name}]},
+        roundtrip=roundtrip,
+        weights=weights,
+        versions=versions(),
+        provenance=ADOPTED,
+        readout=readout.as_dict() if readout else {},
+    )
+
+
+def _proven(network: Network, name: str) -> dict[str, Any]:
+    """Return the largest difference between ways to the same score.
+
+    Raises ModelError for one over the tolerance.
+    """
+    examples = [Example(text) for text in SAMPLES[:_PROVEN]]
+    if network.template != TEMPLATE:
+        examples += [Example(text, _TURNS) for text in SAMPLES[:2]]
+    try:
+        batched = network.score(examples).values
+    except (
+        DataError
+    ) as error:  # a chat template that refuses a user and an assistant
+        raise ModelError(f"{name}: {error}") from error
+    if not np.isfinite(batched).all():
+        raise ModelError(
+            f"{name}: it gives scores that are not finite. Try --dtype float32."
+        )
+    ways = {"tastemaker, alone": _alone(network, examples)}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        ways |= direct_scores(network, examples)
+    tolerance = tolerance_of(network.module.dtype, batched)
+    differences = {}
+    for way, scores in ways.items():
+        difference = float(np.abs(np.asarray(scores) - batched).max())
+        if not difference <= tolerance:
+            raise ModelError(
+                f"{name}: a text scores differently through {way}: by {difference:.2g}, over the "
+                f"tolerance of {tolerance:.2g}. Please report the architecture and versions."
+            )
+        differences[way] = difference
+    return {
+        "tolerance": tolerance,
+        "texts": len(examples),
+        "differences": differences,
+    }
+
+
+def _alone(network: Network, examples: list[Example]) -> list[float]:
+    return [float(network.score([e]).values[0]) for e in examples]
