@@ -30,7 +30,7 @@ LIMITS = {
     "maths": 5.95,
     "playground": 4.44,
     "rank": 4.0,
-    "report": 4.07,
+    "report": 4.1,
     "reward": 3.96,
     "rl": 3.6,
     "serve": 4.0,

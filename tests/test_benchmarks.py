@@ -249,6 +249,18 @@ def test_writing_is_measured_against_generate(bench: Bench) -> None:
     assert line["unlike_lengths"]["tiny"]["share"] > 0
 
 
+@pytest.mark.slow
+def test_families_are_measured_against_generate(bench: Bench) -> None:
+    few = ["--families", "llama", "opt", "--rounds", "1"]
+    line = bench("write_families", *few, ROWS=4, TOKENS=6)
+    assert [line[family]["decoder"] for family in ("llama", "opt")] == [
+        "ours",
+        "transformers",
+    ]
+    assert line["llama"]["greedy"]["same_tokens"] == 1
+    assert line["opt"]["refilled"]["ratio"] > 0
+
+
 @pytest.mark.peers
 def test_pretraining_is_measured_against_trainer() -> None:
     steps = [

@@ -145,10 +145,38 @@ def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(
         "--chat",
         *SHORT,
     )
-    assert run(*command, "--out", tmp_path / "run", "--quiet")[0] == 0
+    code, out, err = run(*command, "--out", tmp_path / "run", "--json", "--quiet")
+    assert (code, err) == (0, "")
+    [read_as] = json.loads(out)["read_as"]
+    assert read_as["roles"] == {"prompt": "line"}
+    assert read_as["kinds"] == {"prompt": 2}
     asked = set(read_run(tmp_path / "run").prompts)
     assert asked
     assert asked <= {(Message("user", "Film one?"),), (Message("user", "Film two?"),)}
+
+
+def test_what_the_prompts_were_read_as_is_said_before_the_run(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    row = {"question": "Film one?", "answer": "warm"}
+    (tmp_path / "asked.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    code, _, err = run(
+        "steer",
+        folder / "gpt",
+        "--reward",
+        "length",
+        "--prompts",
+        tmp_path / "asked.jsonl",
+        "--prompt-column",
+        "question",
+        *SHORT,
+        "--out",
+        tmp_path / "run",
+    )
+    assert code == 0
+    line = "read as: prompt=question, columns=answer (for the reward)"
+    assert line in err
+    assert err.index(line) < err.index("before:")
 
 
 def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
