@@ -19,7 +19,7 @@ from jinja2 import (
     StrictUndefined,
     TemplateError,
 )
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tastemaker.errors import ModelError, StorageError
 from tastemaker.files import writing_file
@@ -128,6 +128,7 @@ def page(
     words = {
         "contents": text(language, "contents"),
         "numbers": text(language, "numbers"),
+        "lead": " ".join(_lead(ordered, language)),
         "footer": text(
             language, "footer", version=metadata.version("tastemaker")
         ),
@@ -171,6 +172,15 @@ def page(
     )
 
 
+def _lead(parts: Sequence[Part], language: str) -> Iterable[str]:
+    """Yield what a page is about, for readers who do not know the words."""
+    kinds = {part.kind for part in parts}
+    if kinds & {"evaluation", "model"}:
+        yield text(language, "lead_model")
+    if "steering" in kinds:
+        yield text(language, "lead_steering")
+
+
 def _title_of(parts: Sequence[Part]) -> str:
     kinds = {part.kind for part in parts}
     if "steering" in kinds and kinds & {"evaluation", "model"}:
@@ -202,8 +212,16 @@ def _answers(parts: Sequence[Part], language: str) -> Iterable[dict[str, Any]]:
             yield {
                 "role": role,
                 "title": title,
-                "sentences": list(sentences),
+                "sentences": [_with_code(line) for line in sentences],
             }
+
+
+def _with_code(line: str) -> Markup:
+    """Return a sentence, escaped, with what stands between backticks as code."""
+    pieces = [escape(piece) for piece in line.split("`")]
+    for place in range(1, len(pieces) - 1, 2):
+        pieces[place] = Markup("<code>{}</code>").format(pieces[place])
+    return Markup("").join(pieces)
 
 
 def _shown_sentence(language: str, sentence: Sentence) -> str:
