@@ -293,6 +293,9 @@ def example_from(
     prompt: what other columns say. The text of a chat is its last message; the messages before it
     are of the prompt. Raises DataError for an empty text.
     """
+    if isinstance(value, str) and not _is_spelled(value):
+        # nearly all cells: no chat in another spelling
+        return Example(text_of(value, where, column), prompt)
     value = with_chat(value)
     if isinstance(value, list):
         turns = messages_of(value, where, column)
