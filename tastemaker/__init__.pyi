@@ -40,6 +40,8 @@ from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents
 from .kinds.base import Likelihood as Likelihood
+from .loop.loop import Loop as Loop
+from .loop.loop import LoopResult as LoopResult
 from .report.data_part import write_doctor_page as write_doctor_page
 from .report.frontier_page import write_frontier as write_frontier
 from .report.kl_frontier import Frontier as Frontier

@@ -192,7 +192,8 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
         code, out, _ = run("write", gpt, prompt, *options, "--json", "--quiet")
         printed = json.loads(out)
         assert code == 0
-        assert set(printed) == {"completions", "log_probs", "ended"}
+        assert set(printed) == {"completions", "log_probs", "ended", "decoder"}
+        assert printed["decoder"] == "ours"
         [expected] = tm.Policy.load(gpt).complete(
             prompt, sampling=replace(SHORT, max_tokens=12), seed=3
         )
@@ -336,6 +337,7 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
         (k // 2, c.text) for k, c in enumerate(expected)
     ]
     assert sum(printed["ended"].values()) == 4
+    assert printed["decoder"] == "ours"
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
     code, out_text, _ = run(
         "write",

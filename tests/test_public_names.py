@@ -33,6 +33,8 @@ PUBLIC = [
     "Likelihood",
     "Limits",
     "Linear",
+    "Loop",
+    "LoopResult",
     "Message",
     "MissingExtra",
     "ModelError",

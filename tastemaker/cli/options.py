@@ -11,7 +11,13 @@ import click
 
 from tastemaker.errors import UsageError
 from tastemaker.readable import visible, visible_json
-from tastemaker.settings import MAIN, nearest, numbers_of, weight_of
+from tastemaker.settings import (
+    MAIN,
+    nearest,
+    numbers_of,
+    settings_table,
+    weight_of,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Settings = dict[str, Any]
@@ -110,20 +116,6 @@ _TYPES: dict[str, dict[str, Any]] = {
     "numbers": {"type": numbers_of, "metavar": "INTEGER,..."},
     "weights": {"type": weight_of, "multiple": True, "metavar": "KIND=NUMBER"},
 }
-
-
-@functools.cache
-def settings_table() -> dict[str, list[Any]]:
-    """Return the settings that are options, by table.
-
-    `scripts/option_tables.py` writes the file from the settings classes, because importing those
-    imports torch, and `--help` should not wait for it. A test fails when the file is stale.
-    """
-    text = (
-        Path(__file__).with_name("settings.json").read_text(encoding="utf-8")
-    )
-    table: dict[str, list[Any]] = json_module.loads(text)
-    return table
 
 
 def settings(

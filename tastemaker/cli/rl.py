@@ -180,19 +180,14 @@ def steer(
     judged = r.comparisons(
         judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
     )
+    asked = _prompts(
+        prompts, opening, model, limit, reading, prompt_column, chat=chat
+    )
+    reading.say(json=json, quiet=quiet)
     steered = tm.steer(
         model,
         list(reward) or None,
-        _prompts(
-            prompts,
-            opening,
-            model,
-            limit,
-            split,
-            prompt_column,
-            chat=chat,
-            seed=seed,
-        ),
+        asked,
         judgements=judged,
         algorithm=learner,
         kl=tm.KL(**kl) if kl else None,
@@ -207,7 +202,7 @@ def steer(
     )
     if report:
         report_steering(out, quiet=quiet or json)
-    _print_steered(steered, out, reading, json=json, quiet=quiet)
+    _print_steered(steered, out, reading, json=json)
 
 
 def _check_prompts(
@@ -236,13 +231,15 @@ def _prompts(
     opening: tuple[int, int] | None,
     model: str,
     limit: int,
-    split: str | None,
+    reading: r.Reading,
     column: str | None,
     *,
     chat: bool,
-    seed: int,
 ) -> list[Any] | None:
-    """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
+    """Return the prompts, or None if none are named. Openings are counted in the model's tokens.
+
+    reading: takes what a file of prompts was read as.
+    """
     from tastemaker.gpt.policy import Policy
     from tastemaker.rl.text.prompts import openings_from, prompts_from
 
@@ -250,20 +247,25 @@ def _prompts(
         return None
     if opening is None:
         return prompts_from(
-            Path(source), limit=limit, prompt_column=column, chat=chat
+            Path(source),
+            limit=limit,
+            prompt_column=column,
+            chat=chat,
+            report=reading.read_as,
         )
-    reader = Policy.load(model).reader
-    return list(
-        openings_from(
-            source, reader, opening, limit=limit, seed=seed, split=split
-        )
+    return openings_from(
+        source,
+        Policy.load(model).reader,
+        opening,
+        limit=limit,
+        seed=reading.seed,
+        split=reading.split,
     )
 
 
 def _print_steered(
-    steered: Any, out: Path, reading: r.Reading, *, json: bool, quiet: bool
+    steered: Any, out: Path, reading: r.Reading, *, json: bool
 ) -> None:
-    reading.say(json=json, quiet=quiet)
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 

@@ -28,6 +28,7 @@ from torch.nn import functional
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
+from tastemaker.fast.gpt_decode import decoder_name
 from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
@@ -39,16 +40,13 @@ from tastemaker.gpt.networks import (
     sharing_copy,
 )
 from tastemaker.gpt.sampling import (
-    MOST_ROWS,
     VALUE_HEAD,
-    Ended,
-    Row,
     Sampling,
     ValueHead,
-    Writing,
     before_stop,
 )
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
 from tastemaker.huggingface import quiet_transformers
 from tastemaker.readable import write_as_card
 from tastemaker.scores import Scores
@@ -111,6 +109,11 @@ class Policy:
     def parameters(self) -> int:
         """The number of its parameters."""
         return parameters_of(self.module)
+
+    @property
+    def decoder(self) -> str:
+        """Whose pass computes new tokens: "ours", or "transformers" where ours does not fit."""
+        return decoder_name(self.module)
 
     @property
     def sampling(self) -> Sampling:

@@ -211,10 +211,10 @@ def frontier_panels(frontier: Frontier) -> Iterator[Panel]:
     if truth is not None:
         yield Panel(
             "overoptimisation",
-            f"Is the gain real? Score (dashed) and {TITLES[truth]} (solid)",
-            "Gains over the start, each series as a share of the largest gain of any run. Where "
-            "the dashed line rises and the solid one falls, the run is over-optimised: the policy "
-            "exploits errors of the reward model.",
+            f"Is the gain real? Reward (dashed) and {TITLES[truth]} (solid)",
+            "How much the score that the GPT was trained on rose (dashed), and the independent one "
+            "(solid), while the GPT moved away from where it started. Where the dashed line rises "
+            "and the solid one falls, the GPT exploits errors of the reward model.",
             lambda axes: _draw_both(axes, frontier, truth),
         )
         yield _against_kl(frontier, truth)
@@ -263,11 +263,11 @@ def _draw_both(axes: Axes, frontier: Frontier, truth: str) -> None:
         for place, course in enumerate(frontier.courses):
             if name in course.series:
                 gains = course.gains(name) / most
-                label = course.label if name == truth else None
+                label = f"{course.label}: {TITLES[name]}"
                 look = {**_look(place), "linestyle": line, "linewidth": width}
                 axes.plot(_nats(course), gains, label=label, **look)
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
-    axes.set_ylabel("share of the largest gain")
+    axes.set_ylabel("gain (1: the largest of any run)")
     _kl_axis(axes, frontier)
     axes.legend()
 
@@ -414,6 +414,4 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
             ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel(
-        "KL from the start (nats per completion, square-root scale)"
-    )
+    axes.set_xlabel("distance from the start (KL in nats per completion)")

@@ -19,7 +19,7 @@ from jinja2 import (
     StrictUndefined,
     TemplateError,
 )
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tastemaker.errors import ModelError, StorageError
 from tastemaker.files import writing_file
@@ -31,6 +31,7 @@ from tastemaker.report.words import (
     sentence_text,
     template_text,
     text,
+    tile_title,
 )
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib
@@ -41,6 +42,17 @@ _FORMAT = 1
 _MOST_BYTES = 64_000_000  # of a stored part
 _KINDS = ("evaluation", "steering", "data", "model", "gpt")
 """Kinds of parts; the first one of a page gives the picture and the order of the answers."""
+
+_PICTURES = (
+    "overoptimisation",
+    "score",
+    "baselines",
+    "scores",
+    "predictions",
+    "lists",
+    "reliability",
+)
+"""Names of figures that may stand on the first screen, the plainest first."""
 
 _ROLES = ("trust", "caution", "next")
 
@@ -116,19 +128,22 @@ def page(
     words = {
         "contents": text(language, "contents"),
         "numbers": text(language, "numbers"),
+        "lead": " ".join(_lead(ordered, language)),
         "footer": text(
             language, "footer", version=metadata.version("tastemaker")
         ),
     }
     translate = partial(template_text, language)
+    picture = _picture(ordered, language)
     shown = []
     for number, part in enumerate(ordered):
         template = environment.get_template(f"{part.kind}.html.j2")
         try:
             values = _in_language(part.values, language)
-            if len(ordered) == 1 and "panels" in values:
-                # the first figure stands on the first screen
-                values = {**values, "panels": values["panels"][1:]}
+            if len(ordered) == 1 and picture is not None:
+                # it stands on the first screen
+                panels = [row for row in values["panels"] if row != picture]
+                values = {**values, "panels": panels}
             html = template.render(values, words=words, tr=translate)
         except (TemplateError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -150,11 +165,20 @@ def page(
         language=language,
         chips=list(_chips(ordered, language)),
         answers=list(_answers(ordered, language)),
-        picture=_picture(ordered, language),
-        tiles=_tiles(ordered),
+        picture=picture,
+        tiles=_tiles(ordered, language),
         parts=shown,
         words=words,
     )
+
+
+def _lead(parts: Sequence[Part], language: str) -> Iterable[str]:
+    """Yield what a page is about, for readers who do not know the words."""
+    kinds = {part.kind for part in parts}
+    if kinds & {"evaluation", "model"}:
+        yield text(language, "lead_model")
+    if "steering" in kinds:
+        yield text(language, "lead_steering")
 
 
 def _title_of(parts: Sequence[Part]) -> str:
@@ -188,8 +212,16 @@ def _answers(parts: Sequence[Part], language: str) -> Iterable[dict[str, Any]]:
             yield {
                 "role": role,
                 "title": title,
-                "sentences": list(sentences),
+                "sentences": [_with_code(line) for line in sentences],
             }
+
+
+def _with_code(line: str) -> Markup:
+    """Return a sentence, escaped, with what stands between backticks as code."""
+    pieces = [escape(piece) for piece in line.split("`")]
+    for place in range(1, len(pieces) - 1, 2):
+        pieces[place] = Markup("<code>{}</code>").format(pieces[place])
+    return Markup("").join(pieces)
 
 
 def _shown_sentence(language: str, sentence: Sentence) -> str:
@@ -214,21 +246,24 @@ def _in_language(
 
 
 def _picture(parts: Sequence[Part], language: str) -> Mapping[str, Any] | None:
-    """Return the first figure of the steering, else of the first part that has figures."""
+    """Return the figure that needs least explanation: of the steering, else of the model."""
     first = sorted(parts, key=lambda part: part.kind != "steering")
     for part in first:
         panels = _in_language(part.values, language).get("panels", [])
-        if panels:
-            picture: Mapping[str, Any] = panels[0]
-            return picture
+        for name in _PICTURES:
+            for panel in panels:
+                if panel.get("name") == name:
+                    picture: Mapping[str, Any] = panel
+                    return picture
     return None
 
 
-def _tiles(parts: Sequence[Part]) -> list[Tile]:
+def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     """Return the figures that carry the verdicts: at most six, fair to all parts."""
     lists = [list(part.summary.tiles) for part in parts if part.summary.tiles]
     most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
-    return [tile for tiles in lists for tile in tiles[: max(1, most)]]
+    chosen = [tile for tiles in lists for tile in tiles[: max(1, most)]]
+    return [(tile_title(language, tile[0]), *tile[1:]) for tile in chosen]
 
 
 def page_figures(panels: Iterable["Panel"]) -> list[dict[str, Any]]:

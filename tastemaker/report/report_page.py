@@ -32,17 +32,6 @@ from tastemaker.report.page import (
 )
 from tastemaker.report.summary import summary_of_evaluation
 
-_TILES = (
-    "accuracy",
-    "auroc",
-    "ece",
-    "pearson",
-    "spearman",
-    "mae",
-    "kendall_tau",
-    "ndcg",
-    "top1",
-)
 _STRONGEST = 8  # parts of an explained text
 _SHOWN = 5  # mistakes in a table, and copies
 _CHARACTERS = 320  # of a text
@@ -152,23 +141,8 @@ def evaluation_part(
         "duplicates": _duplicate_rows(evaluation.duplicates),
         "copies": [_excerpt_of(evaluation.examples[i]) for i in copied],
     }
-    summary = summary_of_evaluation(evaluation, list(_tiles(evaluation)))
+    summary = summary_of_evaluation(evaluation)
     return Part("evaluation", summary, values, label)
-
-
-def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
-    """Yield name, value and interval of the measures at the top of the page."""
-    for findings in evaluation.kinds:
-        for name in _TILES:
-            if name == "kendall_tau" and findings.kind_metrics.of_one_text:
-                continue
-            if name in findings.measured.model:
-                figure = shown(name, findings.measured.model[name])
-                value, _, interval = figure.partition(" ")
-                title = NAMES[name]
-                if len(evaluation.kinds) > 1:
-                    title += f", {findings.kind}s"
-                yield title, value, interval
 
 
 def _baselines(evaluation: Evaluation) -> Iterator[str]:

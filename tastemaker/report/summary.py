@@ -23,7 +23,7 @@ from tastemaker.evaluate.verdict import (
 )
 from tastemaker.kinds.metrics import amount
 from tastemaker.report.kl_frontier import Course, Frontier
-from tastemaker.report.words import KINDS_ZH, Sentence
+from tastemaker.report.words import Sentence, kind_zh
 
 _NAMES_OF_LEVELS = {
     USABLE: "usable",
@@ -40,10 +40,13 @@ _LOOKS = {
     "data_warnings": "warning",
     "data_errors": "error",
     "gain_real": "good",
+    "gain_partly_real": "warning",
     "gain_not_real": "error",
     "gain_unknown": "warning",
 }
 _MOST_TILES = 5
+_FIRST = 10**12  # more than there are judgements
+_WRONG = {"right_labels": "wrong_labels", "right_pairs": "wrong_pairs"}
 _CLEAR_LENGTH = 0.3  # Spearman's correlation of score and length
 _SHOWN_PROBLEMS = 2
 
@@ -105,10 +108,8 @@ class Summary:
 # --- an evaluation ----------------------------------------------------------------------------
 
 
-def summary_of_evaluation(
-    evaluation: Evaluation, tiles: Sequence[Tile]
-) -> Summary:
-    """Return what an evaluation says first. tiles: all that there are, the first ones are shown."""
+def summary_of_evaluation(evaluation: Evaluation) -> Summary:
+    """Return what an evaluation says first."""
     levels: dict[str, list[KindFindings]] = {}
     for findings in evaluation.kinds:
         level = _NAMES_OF_LEVELS[level_of(evaluation, findings)]
@@ -123,7 +124,7 @@ def summary_of_evaluation(
         trust=trust,
         caution=list(_caution(evaluation, levels, reliable)),
         next=list(_next(evaluation, level)),
-        tiles=tiles[:_MOST_TILES],
+        tiles=_plain_tiles(evaluation),
     )
 
 
@@ -136,7 +137,11 @@ def _trust(
     for findings in reliable:
         name, estimate = ordering_of(evaluation, findings)
         if name == "accuracy":
-            accuracies.append((findings.n, _right(findings, estimate)))
+            # the picture shows comparisons, where there are some
+            rank = findings.n
+            if findings.kind_metrics.drawn_as == "pair":
+                rank += _FIRST
+            accuracies.append((rank, _right(findings, estimate)))
         error = findings.measured.model.get("mae")
         if error is not None and not math.isnan(error.value):
             errors.append((findings.n, _error(findings, error)))
@@ -146,6 +151,35 @@ def _trust(
         if of_sort:
             sentences.append(max(of_sort, key=_number)[1])
     return sentences
+
+
+def _plain_tiles(evaluation: Evaluation) -> list[Tile]:
+    """Return the figures that need no statistics: shares of right answers, and average errors."""
+    tiles: list[Tile] = []
+    for findings in evaluation.kinds:
+        model = findings.measured.model
+        accuracy, error = model.get("accuracy"), model.get("mae")
+        if accuracy is not None and not math.isnan(accuracy.value):
+            interval = ""
+            if accuracy.has_interval:
+                low, high = _of_100(accuracy.low), _of_100(accuracy.high)
+                interval = f"{low}–{high} %"
+            share = f"{_of_100(accuracy.value)} %"
+            tiles.append((f"right_{findings.kind}", share, interval))
+        if error is not None and not math.isnan(error.value):
+            low, high = _range_of(findings)
+            title = f"error_{findings.kind}"
+            tiles.append((title, amount(error.value), f"{low} … {high}"))
+    return tiles[:_MOST_TILES]
+
+
+def _range_of(findings: KindFindings) -> tuple[str, str]:
+    """Return the scale of grades, or the lowest and the highest rating."""
+    scale = getattr(findings.judged.judgements[0], "scale", None)
+    if scale is None:
+        answers = findings.answers
+        scale = float(answers.min()), float(answers.max())
+    return f"{scale[0]:g}", f"{scale[1]:g}"
 
 
 def _number(counted: tuple[int, Sentence]) -> int:
@@ -167,18 +201,13 @@ def _right(findings: KindFindings, accuracy: Estimate) -> Sentence:
 
 def _error(findings: KindFindings, error: Estimate) -> Sentence:
     """Return how far predicted grades or ratings are from the given ones."""
-    scale = getattr(findings.judged.judgements[0], "scale", None)
-    in_english, in_chinese = "", ""
-    if scale is not None:
-        low, high = scale
-        in_english = f" (the scale is {low} to {high})"
-        in_chinese = f"（量表为 {low} 到 {high}）"
+    low, high = _range_of(findings)
     values = {
         "kind": findings.kind,
-        "kind_zh": KINDS_ZH.get(findings.kind, findings.kind),
+        "kind_zh": kind_zh(findings.kind),
         "error": amount(error.value),
-        "scale": in_english,
-        "scale_zh": in_chinese,
+        "low": low,
+        "high": high,
     }
     return Sentence("error_numbers", values)
 
@@ -196,22 +225,21 @@ def _caution(
     reliable: Sequence[KindFindings],
 ) -> Iterator[Sentence]:
     """Yield what cannot be relied on."""
-    for findings in reliable[:1]:
-        name, estimate = ordering_of(evaluation, findings)
-        if name == "accuracy":
-            wrong = _of_100(1 - estimate.value)
-            yield Sentence("wrong_of_100", {"n": wrong})
-    for level, sentence in (
+    for sentence in _trust(evaluation, reliable):
+        if sentence.name in _WRONG and sentence.values["n"] != "?":
+            wrong = 100 - int(sentence.values["n"])
+            yield Sentence(_WRONG[sentence.name], {"n": wrong})
+    for level, name in (
         ("useless", "weak_kind"),
         ("unknown", "few_of_kind"),
     ):
         for findings in levels.get(level, []) if reliable else []:
             values = {
                 "kind": findings.kind,
-                "kind_zh": KINDS_ZH.get(findings.kind, findings.kind),
+                "kind_zh": kind_zh(findings.kind),
                 "groups": findings.clusters,
             }
-            yield Sentence(sentence, values)
+            yield Sentence(name, values)
     yield from _on_percentages(evaluation)
     correlation = evaluation.score_length_correlation
     if abs(correlation) >= _CLEAR_LENGTH:
@@ -276,8 +304,11 @@ def _of_100(share: float) -> str:
 
 _REAL = ("real gain", "steered by truth")
 _NOT_REAL = ("over-optimised", "collapsed", "not real")
-_TRUTHS_ZH = {"held_out": "留出模型的评分", "gold": "标准答案评分"}
-_TRUTHS = {"held_out": "the held-out score", "gold": "the gold score"}
+_TRUTHS_ZH = {"held_out": "第二个模型的评分", "gold": "真实评分"}
+_TRUTHS = {
+    "held_out": "the score of a second model",
+    "gold": "the true score (gold)",
+}
 
 
 def summary_of_frontier(frontier: Frontier, tiles: Sequence[Tile]) -> Summary:
@@ -300,6 +331,8 @@ def summary_of_frontier(frontier: Frontier, tiles: Sequence[Tile]) -> Summary:
         level = "gain_unknown"
     else:
         level = "gain_not_real"
+    if is_any_real and len(courses) > len([c for c in courses if _is_real(c)]):
+        level = "gain_partly_real"
     return Summary(
         level,
         trust=trust,
@@ -342,7 +375,7 @@ def _on_course(course: Course) -> Sentence:
 
 
 def _after_steering(courses: Sequence[Course], level: str) -> Sentence:
-    if level == "gain_real":
+    if level in ("gain_real", "gain_partly_real"):
         best = next(course for course in courses if _is_real(course))
         return Sentence("do_write", {"folder": str(best.run.folder)})
     if level == "gain_unknown":

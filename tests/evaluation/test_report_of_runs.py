@@ -1,6 +1,7 @@
 """One report of several runs: its first screen, its languages, its parts, and what it refuses."""
 
 import json
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from courses import curve, steered
 from pages import HOSTILE, Page
 
 import tastemaker as tm
+import tastemaker.report as report_package
 from tastemaker.data import Comparison, Label, fingerprints
 from tastemaker.errors import ModelError, TastemakerError, UsageError
 from tastemaker.evaluate import evaluate
@@ -65,13 +67,10 @@ def test_the_first_screen_says_what_to_rely_on_and_what_to_do(
     text = report_of(wrong=10)
     first = text[: text.index("Against simple baselines")]
     assert "usable" in first
-    assert (
-        "Of two texts, the one that people prefer gets the higher score about 90"
-        in (first)
-    )
-    assert "about 10 of 100 are wrong" in first
-    assert "Texts unlike these 200" in first
-    assert "Use it to rank or filter" in first
+    assert "the one that people prefer about 90 times in 100" in first
+    assert "about 10 of 100 pairs are in the wrong order" in first
+    assert "only the 200 texts of this test" in first
+    assert "use the model to rank or filter" in first
 
 
 def test_a_model_like_a_coin_is_not_to_be_relied_on(
@@ -79,9 +78,9 @@ def test_a_model_like_a_coin_is_not_to_be_relied_on(
 ) -> None:
     text = report_of(wrong=50)
     assert "not usable" in text
-    assert "it does not order texts better than chance" in text
+    assert "no better than a coin" in text
     assert "tastemaker doctor" in text
-    assert "Use it to rank" not in text
+    assert "use the model to rank" not in text
 
 
 def test_the_first_screen_in_chinese(report_of: Callable[..., str]) -> None:
@@ -108,7 +107,7 @@ def test_tested_texts_of_the_training_data_come_first(
     )
     write_report(evaluation, tmp_path)
     text = Page(html(tmp_path / "report.html")).text
-    assert "Remove the tested texts that are also in the training data (5)" in text
+    assert "was trained on 5 of the tested texts" in text
 
 
 def test_figures_have_their_numbers_in_a_table(report_of: Callable[..., str]) -> None:
@@ -134,8 +133,8 @@ def test_all_runs_are_on_one_page(taste: Path, tmp_path: Path) -> None:
         for heading in ("How good the scores are", "The steered GPT", "The data")
     ]
     assert order == sorted(order)
-    assert "From judgements to a steered GPT" in page.text
-    assert "The GPT steered by" in page.text
+    assert "Can you trust this reward model, and the GPT" in page.text
+    assert "The GPT of the run “ppo" in page.text
     assert "j0" in page.text, "the judges of the model"
     assert f"tastemaker write {run}" in page.text
     # the summary of the model would say the same as its evaluation
@@ -155,7 +154,7 @@ def test_a_gain_that_is_not_real_is_under_what_not_to_rely_on(tmp_path: Path) ->
     text = Page(html(report_runs([run], tmp_path / "out"))).text
     assert "Does the GPT write better?" in text
     start = text.index("What you cannot rely on")
-    assert "did not follow" in text[start:]
+    assert "The GPT learned to fool the reward" in text[start:]
     assert "Steer again with a lower --most-kl" in text
 
 
@@ -236,3 +235,18 @@ def test_a_stored_part_is_not_trusted(
     path.write_text(json.dumps(stored), "utf-8")
     page = Page(html(report_runs([tmp_path / "report"], tmp_path / "out")))
     assert "script" not in page.tags
+
+
+def test_every_sentence_takes_the_same_values_in_both_languages() -> None:
+    path = Path(report_package.__file__).with_name("words.json")
+    sentences = json.loads(path.read_text("utf-8"))["sentences"]
+    for name, words in sentences.items():
+        names = {
+            language: {
+                name.removesuffix("_zh")
+                for _, name, _, _ in string.Formatter().parse(text)
+                if name
+            }
+            for language, text in words.items()
+        }
+        assert names["zh"] <= names["en"], name
