@@ -350,9 +350,7 @@ def _prompts(
     return chosen
 
 
-def _may_be_dialogue(
-    cell: Any,
-) -> bool:
+def _may_be_dialogue(cell: Any) -> bool:
     """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
     match cell:
         case [{"role": "assistant"}] | [{"from": "gpt"}]:
@@ -400,9 +398,7 @@ def _layout(
     return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
 
 
-def _stem(
-    name: str,
-) -> str:
+def _stem(name: str) -> str:
     return name.rstrip("0123456789")
 
 
