@@ -26,9 +26,10 @@ from tastemaker.huggingface import (
 )
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import (
+    HEAD_NAMES,
     as_regression,
     choose_max_length,
-    give_padding_token,
+    keep_padding,
     most_tokens,
 )
 from tastemaker.reward.backbones.readout import (
@@ -68,7 +69,7 @@ def adopt(
         _check_weights(module, name)
     align(module)
     module.eval()
-    _keep_padding(module, tokenizer)
+    keep_padding(module, tokenizer)
     activation = getattr(module.config, "sentence_transformers", None)
     is_probability = "Sigmoid" in str(activation)
     if module.config.num_labels > 1:
@@ -133,7 +134,7 @@ def _open_classifier(name: str, dtype: Any, code: dict[str, Any]) -> Any:
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            key_mapping={r"^(value_head|v_head)\.": "score."},
+            key_mapping=HEAD_NAMES,
             **code,
             **more,
         )
@@ -165,22 +166,6 @@ def _check_weights(module: Any, name: str) -> None:
             raise ModelError(
                 f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
             )
-
-
-def _keep_padding(module: Any, tokenizer: Any) -> None:
-    """Pad with the token that the published configuration names, if it names one.
-
-    A decoder scores at the last token that is not this one, so another would give other scores.
-    """
-    number = module.config.get_text_config().pad_token_id
-    token = None
-    if number is not None and 0 <= number < len(tokenizer):
-        token = tokenizer.convert_ids_to_tokens(number)
-    is_decoder = hasattr(module, "score")
-    if is_decoder and token is not None:
-        tokenizer.pad_token = token
-    elif is_decoder or tokenizer.pad_token is None:
-        give_padding_token(module, tokenizer)
 
 
 def _template_of(module: Any, tokenizer: Any) -> str:

@@ -333,7 +333,10 @@ def open_network(
     is_chat = any(isinstance(example.prompt, tuple) for example in examples)
     template = settings.template or ("chat" if is_chat else None)
     network = Network.open(
-        settings.name, max_length=settings.max_length, **limits
+        settings.name,
+        max_length=settings.max_length,
+        new_head=settings.new_head,
+        **limits,
     )
     network.use_template(template, wanted=settings.template is not None)
     return network

@@ -209,7 +209,10 @@ def _network_ways(
                 "sentence_transformers.CrossEncoder": reason,
             }
         classify = pipeline(
-            "text-classification", model=str(folder), device="cpu"
+            "text-classification",
+            model=str(folder),
+            device="cpu",
+            dtype=torch.float32,
         )
         return ways | {
             "pipeline, alone": _through_pipeline(classify, texts),
@@ -339,7 +342,9 @@ def _through_cross_encoder(
     """
     from sentence_transformers import CrossEncoder
 
-    encoder = CrossEncoder(str(folder), device="cpu")
+    encoder = CrossEncoder(
+        str(folder), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
     if encoder.tokenizer.chat_template is not None:
         return (
             "not possible: it puts plain texts through the chat template; render the "

@@ -87,6 +87,10 @@ class Encoder:
     )
     cut: Cut = setting("left", _CUT)
     dropout: float = setting(0.0, _DROPOUT, PART)
+    new_head: bool = setting(
+        False,
+        "Draw a new head, also where the backbone has a trained one or tells classes apart.",
+    )
     template: str | None = setting(
         None,
         "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
