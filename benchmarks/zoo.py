@@ -28,7 +28,11 @@ from transformers.utils import logging
 
 import tastemaker as tm
 
-GOOD = ("A warm, bright film.", "Clever, and well played.", "I loved every minute of it.")
+GOOD = (
+    "A warm, bright film.",
+    "Clever, and well played.",
+    "I loved every minute of it.",
+)
 BAD = ("Dull and grey.", "It goes nowhere at all.", "I left after ten minutes.")
 PARITY = 2e-3
 _BEGIN, _END = "<!-- zoo -->", "<!-- end of zoo -->"

@@ -40,6 +40,8 @@ Examples:
 
   tastemaker score http://127.0.0.1:8000 --file reviews.csv --out scored.parquet
 
+  tastemaker score taste --file reviews.parquet --out scored --part 1/4
+
 An ensemble (`fit --members 5`) also tells how far its members disagree, and can be cautious:
 
   tastemaker score taste --uncertainty --caution 1 "Well."
@@ -184,7 +186,15 @@ def fit(
     help="JSONL, CSV, TSV or Parquet file whose rows are scored.",
 )
 @o.option(
-    "--out", type=o.PATH, help="Scores: a file with the columns of --file."
+    "--out",
+    type=o.PATH,
+    help="Scores: a file with the columns of --file, or a folder for --part.",
+)
+@o.option(
+    "--part",
+    metavar="I/N",
+    help="Score only part I of N of the rows of --file, into a file of its own in the folder "
+    "--out. A part whose file is there is done.",
 )
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
@@ -219,6 +229,7 @@ def score(
     texts: tuple[str, ...],
     file: Path | None,
     out: Path | None,
+    part: str | None,
     prompt: str | None,
     uncertainty: bool,
     caution: Any,
@@ -232,6 +243,7 @@ def score(
 ) -> None:
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
+    from tastemaker.bulk import Part
     from tastemaker.errors import UsageError
     from tastemaker.files import check_not_itself
 
@@ -243,6 +255,15 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    chosen = None
+    if part is not None:
+        if file is None or out is None:
+            raise UsageError("--part is of a --file, into a folder --out.")
+        chosen = Part.from_text(part)
+        out = _part_file(out, file, chosen)
+        if out.exists():
+            _say_part_done(out, json=json, quiet=quiet)
+            return
     if file is not None and out is not None:
         check_not_itself(file, out)
     taste = opened(model, **loading)
@@ -258,6 +279,7 @@ def score(
             has_meanings=True,
             precision=precision,
             caution=caution,
+            part=chosen,
             say=lambda line: o.note(line, quiet=quiet),
         )
         if json:
@@ -284,6 +306,26 @@ def score(
             taste, examples, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
+
+
+def _part_file(folder: Path, file: Path, part: Any) -> Path:
+    """Return where a part's scores are written. Raises UsageError for a file as the folder."""
+    from tastemaker.errors import UsageError
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"--out {folder}: is a file, and --part writes into a folder. Give another name."
+        )
+    target: Path = folder / part.file(file)
+    return target
+
+
+def _say_part_done(out: Path, *, json: bool, quiet: bool) -> None:
+    """Say that a part was scored by an earlier run."""
+    if json:
+        o.say_json({"out": str(out), "done": True})
+    else:
+        o.note(f"{out} is there already: this part is done.", quiet=quiet)
 
 
 def _provenance(taste: Any) -> dict[str, str]:
@@ -341,7 +383,7 @@ def _score_lines(
 
     Return how many lines there were, and how many were cut.
     """
-    from tastemaker.bulk import score_lines
+    from tastemaker.bulk_lines import score_lines
 
     scores: list[float] = []
     deviations: list[float] = []

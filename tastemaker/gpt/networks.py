@@ -314,8 +314,18 @@ def _give_end_token(opened: Opened) -> None:
             f"the tokenizer has no end token, so {END} was added; "
             "the model has to learn it before its texts end."
         )
-    module.config.get_text_config().eos_token_id = tokenizer.eos_token_id
-    module.generation_config.eos_token_id = tokenizer.eos_token_id
+    end = tokenizer.eos_token_id
+    ends = sorted(ends_of(module) - {end})
+    module.config.get_text_config().eos_token_id = end
+    module.generation_config.eos_token_id = [end, *ends] if ends else end
+
+
+def ends_of(module: Any) -> frozenset[int]:
+    """Return the tokens that end a text by the model's generation_config.json."""
+    ends = module.generation_config.eos_token_id
+    if ends is None:
+        return frozenset()
+    return frozenset([ends] if isinstance(ends, int) else map(int, ends))
 
 
 def sharing_copy(module: nn.Module) -> Any:

@@ -32,6 +32,7 @@ from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
 from tastemaker.gpt.networks import (
+    ends_of,
     open_causal,
     parameters_of,
     policy_card,
@@ -98,9 +99,18 @@ class Policy:
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.value_head = value_head
-        self.reader = Reader(tokenizer)
+        self.reader = Reader(tokenizer, ends_of(module))
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
+
+    def end_at(self, token: int) -> None:
+        """Let a token end what is written, beside those that do already; it is saved."""
+        if token in self.reader.ends:
+            return
+        ends = [self.reader.end, *sorted(self.reader.more_ends | {token})]
+        config = self.module.generation_config
+        config.eos_token_id = list(dict.fromkeys(ends))
+        self.reader = Reader(self.tokenizer, ends_of(self.module))
 
     @property
     def context(self) -> int:
@@ -235,6 +245,10 @@ class Policy:
         divides the logits. Raises UsageError for lists of unlike length, and for a completion that
         does not fit behind its prompt.
         """
+        if temperature == 0:
+            raise UsageError(
+                "temperature 0 divides by nothing: use 1 for the policy's own probabilities."
+            )
         Sampling(temperature=temperature)  # raises for one that cannot be
         if len(prompts) != len(completions):
             raise UsageError(

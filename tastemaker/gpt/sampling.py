@@ -40,16 +40,17 @@ class Sampling:
 
     The filters act in the order of the fields, as in transformers. If tokens are equally likely,
     top_k keeps k of them, where transformers keeps all. So top_k 1 always gives the same text.
+    Temperature 0 is top_k 1 at temperature 1, of which the log-probabilities are.
     """
 
     group: ClassVar[str] = "Sampling"
 
     temperature: float = setting(
         1.0,
-        "Divides the logits: below 1 safer, above 1 wilder.",
+        "Divides the logits: below 1 safer, above 1 wilder; 0: the likeliest text.",
         Check(
-            lambda value: _COLDEST <= value < math.inf,
-            f"a number above 0, at least {_COLDEST:g}; for the likeliest text use top_k 1",
+            lambda value: value == 0 or _COLDEST <= value < math.inf,
+            f"a number of {_COLDEST:g} or more, or 0 for the likeliest text",
         ),
     )
     top_k: int = setting(
@@ -86,6 +87,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.temperature == 0:
+            object.__setattr__(self, "temperature", 1.0)
+            object.__setattr__(self, "top_k", 1)
         if isinstance(self.stop, str):
             raise UsageError(
                 f"stop {self.stop!r}: must be a tuple of texts, such as ({self.stop!r},)."
@@ -395,7 +399,7 @@ class Writing:
         if sampling.repetition_penalty != 1:
             is_used = self._used_by_prompts(places, logits)
         stops = _Stops(self.reader, sampling.stop)
-        end = self.reader.end
+        ends = self.reader.ends
         held = list(range(len(rows)))  # numbers of the rows in the decoder
         is_done = [False] * len(rows)  # the decoder may still hold them
         for step in range(longest):
@@ -424,7 +428,7 @@ class Writing:
                 row.ids.append(token)
                 row.log_probs.append(log_probs[index])
                 row.values += values[index : index + 1]
-                if token == end:
+                if token in ends:
                     row.ended = "end"
                 elif stops.reached(row):
                     row.ended = "stop"
