@@ -270,6 +270,11 @@ def open_causal(source: str | Path) -> Opened:
         raise ModelError(
             f"{name}: the weights lack {', '.join(missing[:3])}, so it is no whole language model."
         )
+    if getattr(module, "_is_stateful", False):
+        raise ModelError(
+            f"{name}: a {config.model_type} keeps a state in place of keys and values, which "
+            "writing here cannot continue. Give a model with attention."
+        )
     align(module)
     opened = Opened(module.eval(), tokenizer)
     _give_end_token(opened)

@@ -202,8 +202,8 @@ def _network_ways(
                 module, tokenizer, texts
             ),
         }
-        if reloaded.readout is not None or reloaded.template == PAIR:
-            reason = "not possible: it gives no score of a single text"
+        reason = _why_no_pipeline(reloaded)
+        if reason is not None:
             return ways | {
                 "pipeline": reason,
                 "sentence_transformers.CrossEncoder": reason,
@@ -223,6 +223,18 @@ def _network_ways(
                 folder, texts
             ),
         }
+
+
+def _why_no_pipeline(network: Any) -> str | None:
+    """Return why loaders that choose their own way of reading do not score; None where they do."""
+    if network.readout is not None or network.template == PAIR:
+        return "not possible: it gives no score of a single text"
+    config = network.module.config
+    if config.get_text_config() is not config:
+        return (
+            "not possible: it reads images too, and wants a processor of them"
+        )
+    return None
 
 
 def direct_scores(
