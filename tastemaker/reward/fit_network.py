@@ -262,10 +262,16 @@ class FitTask(Task):
         return self.training.lr * min(rising, falling)
 
     def _weights(self) -> dict[str, Tensor]:
-        """Return everything that is learned, by name."""
+        """Return everything that is learned, by name: not what adapters leave as it is."""
+        module = self.network.module
+        frozen = set()
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                frozen.add(name)
         weights = {}
-        for name, tensor in self.network.module.state_dict().items():
-            weights[f"network.{name}"] = tensor
+        for name, tensor in module.state_dict().items():
+            if name not in frozen:
+                weights[f"network.{name}"] = tensor
         for name, tensor in self.model.state_dict().items():
             weights[f"observation.{name}"] = tensor
         return weights

@@ -231,6 +231,8 @@ class Learner:
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
+        if isinstance(self.settings, Encoder) and self.settings.lora:
+            network.add_adapters(self.settings.lora, self.settings.name, seed)
         if not self.division.orders_texts:
             # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
             # is refused.
@@ -248,6 +250,7 @@ class Learner:
             seed=seed,
         )
         steps = train(task, run, seed=seed).step
+        network.merge_adapters()
         network.round_weights()
         network.calibrate(corpus.examples)
         if heads > 1:

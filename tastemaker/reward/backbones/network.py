@@ -46,6 +46,12 @@ from tastemaker.fast.processor import (
     gains_by_int8,
 )
 from tastemaker.huggingface import align, quiet_transformers
+from tastemaker.reward.backbones.adapters import FOLDER as ADAPTER_FOLDER
+from tastemaker.reward.backbones.adapters import (
+    Adapter,
+    add_adapters,
+    merge_adapters,
+)
 from tastemaker.reward.backbones.heads import (
     head_of,
     one_head,
@@ -62,12 +68,14 @@ from tastemaker.reward.backbones.opening import (
     rendered,
     set_cut,
     source_of,
+    tells_pairs,
 )
 from tastemaker.reward.backbones.readout import Readout
 from tastemaker.reward.backbones.weights import (
     round_body,
     save_module,
     saved_dtype_of,
+    share_weights,
 )
 from tastemaker.scores import Scores
 
@@ -118,6 +126,8 @@ class Network:
         self.readout = readout
         self.has_new_head = has_new_head
         self.saved_as = saved_as
+        self.adapter: Adapter | None = None
+        self._wrapped: Any = None
         self._ranges: tuple[Ranges, ...] | None = None
         self._small: tuple[tuple[float, ...], Encoder] | None = None
 
@@ -215,9 +225,11 @@ class Network:
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
                 self.tokenizer.save_pretrained(folder)
+                if self.adapter is not None:
+                    self.adapter.save(folder / ADAPTER_FOLDER, self.module)
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
-                _share_weights(folder)
+                share_weights(folder)
             except (
                 SafetensorError
             ) as error:  # safetensors' error for a full disk
@@ -235,6 +247,18 @@ class Network:
     def pad_id(self) -> int:
         """The id of the padding token."""
         return int(self.tokenizer.pad_token_id)
+
+    def add_adapters(self, rank: int, source: str, seed: int) -> None:
+        """Let low-rank adapters of the body learn in place of its weights."""
+        self._wrapped = add_adapters(
+            self.module, rank, source=source_of(source), seed=seed
+        )
+
+    def merge_adapters(self) -> None:
+        """Merge the adapters, if there are any, into the weights; `save` also writes them alone."""
+        if self._wrapped is not None:
+            self.adapter = merge_adapters(self._wrapped)
+            self._wrapped = None
 
     def round_weights(self) -> None:
         """Round the weights to what is saved, so that what is measured is what is saved."""
@@ -319,7 +343,7 @@ class Network:
     @property
     def marks_pairs(self) -> bool:
         """Whether the second text of a pair is told to the network by its token types."""
-        return self.template == PAIR and _tells_pairs(self.tokenizer)
+        return self.template == PAIR and tells_pairs(self.tokenizer)
 
     def _token_types(self, batch: Batch) -> Tensor | None:
         """Return 1 at the tokens of a pair's second text [b, t]; None where all are 0."""
@@ -474,19 +498,3 @@ class Network:
             if head.bias is not None:
                 head.bias.copy_((head.bias.double() - offset) / scale)
         return folded
-
-
-def _tells_pairs(tokenizer: Any) -> bool:
-    """Return whether the tokenizer marks the second text of a pair by a token type."""
-    if "token_type_ids" not in tokenizer.model_input_names:
-        return False
-    return 1 in tokenizer.backend_tokenizer.encode("a", "b").type_ids
-
-
-def _share_weights(folder: Path) -> None:
-    """Give the weight files the permissions of the configuration; safetensors lets their owner
-    alone read them.
-    """
-    mode = (folder / "config.json").stat().st_mode
-    for weights in folder.glob("*.safetensors"):
-        weights.chmod(mode)

@@ -57,3 +57,12 @@ def saved_dtype_of(folder: Path) -> str:
     """Return the number format that a folder's configuration names; float32 if none."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def share_weights(folder: Path) -> None:
+    """Give the weight files the permissions of the configuration; safetensors lets their owner
+    alone read them.
+    """
+    mode = (folder / "config.json").stat().st_mode
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(mode)
