@@ -71,8 +71,8 @@ def test_a_family_is_fitted_and_opened_again(family: str, tmp_path: Path) -> Non
     backbone = tm.Encoder(str(tmp_path / "base"), max_length=24)
     model = tm.fit(labels, backbone=backbone, epochs=1, out=tmp_path / "out")
     again = tm.load(tmp_path / "out")
-    assert again.score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-5)
+    assert again.score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-3)
     ways = model.contract.roundtrip["differences"]
     numbers = [value for value in ways.values() if not isinstance(value, str)]
     assert len(numbers) >= 5
-    assert max(numbers) < 1e-4
+    assert max(numbers) <= 1e-3
