@@ -2,126 +2,217 @@
 
     python scripts/kills.py                            # 40 moments of every verb
     python scripts/kills.py --verbs score --moments 2
+    python scripts/kills.py --verbs steer --share 1/4  # every fourth moment of the 40
 
 A moment is a file that is opened for writing, a rename, a removal or a new folder, below the
-command's output. After each kill, nothing under a final name may be torn. After the same command
+command's output. The process dies before it, or, where a file is opened, just after it, when the
+file is empty. After each kill, what is under a final name must be complete. After the same command
 has run again, every file that is not a clock must be that of a whole run, and nothing else may be
 left. It prints one line a verb and exits with 1 where a run differs.
+
+A command runs in a fork of a process that has imported everything. The next run is a fork of
+another one, whose sets have another order (PYTHONHASHSEED).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 
-CHILD = """
-import os, signal, sys
-root, at = sys.argv[1], int(sys.argv[2])
-count = 0
-def hook(event, details):
-    global count
-    if event == "open":
-        path, _, flags = details
-        if not flags or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            return
-    elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
-        path = details[0]
-    else:
-        return
-    if isinstance(path, int):
-        return
-    path = os.fsdecode(path)
-    # shutil.rmtree gives names in an open folder
-    if path.startswith(root) or (event == "os.remove" and not path.startswith("/")):
-        count += 1
-        if count == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-from tastemaker.cli import main
-try:
-    main(sys.argv[3:])
-finally:
-    sys.stderr.write(f"moments {count}\\n")
-"""
-CLOCKS = {"seconds", "texts_per_second", "tokens_per_second"}
+CLOCKS = ("seconds", "_per_second")
+"""Figures with such an ending differ from run to run."""
+GROWING = ("metrics.jsonl", "tensorboard")
+"""Logs of a run: they grow, and the next run cuts off what it measures again."""
 ALMOST_NOTHING = ("--epochs", "1", "--context", "32", "--vocabulary", "300")
+SHORT = ("--steps", "3", "--batch", "8", "--measured", "8", "--windows", "3")
 
 
-def run(root: Path, at: int, words: list[str]) -> tuple[int, int]:
-    """Run a command and kill it at a moment; 0: never. Return its exit code and its moments."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(root), str(at), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    moments = 0
-    for line in done.stderr.splitlines():
-        if line.startswith("moments "):
-            moments = int(line.split()[1])
-    if done.returncode not in (0, -9):
-        sys.stderr.write(done.stderr)
-    return done.returncode, moments
+# --- the process that runs commands
 
 
-def torn(root: Path) -> list[str]:
-    """Return the files under a final name that cannot be read."""
+def die_at(root: str, at: int) -> list[int]:
+    """Kill this process at a moment below a folder; 0: never. Return a list of their number."""
+    count = [0]
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        flags = 0
+        if event == "open":
+            path, _, flags = details
+            flags = flags or 0
+            if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            path = details[0]
+        else:
+            return
+        if isinstance(path, int):
+            return
+        path = os.fsdecode(path)
+        # shutil.rmtree gives names in an open folder
+        is_in_open_folder = event == "os.remove" and not path.startswith("/")
+        if not path.startswith(root) and not is_in_open_folder:
+            return
+        count[0] += 1
+        if count[0] == at:
+            if flags and at % 2:
+                os.open(path, flags, 0o666)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return count
+
+
+def serve() -> None:
+    """Run the commands that come on standard input, each in a fork; answer each with a line."""
+    import tastemaker.demo  # noqa: F401  # imports everything
+    from tastemaker.cli import main
+
+    for line in sys.stdin:
+        root, at, words, log = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            with Path(log).open("w", encoding="utf-8") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            count = die_at(root, at)
+            code = 1
+            try:
+                main(words)
+                code = 0
+            except SystemExit as ending:
+                code = int(ending.code or 0)
+            finally:
+                sys.stderr.write(f"\nmoments {count[0]}\n")
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+class Runner:
+    """A process that runs commands."""
+
+    def __init__(self, hash_seed: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+        )
+
+    def run(self, root: Path, at: int, words: list[str]) -> tuple[int, int]:
+        """Run a command and kill it at a moment; 0: never. Return its exit code and moments."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
+            asked = json.dumps([str(root), at, words, log.name])
+            self.process.stdin.write(asked + "\n")
+            self.process.stdin.flush()
+            code = int(self.process.stdout.readline())
+            printed = log.read()
+        moments = 0
+        for line in printed.splitlines():
+            if line.startswith("moments "):
+                moments = int(line.split()[1])
+        if code not in (0, -signal.SIGKILL):
+            sys.stderr.write(printed)
+        return code, moments
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def runners() -> Iterator[tuple[Runner, Runner]]:
+    """Yield the process of runs that are killed, and that of runs after them."""
+    both = Runner(1), Runner(2)
+    try:
+        yield both
+    finally:
+        for runner in both:
+            runner.close()
+
+
+# --- what is on the disk
+
+
+def torn(root: Path, whole: dict[str, Any]) -> list[str]:
+    """Return the files under a final name that are not complete.
+
+    whole: the contents of a whole run. Where it has a file of the same name, the two are equal.
+    """
     problems = []
-    for path in files(root):
+    for path in visible(root):
+        name = str(path.relative_to(root))
+        if any(word in path.parts for word in GROWING):
+            continue
         try:
-            if path.suffix == ".json":
-                json.loads(path.read_text(encoding="utf-8"))
-            elif path.suffix == ".safetensors":
-                with safe_open(path, framework="numpy") as file:
-                    list(file.keys())
-            elif path.suffix == ".jsonl":
-                lines = path.read_text(encoding="utf-8").splitlines()
-                # a log grows: its last line is cut off by the next run
-                for line in lines[:-1] if path.name == "metrics.jsonl" else lines:
-                    json.loads(line)
+            content = content_of(path)
+            if name in whole and content != whole[name]:
+                problems.append(f"{name}: not that of a whole run")
+            elif not content:
+                problems.append(f"{name}: empty")
         except Exception as error:
-            problems.append(f"{path.relative_to(root)}: {error}")
+            problems.append(f"{name}: {error}")
     return problems
 
 
-def files(root: Path) -> list[Path]:
+def visible(root: Path) -> list[Path]:
     """Return the files below a folder whose names, and folders, are not hidden."""
-    found = []
+    paths = []
     for path in sorted(root.rglob("*")):
         names = path.relative_to(root).parts
         if path.is_file() and not any(name.startswith(".") for name in names):
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
-        if not path.is_file() or "tensorboard" in path.parts:
-            continue
-        name = str(path.relative_to(root))
-        if path.suffix == ".json":
-            found[name] = _timeless(json.loads(path.read_text(encoding="utf-8")))
-        elif path.name == "metrics.jsonl":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            found[name] = [_timeless(json.loads(line)) for line in lines]
-        else:
-            found[name] = path.read_bytes()
-    return found
+        if path.is_file() and "tensorboard" not in path.parts:
+            by_name[str(path.relative_to(root))] = content_of(path)
+    return by_name
+
+
+def content_of(path: Path) -> Any:
+    """Return what a file holds, without clocks. Raises an error where it cannot be read."""
+    if path.suffix == ".json":
+        return _timeless(json.loads(path.read_text(encoding="utf-8")))
+    if path.suffix == ".jsonl":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [_timeless(json.loads(line)) for line in lines]
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="numpy") as file:
+            list(file.keys())
+    return path.read_bytes()
 
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in CLOCKS}
+        return {k: _timeless(v) for k, v in value.items() if not k.endswith(CLOCKS)}
+    if isinstance(value, list):
+        return [_timeless(each) for each in value]
     return value
+
+
+# --- the commands
 
 
 def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
@@ -137,67 +228,102 @@ def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
     taste, gpt = str(folder / "taste"), str(folder / "gpt")
     fit = ["fit", str(rows), "--quiet"]
     pretrain = ["pretrain", "playground:en:200", *ALMOST_NOTHING, "--quiet"]
-    made = [[*fit, "--out", taste]]
-    trained = [[*pretrain, "--out", gpt]]
+    fitted = [*fit, "--out", taste]
+    trained = [*pretrain, "--out", gpt]
+    short = ["--max-tokens", "5"]
+    steer = ["steer", gpt, "--reward", taste, "--prompts", str(prompts)]
+    play = ["play", "CartPole-v1", "--steps", "512", "--episodes", "2"]
     return {
-        "score": (made, ["score", taste, "--file", str(rows)]),
+        "score": ([fitted], ["score", taste, "--file", str(rows)]),
         "fit": ([], [*fit, "--resume"]),
         "members": ([], [*fit, "--members", "2", "--resume"]),
         "pretrain": ([], [*pretrain, "--resume"]),
-        "write": (
-            trained,
-            ["write", gpt, "--file", str(prompts), "--max-tokens", "5"],
+        "write": ([trained], ["write", gpt, "--file", str(prompts), *short]),
+        "steer": (
+            [fitted, trained],
+            [*steer, *short, *SHORT, "--quiet", "--resume"],
         ),
+        "play": ([], [*play, "--quiet", "--resume"]),
+        "split": ([], ["split", str(rows), "--quiet"]),
     }
 
 
-def campaign(verb: str, moments: int, folder: Path) -> list[str]:
+VERBS = (
+    "score",
+    "fit",
+    "members",
+    "pretrain",
+    "write",
+    "steer",
+    "play",
+    "split",
+)
+NAMES = {"score": "scored.csv", "write": "written.jsonl"}
+
+
+def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
     """Kill one verb at so many moments; return what was wrong."""
-    first, command = commands(folder)[verb]
-    for words in first:
-        if not Path(words[-1]).exists():
-            code, _ = run(folder, 0, words)
-            assert code == 0, words
-    name = {"score": "scored.csv", "write": "written.jsonl"}.get(verb, "out")
-    whole = folder / "whole"
-    code, count = run(whole, 0, [*command, "--out", str(whole / name)])
-    assert code == 0, command
-    expected = contents(whole)
+    part, parts = (int(number) for number in share.split("/"))
+    began = time.monotonic()
     problems = []
-    for number in range(moments):
-        at = 1 + (number + 1) * count // (moments + 1)
-        root = folder / f"killed-{at}"
-        words = [*command, "--out", str(root / name)]
-        code, _ = run(root, at, words)
-        place = f"{verb}, moment {at} of {count}"
-        problems += [f"{place}: torn: {each}" for each in torn(root)]
-        code, _ = run(root, 0, words)
-        after = contents(root)
-        if code != 0:
-            problems.append(f"{place}: the next run ends with {code}")
-        for path in sorted(expected.keys() | after.keys()):
-            if path not in after or path not in expected:
-                problems.append(f"{place}: only one run has {path}")
-            elif after[path] != expected[path]:
-                problems.append(f"{place}: {path} differs")
-        shutil.rmtree(root, ignore_errors=True)
-    shutil.rmtree(whole, ignore_errors=True)
-    print(f"{verb}: {moments} of {count} moments, {len(problems)} problems")
+    tried = 0
+    with runners() as (killed, later):
+        first, command = commands(folder)[verb]
+        for words in first:
+            if not Path(words[-1]).exists():
+                code, _ = killed.run(folder, 0, words)
+                assert code == 0, words
+        name = NAMES.get(verb, "out")
+        whole = folder / "work"
+        words = [*command, "--out", str(whole / name)]
+        code, count = killed.run(whole, 0, words)
+        assert code == 0, command
+        expected = contents(whole)
+        shutil.rmtree(whole)
+        chosen = sorted({1 + number * count // moments for number in range(moments)})
+        for at in chosen[part - 1 :: parts]:
+            place = f"{verb}, moment {at} of {count}"
+            code, _ = killed.run(whole, at, words)
+            if code != -signal.SIGKILL:
+                problems.append(f"{place}: was not killed")
+            problems += [f"{place}: torn: {each}" for each in torn(whole, expected)]
+            code, _ = later.run(whole, 0, words)
+            if code != 0:
+                problems.append(f"{place}: the next run ends with {code}")
+            after = contents(whole)
+            for path in sorted(expected.keys() | after.keys()):
+                if path not in after or path not in expected:
+                    problems.append(f"{place}: only one run has {path}")
+                elif after[path] != expected[path]:
+                    problems.append(f"{place}: {path} differs")
+            shutil.rmtree(whole, ignore_errors=True)
+            tried += 1
+    seconds = round(time.monotonic() - began)
+    print(
+        f"{verb}: {tried} of {count} moments, {len(problems)} problems, {seconds} s",
+        flush=True,
+    )
     return problems
 
 
 def main() -> None:
     """Kill each verb, and say what was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ["score", "fit", "members", "pretrain", "write"]
-    parser.add_argument("--verbs", nargs="+", default=names, choices=names)
+    parser.add_argument("--verbs", nargs="+", default=VERBS, choices=VERBS)
     parser.add_argument("--moments", type=int, default=40)
+    parser.add_argument("--share", default="1/1", metavar="PART/PARTS")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve()
+        return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         for verb in options.verbs:
-            problems += campaign(verb, options.moments, Path(folder).resolve())
+            problems += campaign(
+                verb, options.moments, options.share, Path(folder).resolve()
+            )
     for problem in problems:
         print(f"  {problem}")
     sys.exit(bool(problems))

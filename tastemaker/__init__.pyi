@@ -40,11 +40,14 @@ from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents
 from .kinds.base import Likelihood as Likelihood
+from .loop.loop import Loop as Loop
+from .loop.loop import LoopResult as LoopResult
+from .report.data_part import write_doctor_page as write_doctor_page
 from .report.frontier_page import write_frontier as write_frontier
 from .report.kl_frontier import Frontier as Frontier
 from .report.kl_frontier import frontier as frontier
-from .report.page import write_doctor_page as write_doctor_page
 from .report.report_page import write_report as write_report
+from .report.runs import report_runs as report_runs
 from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear

@@ -218,7 +218,7 @@ def complete_file(
     prompt_column: str | None = None,
     chat: bool = False,
     is_scored: bool = False,
-    chunk: int = 64,
+    chunk: int = 512,
     say: Say = silent,
 ) -> list[Written]:
     """Write the completions of every prompt of `source` to `target`; return them without texts.

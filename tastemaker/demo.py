@@ -27,9 +27,9 @@ from tastemaker.maths.statistics import kendall
 from tastemaker.playground.gold import gold_score
 from tastemaker.playground.judges import Judge, judgements, troubled
 from tastemaker.playground.writing import Language
+from tastemaker.report.data_part import write_doctor_page
 from tastemaker.report.frontier_page import write_frontier
 from tastemaker.report.kl_frontier import frontier
-from tastemaker.report.page import write_doctor_page
 from tastemaker.report.report_page import write_report
 from tastemaker.report.steered_runs import best_of_curve
 from tastemaker.reward.backbones import Tiny

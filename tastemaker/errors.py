@@ -4,6 +4,7 @@ TastemakerError                    exit code 1
 ├── TrainingError                  exit code 1   a run failed (a loss that is not finite …)
 └── InputError                     exit code 2   what was handed in cannot be used
     ├── UsageError                 an unknown or contradicting setting, option or name
+    │   └── SeveralProblems        all that is wrong with a file of settings
     ├── DataError                  a source, file, row or value of the data
     │   └── SaysNothing            a row that is well formed and judges nothing
     ├── ModelError                 a model folder: no contract, changed weights …
@@ -11,6 +12,8 @@ TastemakerError                    exit code 1
     ├── StorageError               the disk: full, not writable, already there
     └── MissingExtra               an optional library that is not installed
 """
+
+from collections.abc import Sequence
 
 
 class TastemakerError(Exception):
@@ -31,6 +34,14 @@ class InputError(TastemakerError):
 
 class UsageError(InputError):
     """An unknown or contradicting setting, option or name."""
+
+
+class SeveralProblems(UsageError):
+    """All that is wrong with a file of settings. problems: a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class DataError(InputError):

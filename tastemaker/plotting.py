@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, StrMethodFormatter
 
 # Okabe and Ito's colours, told apart by nearly everybody; one meaning each throughout the report.
 MODEL, LINEAR, CONSTANT = "#0072B2", "#E69F00", "#8A8A8A"
@@ -52,6 +56,10 @@ _STYLE: Any = {
     "svg.hashsalt": "tastemaker",  # the same figure is the same file
 }
 
+_PAGE_SIZE = (4.6, 3.5)  # inches: of a figure within a page
+_MOST_NUMBERS = 20  # of a line, in its table
+_PALE = 0.3  # opacity of bars in the background
+_NEAR = 0.45  # distance of a bar from its tick
 _TITLE_WIDTH = 52  # characters that fit above one panel
 _HEADING_WIDTH = 96  # characters that fit above two beside each other
 
@@ -87,8 +95,82 @@ def rendered(
 
 
 def panel_svg(panel: Panel) -> bytes:
-    """Return one panel as an SVG file."""
-    return rendered([panel], columns=1, heading=None, form="svg")
+    """Return one panel as an SVG file without its title, in letters for a phone's width."""
+    file = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+        figure = Figure(figsize=_PAGE_SIZE, layout=layout)
+        panel.draw(figure.add_subplot())
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def panel_numbers(panel: Panel) -> list[list[str]]:
+    """Return what a panel draws as a table, a heading first: its lines and bars.
+
+    Long lines are thinned. The table is empty for a panel of clouds of points alone.
+    """
+    axes = Figure(figsize=_PAGE_SIZE).add_subplot()
+    panel.draw(axes)
+    rows = []
+    for line in axes.get_lines():
+        # dotted lines are for comparison: a diagonal, a value at chance
+        if line.get_linestyle() != ":":
+            rows += _line_rows(str(line.get_label()), line)
+    for container in axes.containers:
+        name = str(container.get_label())
+        if isinstance(container, ErrorbarContainer) and container[0]:
+            rows += _line_rows(name, container[0])
+        elif isinstance(container, BarContainer):
+            rows += _bar_rows(axes, name, container)
+    names = [axes.get_xlabel() or "x", axes.get_ylabel() or "y"]
+    return [["", *names], *rows] if rows else []
+
+
+def _line_rows(name: str, line: Line2D) -> list[list[str]]:
+    """Return name, x and y of the points of a line that has a name."""
+    if name.startswith("_"):
+        return []
+    points = np.column_stack([line.get_xdata(), line.get_ydata()])
+    step = max(1, math.ceil(len(points) / _MOST_NUMBERS))
+    return [[name, _figure(x), _figure(y)] for x, y in points[::step]]
+
+
+def _bar_rows(axes: Axes, name: str, bars: BarContainer) -> list[list[str]]:
+    """Return name, x and y of bars. Pale ones are only the background of something else."""
+    rows: list[list[str]] = []
+    for bar in bars.patches[:_MOST_NUMBERS]:
+        if (bar.get_alpha() or 1) < _PALE:
+            return []
+        box = bar.get_bbox()
+        series = "" if name.startswith("_") else name
+        if bars.orientation == "horizontal":
+            place = _tick(axes.yaxis, (box.y0 + box.y1) / 2)
+            rows.append([series, _figure(box.width), place])
+        else:
+            place = _tick(axes.xaxis, (box.x0 + box.x1) / 2)
+            rows.append([series, place, _figure(box.height)])
+    return rows
+
+
+def _figure(value: Any) -> str:
+    """Return a number with four digits, or what is not a number as it is."""
+    try:
+        return f"{float(value):.4g}"
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _tick(axis: Axis, place: float) -> str:
+    """Return the name of a bar, where its axis has names; else its place."""
+    locator = axis.get_major_locator()
+    if isinstance(locator, FixedLocator):
+        ticks = list(locator())
+        names = axis.get_major_formatter().format_ticks(ticks)
+        for tick, name in zip(ticks, names, strict=True):
+            if math.isclose(tick, place, abs_tol=_NEAR):
+                return name
+    return _figure(place)
 
 
 def learning_curve_png(

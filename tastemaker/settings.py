@@ -13,12 +13,14 @@ help and check. The command line, `--config` and the tables in docs/guide.md are
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import numbers
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tastemaker.errors import UsageError
@@ -124,6 +126,18 @@ def settings_from(kind: type[T], settings: Mapping[str, Any], name: str) -> T:
         if str(error).startswith(f"{name}: "):
             raise
         raise UsageError(f"{name}: {error}") from None
+
+
+@functools.cache
+def settings_table() -> dict[str, list[Any]]:
+    """Return the settings that are options, by table.
+
+    `scripts/option_tables.py` writes the file from the settings classes, because importing those
+    imports torch, and `--help` should not wait for it. A test fails when the file is stale.
+    """
+    path = Path(__file__).with_name("cli") / "settings.json"
+    table: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return table
 
 
 def nearest(name: str, names: Collection[str]) -> str:

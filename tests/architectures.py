@@ -9,6 +9,12 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 V = 40
@@ -24,6 +30,7 @@ SMALL: dict[str, Any] = {
     "num_attention_heads": 4,
     **ENDS,
 }
+_GATED: dict[str, Any] = {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2}
 
 
 def gpt2(**settings: Any) -> Any:
@@ -31,7 +38,11 @@ def gpt2(**settings: Any) -> Any:
     still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     return GPT2LMHeadModel(
         GPT2Config(
-            n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            n_positions=24,
+            **ENDS | still | settings,
         )
     )
 
@@ -51,6 +62,20 @@ def neox(turned: float = 1.0, **settings: Any) -> Any:
 
 def llama(**settings: Any) -> Any:
     """Return a Llama whose heads share keys and values by twos."""
-    return LlamaForCausalLM(
-        LlamaConfig(**SMALL | settings, intermediate_size=48, num_key_value_heads=2)
-    )
+    return LlamaForCausalLM(LlamaConfig(**_GATED | settings))
+
+
+def mistral(**settings: Any) -> Any:
+    """Return a Mistral whose tokens see eight tokens."""
+    return MistralForCausalLM(MistralConfig(**_GATED | settings, sliding_window=8))
+
+
+def qwen2(**settings: Any) -> Any:
+    """Return a Qwen2 whose second layer sees seven tokens."""
+    window = {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}
+    return Qwen2ForCausalLM(Qwen2Config(**_GATED | window | settings))
+
+
+def qwen3(**settings: Any) -> Any:
+    """Return a Qwen3 with heads wider than its states."""
+    return Qwen3ForCausalLM(Qwen3Config(**_GATED | settings, head_dim=12))

@@ -11,6 +11,8 @@ import tastemaker  # noqa: F401  # before torch, which reads the variables that 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+# reports of fits and of steered runs take seconds; tests that are about them ask for them
+os.environ.setdefault("TASTEMAKER_REPORT", "0")
 
 # a busy machine is no failure of a property
 settings.register_profile("tastemaker", deadline=None)

@@ -166,11 +166,10 @@ def test_the_playground_is_judged_in_every_kind(bench: Bench) -> None:
     assert set(kinds) == {"label", "grade", "rating", "comparison", "ranking", "mixed"}
     assert kinds["comparison"]["judgements"] == 30
     assert all(52 <= of_kind["texts"] <= 60 for of_kind in kinds.values())
-    mixed = bench("playground_judgements", *few, "--troubled", "--judges", "5")[
-        "kinds"
-    ]["mixed"]
-    assert set(mixed["reliabilities"]) <= {"careful", "careless", "reversed"}
-    assert len(mixed["recovered"]["values"]) == 1
+    judged = ["--troubled", "--judges", "5", "--kinds", "label"]
+    label = bench("playground_judgements", *few, *judged)["kinds"]["label"]
+    assert set(label["reliabilities"]) <= {"careful", "careless", "reversed"}
+    assert len(label["recovered"]["values"]) == 1
 
 
 @pytest.mark.slow
@@ -247,6 +246,18 @@ def test_writing_is_measured_against_generate(bench: Bench) -> None:
     assert line["tiny"]["largest_log_prob_difference"] < 1e-4
     assert line["tiny"]["ratio"] > 0
     assert line["unlike_lengths"]["tiny"]["share"] > 0
+
+
+@pytest.mark.slow
+def test_families_are_measured_against_generate(bench: Bench) -> None:
+    few = ["--families", "llama", "opt", "--rounds", "1"]
+    line = bench("write_families", *few, ROWS=4, TOKENS=6)
+    assert [line[family]["decoder"] for family in ("llama", "opt")] == [
+        "ours",
+        "transformers",
+    ]
+    assert line["llama"]["greedy"]["same_tokens"] == 1
+    assert line["opt"]["refilled"]["ratio"] > 0
 
 
 @pytest.mark.peers

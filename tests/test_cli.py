@@ -161,6 +161,7 @@ VERBS = [
     "frontier",
     "play",
     "watch",
+    "loop",
     "demo",
 ]
 

@@ -67,6 +67,7 @@ def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path
         "frontier.html",
         "frontier.png",
         "frontier.json",
+        "report.json",
     }
 
 

@@ -79,7 +79,9 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
         "perplexity",
         "ngram_perplexity",
         "seconds",
+        "read_as",
     }
+    assert printed["read_as"][0]["roles"] == {"text": "each line"}
     policy = tm.Policy.load(printed["model"])
     assert (printed["model"], printed["parameters"]) == (
         str(tmp_path / "gpt"),
@@ -124,7 +126,9 @@ def test_pretrain_goes_on_with_a_model_and_leaves_bad_rows_out(
     fails(run(*command, "--quiet"), "chats.jsonl:41")
     assert not (tmp_path / "tuned").exists()
     code, out, err = run(*command, "--skip-bad", "--json")
-    assert (code, len(json.loads(out))) == (0, 6)
+    assert (code, len(json.loads(out))) == (0, 7)
+    (read_as,) = json.loads(out)["read_as"]
+    assert read_as["roles"] == {"prompt": "prompt", "text": "completion"}
     assert "left out: chats.jsonl:41" in err
     assert (tm.Policy.load(tmp_path / "tuned").figures["settings"]["start"]) == str(gpt)
 
@@ -188,7 +192,8 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
         code, out, _ = run("write", gpt, prompt, *options, "--json", "--quiet")
         printed = json.loads(out)
         assert code == 0
-        assert set(printed) == {"completions", "log_probs", "ended"}
+        assert set(printed) == {"completions", "log_probs", "ended", "decoder"}
+        assert printed["decoder"] == "ours"
         [expected] = tm.Policy.load(gpt).complete(
             prompt, sampling=replace(SHORT, max_tokens=12), seed=3
         )
@@ -332,6 +337,7 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
         (k // 2, c.text) for k, c in enumerate(expected)
     ]
     assert sum(printed["ended"].values()) == 4
+    assert printed["decoder"] == "ours"
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
     code, out_text, _ = run(
         "write",
@@ -382,7 +388,9 @@ def test_evaluate_says_the_perplexity_of_a_text(
 ) -> None:
     expected = tm.perplexity(tm.Policy.load(gpt), tm.Documents([texts]))
     code, out, err = run("evaluate", gpt, texts, "--json")
-    assert (code, json.loads(out), err) == (0, expected.as_dict(), "")
+    printed = json.loads(out)
+    assert [one["format"] for one in printed.pop("read_as")] == ["text"]
+    assert (code, printed, err) == (0, expected.as_dict(), "")
     code, out, _ = run("evaluate", gpt, texts)
     assert (code, out) == (0, f"{expected}\n")
     (tmp_path / "empty.txt").write_text("")

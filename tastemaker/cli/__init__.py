@@ -11,9 +11,11 @@ import click
 
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
+from tastemaker.cli.looping import loop
 from tastemaker.cli.ranking import rank
+from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
-from tastemaker.cli.rl import frontier, play, steer, watch
+from tastemaker.cli.rl import play, steer, watch
 from tastemaker.cli.serving import serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
@@ -35,8 +37,10 @@ _VERBS = (
     write,
     steer,
     frontier,
+    report,
     play,
     watch,
+    loop,
     demo,
 )
 
@@ -78,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TastemakerError as error:
         if words[0] == "--debug":
             raise
-        code = _fail(str(error), error.exit_code)
+        for problem in getattr(error, "problems", [str(error)]):
+            code = _fail(problem, error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:

@@ -120,6 +120,7 @@ def pretrain(
         each=each,
         leave_out_bad=skip_bad,
         limit=limit,
+        say_read_as=r.sayer(sources, json=json, quiet=quiet),
     )
     policy = tm.pretrain(
         documents,
@@ -132,6 +133,7 @@ def pretrain(
         o.say_json(
             {"model": str(out)}
             | {name: policy.figures[name] for name in _FIGURES}
+            | {"read_as": r.as_list(documents.first_read_as())}
         )
     else:
         o.say(f"{policy}")
@@ -240,15 +242,7 @@ def write(
             say=lambda line: o.note(line, quiet=quiet),
         )
         endings = [row.ended for row in rows]
-        if json:
-            counts = {
-                name: endings.count(name) for name in ("end", "stop", "length")
-            }
-            o.say_json(
-                {"out": str(out), "completions": len(rows), "ended": counts}
-            )
-        else:
-            o.say(f"{len(rows):,} completions written into {out}")
+        _print_file(out, endings, policy.decoder, json=json)
         _note_unended(endings, draw, quiet=quiet)
         return
     texts: list[Any] = list(prompts) or [""]
@@ -258,7 +252,7 @@ def write(
         _stream(policy, texts[0], draw, seed, quiet=quiet)
         return
     completions = [one for group in writer.complete(texts, 0) for one in group]
-    _print_all(completions, json=json)
+    _print_all(completions, policy.decoder, json=json)
     _note_unended(
         [completion.ended for completion, _ in completions], draw, quiet=quiet
     )
@@ -319,8 +313,28 @@ class _Writer:
         ]
 
 
-def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
-    """Print completions, with their scores where there are any."""
+def _print_file(
+    out: Path, endings: Sequence[str], decoder: str, *, json: bool
+) -> None:
+    """Print what a file of completions holds; with --json the decoder too."""
+    if not json:
+        o.say(f"{len(endings):,} completions written into {out}")
+        return
+    counts = {name: endings.count(name) for name in ("end", "stop", "length")}
+    o.say_json(
+        {
+            "out": str(out),
+            "completions": len(endings),
+            "ended": counts,
+            "decoder": decoder,
+        }
+    )
+
+
+def _print_all(
+    completions: Sequence[Scored], decoder: str, *, json: bool
+) -> None:
+    """Print completions, with their scores where there are any; with --json the decoder too."""
     if not json:
         for completion, score in completions:
             start = "" if score is None else f"{score:+.3f}  "
@@ -333,6 +347,7 @@ def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
         "completions": [completion.text for completion, _ in completions],
         "log_probs": [completion.log_prob for completion, _ in completions],
         "ended": [completion.ended for completion, _ in completions],
+        "decoder": decoder,
     }
     scores = [score for _, score in completions if score is not None]
     if scores:
@@ -421,6 +436,7 @@ def evaluate_policy(
         reading.format,
         leave_out_bad=skip_bad,
         limit=reading.limit,
+        say_read_as=r.sayer([source], json=json, quiet=quiet),
     )
     policy = tm.Policy.load(model)
     for line in policy.notes:
@@ -428,6 +444,8 @@ def evaluate_policy(
     measured = tm.perplexity(policy, documents)
     o.note_skipped(documents.bad, quiet=quiet)
     if json:
-        o.say_json(measured.as_dict())
+        o.say_json(
+            measured.as_dict() | {"read_as": r.as_list(documents.read_as)}
+        )
     else:
         o.say(str(measured))

@@ -11,7 +11,13 @@ import click
 
 from tastemaker.errors import UsageError
 from tastemaker.readable import visible, visible_json
-from tastemaker.settings import MAIN, nearest, numbers_of, weight_of
+from tastemaker.settings import (
+    MAIN,
+    nearest,
+    numbers_of,
+    settings_table,
+    weight_of,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Settings = dict[str, Any]
@@ -112,20 +118,6 @@ _TYPES: dict[str, dict[str, Any]] = {
 }
 
 
-@functools.cache
-def settings_table() -> dict[str, list[Any]]:
-    """Return the settings that are options, by table.
-
-    `scripts/option_tables.py` writes the file from the settings classes, because importing those
-    imports torch, and `--help` should not wait for it. A test fails when the file is stale.
-    """
-    text = (
-        Path(__file__).with_name("settings.json").read_text(encoding="utf-8")
-    )
-    table: dict[str, list[Any]] = json_module.loads(text)
-    return table
-
-
 def settings(
     parameter: str,
     table: str | None = None,
@@ -177,6 +169,17 @@ def _option_of(
 
 
 # --- options that several verbs share -------------------------------------------------------------
+
+page = option(
+    "--report/--no-report",
+    "report",
+    default=True,
+    envvar="TASTEMAKER_REPORT",
+    help="Write report/report.html into the folder of the run.",
+    shown="report",
+    panel=RUN,
+)
+"""The option of verbs that write a page about their run."""
 
 
 def _read_config(

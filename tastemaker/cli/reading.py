@@ -110,21 +110,35 @@ class Reading:
         quiet: bool,
     ) -> None:
         """Print on stderr what each source was read as; with --json that is in the object."""
+        say_one = sayer(self.read_as, json=json, quiet=quiet)
         for each in self.read_as:
-            name = f"{each.source} " if len(self.read_as) > 1 else ""
-            o.note(
-                f"{name}{each}",
-                quiet=json or quiet,
-            )
-            for line in each.notes:
-                o.note(
-                    f"  note: {line}",
-                    quiet=json or quiet,
-                )
+            say_one(each)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return what each source was read as, for JSON."""
-        return [each.as_dict() for each in self.read_as]
+        return as_list(self.read_as)
+
+
+def sayer(
+    sources: Sequence[Any],
+    *,
+    json: bool,
+    quiet: bool,
+) -> Callable[[Any], None]:
+    """Return a function that prints on stderr what one of some sources was read as."""
+
+    def say_one(each: Any) -> None:
+        name = f"{each.source} " if len(sources) > 1 else ""
+        o.note(f"{name}{each}", quiet=json or quiet)
+        for line in each.notes:
+            o.note(f"  note: {line}", quiet=json or quiet)
+
+    return say_one
+
+
+def as_list(read_as: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what each source was read as, for JSON."""
+    return [each.as_dict() for each in read_as]
 
 
 def _column(

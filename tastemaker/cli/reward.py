@@ -10,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.reports import report_fit
 from tastemaker.cli.serving import note_truncated, opened
 from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
@@ -115,6 +116,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 @o.training_precision
 @o.device
 @o.resuming
+@o.page
 @o.output
 def fit(
     sources: tuple[str, ...],
@@ -125,6 +127,7 @@ def fit(
     likelihood: o.Settings,
     anchor: str | None,
     skip_bad: bool,
+    report: bool,
     json: bool,
     quiet: bool,
     **settings: Any,
@@ -150,6 +153,8 @@ def fit(
         )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
+    if report:
+        report_fit(model, out, quiet=quiet or json)
     if not json:
         reading.say(json=False, quiet=quiet or is_watched)
         describe_fit(model, out, seconds)

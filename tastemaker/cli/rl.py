@@ -8,6 +8,8 @@ import click
 
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
+from tastemaker.cli.reports import report_steering
+from tastemaker.errors import UsageError
 from tastemaker.rl.algorithms import ALGORITHMS
 from tastemaker.settings import caution_of, pairs_of, two_numbers
 
@@ -28,19 +30,6 @@ Examples:
 Rewards: a folder saved by `fit`, a function of your own (module:name), an http address, or one of
 length, repetition, missing-end, gold (the playground's truth). A weight stands behind =; several
 are added up. With --judgements a reward is only measured.
-"""
-
-FRONTIER = """Draw the KL–reward frontier of steered runs: gain, KL, and whether the gain is real.
-
-Examples:
-
-  tastemaker frontier steered-ppo steered-rloo steered-grpo --out frontier
-
-  tastemaker frontier steered --best-of 64 --policy gpt --reward taste --gold gold --out frontier
-
-Over-optimisation shows where the runs were steered with --held-out or --gold. Best-of-n is written
-by the policy that the runs started from, to the first of the same prompts and with the same
-sampling.
 """
 
 PLAY = """Teach a policy to play a Gymnasium environment, by the algorithms that steer a GPT.
@@ -142,6 +131,7 @@ Examples:
 @o.skip_bad
 @o.device
 @o.resuming
+@o.page
 @o.output
 def steer(
     model: str,
@@ -164,29 +154,22 @@ def steer(
     chat: bool,
     skip_bad: bool,
     seed: int,
+    report: bool,
     json: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Teach a GPT to write what scores well. settings: those of `tm.steer`."""
     import tastemaker as tm
-    from tastemaker.errors import UsageError
     from tastemaker.rl.algorithms import algorithm_named
 
     if not judgements and (format or skip_bad):
         raise UsageError(
             "--format and --skip-bad are about --judgements: name a source."
         )
-    if chat and not judgements and prompts is None:
-        raise UsageError(
-            "--chat is about --prompts or --judgements: name a file or source."
-        )
-    if opening is not None and (chat or prompt_column):
-        raise UsageError(
-            "an --opening is continued: leave out --chat and --prompt-column."
-        )
-    if opening is not None and prompts is None:
-        raise UsageError("--opening is about --prompts: name a source.")
+    _check_prompts(
+        prompts, opening, prompt_column, chat=chat, judged=bool(judgements)
+    )
     if kl.get("where") == "loss":
         # the one whose gradient in the loss is that of the KL
         kl.setdefault("estimator", "k2")
@@ -197,19 +180,14 @@ def steer(
     judged = r.comparisons(
         judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
     )
+    asked = _prompts(
+        prompts, opening, model, limit, reading, prompt_column, chat=chat
+    )
+    reading.say(json=json, quiet=quiet)
     steered = tm.steer(
         model,
         list(reward) or None,
-        _prompts(
-            prompts,
-            opening,
-            model,
-            limit,
-            split,
-            prompt_column,
-            chat=chat,
-            seed=seed,
-        ),
+        asked,
         judgements=judged,
         algorithm=learner,
         kl=tm.KL(**kl) if kl else None,
@@ -222,7 +200,30 @@ def steer(
         say=lambda line: o.note(line, quiet=quiet),
         **settings,
     )
-    _print_steered(steered, out, reading, json=json, quiet=quiet)
+    if report:
+        report_steering(out, quiet=quiet or json)
+    _print_steered(steered, out, reading, json=json)
+
+
+def _check_prompts(
+    prompts: str | None,
+    opening: tuple[int, int] | None,
+    column: str | None,
+    *,
+    chat: bool,
+    judged: bool,
+) -> None:
+    """Raise UsageError for options about prompts that contradict each other."""
+    if chat and not judged and prompts is None:
+        raise UsageError(
+            "--chat is about --prompts or --judgements: name a file or source."
+        )
+    if opening is not None and (chat or column):
+        raise UsageError(
+            "an --opening is continued: leave out --chat and --prompt-column."
+        )
+    if opening is not None and prompts is None:
+        raise UsageError("--opening is about --prompts: name a source.")
 
 
 def _prompts(
@@ -230,13 +231,15 @@ def _prompts(
     opening: tuple[int, int] | None,
     model: str,
     limit: int,
-    split: str | None,
+    reading: r.Reading,
     column: str | None,
     *,
     chat: bool,
-    seed: int,
 ) -> list[Any] | None:
-    """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
+    """Return the prompts, or None if none are named. Openings are counted in the model's tokens.
+
+    reading: takes what a file of prompts was read as.
+    """
     from tastemaker.gpt.policy import Policy
     from tastemaker.rl.text.prompts import openings_from, prompts_from
 
@@ -244,20 +247,25 @@ def _prompts(
         return None
     if opening is None:
         return prompts_from(
-            Path(source), limit=limit, prompt_column=column, chat=chat
+            Path(source),
+            limit=limit,
+            prompt_column=column,
+            chat=chat,
+            report=reading.read_as,
         )
-    reader = Policy.load(model).reader
-    return list(
-        openings_from(
-            source, reader, opening, limit=limit, seed=seed, split=split
-        )
+    return openings_from(
+        source,
+        Policy.load(model).reader,
+        opening,
+        limit=limit,
+        seed=reading.seed,
+        split=reading.split,
     )
 
 
 def _print_steered(
-    steered: Any, out: Path, reading: r.Reading, *, json: bool, quiet: bool
+    steered: Any, out: Path, reading: r.Reading, *, json: bool
 ) -> None:
-    reading.say(json=json, quiet=quiet)
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
@@ -283,123 +291,6 @@ def _print_steered(
         o.say("")
     o.say(str(steered))
     o.say(f"Let it write:  tastemaker write {out} -n 3")
-
-
-@o.verb(FRONTIER)
-@click.argument(
-    "runs",
-    metavar="RUN...",
-    type=o.PATH,
-    nargs=-1,
-    required=True,
-    help="Folders of `steer`.",
-)
-@o.option(
-    "--out",
-    type=o.PATH,
-    help="Write frontier.html, frontier.png, frontier.json there.",
-)
-@o.option(
-    "--best-of",
-    type=int,
-    help="Also measure the best of 1, 2, 4 and so on, up to so many.",
-)
-@o.option(
-    "--policy",
-    help="GPT that writes these.",
-    shown="as the first run",
-    panel=o.BEST_OF,
-)
-@o.option(
-    "--reward",
-    multiple=True,
-    help="Reward that chooses among them.",
-    shown="as the first run",
-    panel=o.BEST_OF,
-)
-@o.option(
-    "--gold",
-    help="True reward of the chosen, where there is one.",
-    panel=o.BEST_OF,
-)
-@o.option(
-    "--held-out",
-    multiple=True,
-    help="Held-out reward of the chosen.",
-    panel=o.BEST_OF,
-)
-@o.option(
-    "--completions",
-    type=int,
-    help="Completions of each prompt.",
-    shown="16 times --best-of in all",
-    panel=o.BEST_OF,
-)
-@o.seed
-@o.output
-def frontier(
-    runs: tuple[Path, ...],
-    out: Path | None,
-    best_of: int | None,
-    policy: str | None,
-    reward: tuple[str, ...],
-    json: bool,
-    quiet: bool,
-    **settings: Any,
-) -> None:
-    """Draw the KL–reward frontier of steered runs. settings: those of `best_of_curve`."""
-    from tastemaker.report.frontier_page import write_frontier
-    from tastemaker.report.kl_frontier import frontier as frontier_of
-
-    curves = frontier_of(runs)
-    if best_of is not None:
-        curve = _best_of(
-            curves.courses[0].run, best_of, policy, reward, **settings
-        )
-        curves = frontier_of(runs, best_of=curve)
-    if out is not None:
-        write_frontier(curves, out)
-        o.note(f"page: {out / 'frontier.html'}", quiet=quiet)
-    if json:
-        o.say_json(curves.as_dict())
-    else:
-        o.say(str(curves))
-
-
-def _best_of(
-    run: Any,
-    most: int,
-    policy: str | None,
-    reward: tuple[str, ...],
-    held_out: Any,
-    **settings: Any,
-) -> Any:
-    """Return best-of-n with the policy, reward, prompts and sampling of a run."""
-    import tastemaker as tm
-    from tastemaker.errors import UsageError
-    from tastemaker.report.steered_runs import best_of_curve, powers_of_two
-
-    def from_run(option: str, name: Any) -> str:
-        is_here = isinstance(name, str) and (
-            Path(name).is_dir() or name == "gold"
-        )
-        if not is_here:
-            raise UsageError(
-                f"--best-of needs --{option}: {run.folder} names {name!r}, which is not here."
-            )
-        return str(name)
-
-    start = policy or from_run("policy", run.settings.get("start"))
-    rewards = list(reward) or [from_run("reward", run.settings.get("reward"))]
-    return best_of_curve(
-        tm.Policy.load(start),
-        rewards,
-        run.prompts or "",
-        held_out=list(held_out) or None,
-        ns=powers_of_two(most),
-        sampling=tm.Sampling(**run.settings.get("sampling", {})),
-        **settings,
-    )
 
 
 @o.verb(PLAY)

@@ -1,4 +1,3 @@
-from .cells import Target as Target
 from .chats import prompt_from as prompt_from
 from .columns import plan as plan
 from .downloading import SOURCES as SOURCES
@@ -16,6 +15,7 @@ from .formats.single import from_row as from_row
 from .formats.single import to_row as to_row
 from .inspecting import Inspection as Inspection
 from .inspecting import inspect as inspect
+from .judgement_columns import Target as Target
 from .judgements import Comparison as Comparison
 from .judgements import Example as Example
 from .judgements import Grade as Grade

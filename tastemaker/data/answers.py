@@ -63,7 +63,9 @@ class Answers:
         skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
         """Yield the judgements of every row; see `columns.Plan.judgements`."""
-        return self.table.read_rows(self._row, skipped)
+        return self.table.read_rows(
+            self._row, skipped, self.layout.rows_left_out
+        )
 
     def examples(self) -> Iterator[Example]:
         """Yield the answers of every row, judged or not."""

@@ -1,56 +1,14 @@
-"""Cells of a judgement column: which judgements they are, and how each is read.
+"""Cells of a judgement column: how each is read, as a label, a grade or a rating."""
 
-A survey of a column says whether it holds labels, grades or ratings. Labels need a direction, and
-classes an order: what the values do not say is asked for, never guessed.
-"""
-
-import math
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from tastemaker.data.judgements import Example, Grade, Label, Rating
-from tastemaker.data.read_as import Layout
-from tastemaker.data.roles import Columns, plain_name
-from tastemaker.data.tables import Metadata, Table
-from tastemaker.data.values import (
-    bad_cell,
-    empty_cell,
-    number_of,
-    parse_number,
-    word_of,
-)
+from tastemaker.data.tables import Metadata
+from tastemaker.data.values import bad_cell, empty_cell, number_of, word_of
+from tastemaker.data.worded_numbers import number_in
 from tastemaker.errors import DataError
-
-Target = Literal["label", "rating"]
-
-MOST_STEPS = 20
-"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
-
-PAIRS = (
-    ("false", "true"),
-    ("0", "1"),
-    ("-1", "1"),
-    ("neg", "pos"),
-    ("negative", "positive"),
-    ("no", "yes"),
-    ("bad", "good"),
-)
-"""(negative, positive): the pairs of labels that need no `positive`."""
-
-_LEAST_AUROC = 0.75
-"""A score column is read as a rating beside labels if its AUROC for them is at least this."""
-_AUROC_ROWS = 10_000
-
-_UNLABELLED = "-1"
-"""The label of what nobody labelled, except in a column of −1 and 1."""
-
-_BEGINS_WITH_NUMBER = re.compile(r"\d+", re.ASCII)
-
-JUDGEMENTS = ("label", "grade", "rating")
-OPTIONS = "--label-column, --grade-column or --rating-column"
 
 
 @dataclass(frozen=True)
@@ -194,7 +152,41 @@ class ClassCells:
         )
 
 
-Cells = LabelCells | GradeCells | RatingCells | ClassCells
+@dataclass(frozen=True)
+class WordedCells:
+    """Reads a column of classes whose names hold a number, by cells of that number."""
+
+    cells: GradeCells | RatingCells
+    unlabelled: frozenset[str] = frozenset()
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return self.cells.column
+
+    @property
+    def role(self) -> str:
+        """The role of the numbers."""
+        return self.cells.role
+
+    @property
+    def detail(self) -> str:
+        """The scale, where there is one."""
+        return self.cells.detail
+
+    def judgement(
+        self,
+        value: Any,
+        example: Example,
+        metadata: Metadata,
+    ) -> Grade | Rating:
+        """Return the judgement of the number. Raises DataError for a class without a number."""
+        number = number_in(word_of(value) or "")
+        of_cell = value if number is None else number.value
+        return self.cells.judgement(of_cell, example, metadata)
+
+
+Cells = LabelCells | GradeCells | RatingCells | ClassCells | WordedCells
 
 
 def _check_scale(
@@ -211,272 +203,8 @@ def _check_scale(
         )
 
 
-@dataclass
-class Survey:
-    """The values of one column.
-
-    words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers. is_whole: every value is a whole number.
-    """
-
-    words: dict[str, str] = field(default_factory=dict)
-    lowest: float = math.inf
-    highest: float = -math.inf
-    is_whole: bool = True
-
-    def add(
-        self,
-        value: Any,
-        where: str,
-    ) -> None:
-        """Add one cell. Bad cells raise no error here: the second pass reports them."""
-        word = word_of(value)
-        if word is not None and len(self.words) <= MOST_STEPS:
-            self.words.setdefault(word, where)
-        number = parse_number(value)
-        if number is not None and math.isfinite(number):
-            self.lowest = min(self.lowest, number)
-            self.highest = max(self.highest, number)
-            self.is_whole = self.is_whole and number.is_integer()
-        elif word is not None:
-            self.is_whole = False
-
-    def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
-        """Return whether labels such as these are grades: more than two whole numbers."""
-        words = [word for word in self.words if word not in unlabelled]
-        return self.is_whole and len(words) > 2
-
-    def has_few_steps(
-        self,
-        scale: tuple[int, int] | None,
-    ) -> bool:
-        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
-        lowest, highest = scale or (self.lowest, self.highest)
-        return self.is_whole and 0 <= highest - lowest < MOST_STEPS
-
-
 def listed(
     names: Collection[str],
 ) -> str:
     """Return names in quotes, with commas."""
     return ", ".join(repr(name) for name in names)
-
-
-@dataclass(frozen=True)
-class JudgementColumns:
-    """Decides how the judgement columns of a table are read, by a survey of what they hold.
-
-    recognised: by kind, the column that was recognised by its name; used if no column is named.
-    """
-
-    table: Table
-    columns: Columns
-    surveys: dict[str, Survey]
-    layout: Layout
-    recognised: Mapping[str, str | None]
-
-    def for_target(
-        self,
-        target: Target | None,
-    ) -> tuple[Cells, ...]:
-        """Return how to read each judgement column that the target keeps."""
-        columns = self.columns
-        label, grade, rating = (columns.name_of(kind) for kind in JUDGEMENTS)
-        is_named = bool(label or grade or rating)
-        if not is_named:
-            label, grade, rating = (
-                self.recognised[kind] for kind in JUDGEMENTS
-            )
-        cells: list[Cells] = []
-        if label and (target != "rating" or self._has_grades(label)):
-            cells.append(self._label_cells(label))
-        if grade and target != "label":
-            cells.append(self._grade_cells(grade))
-        if rating and not is_named and cells:
-            rating = self._ratings_beside_labels(cells[0], rating)
-        if rating and target != "label":
-            is_grade = not is_named and self.surveys[rating].has_few_steps(
-                columns.scale
-            )
-            cells.append(
-                self._grade_cells(rating)
-                if is_grade
-                else RatingCells(rating, columns.scale)
-            )
-        if target == "label":
-            cells = [each for each in cells if isinstance(each, LabelCells)]
-        return tuple(cells)
-
-    def _has_grades(
-        self,
-        label: str,
-    ) -> bool:
-        return bool(self.columns.order) or self.surveys[label].are_grades()
-
-    def _ratings_beside_labels(
-        self,
-        cells: Cells,
-        column: str,
-    ) -> str | None:
-        """Return the column; None if it is a `score` that holds the confidence of the labels."""
-        if not isinstance(cells, LabelCells) or plain_name(column) != "score":
-            return column
-        pairs = []
-        rows = self.table.rows_past([])
-        for _, row in islice(rows, _AUROC_ROWS):
-            meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
-            number = parse_number(row.get(column))
-            if meaning is not None and number is not None:
-                pairs.append((number, meaning))
-        are_confidences = all(0.5 <= number <= 1 for number, _ in pairs)
-        if not are_confidences and _auroc(pairs) >= _LEAST_AUROC:
-            return column
-        self.layout.notes.append(
-            f"column {column!r} is not used: beside labels it seems to be how sure they are; "
-            f"--label-column {cells.column} --rating-column {column} reads both."
-        )
-        return None
-
-    def _label_cells(
-        self,
-        column: str,
-    ) -> Cells:
-        """Return how to read labels: two values, or more whole numbers, which are grades."""
-        survey, positive = self.surveys[column], self.columns.positive
-        words = list(survey.words)
-        unlabelled: frozenset[str] = frozenset()
-        if _UNLABELLED in words and set(words) != {_UNLABELLED, "1"}:
-            unlabelled = frozenset([_UNLABELLED])
-            words.remove(_UNLABELLED)
-        if self.columns.order:
-            return _ordered_cells(column, self.columns.order, unlabelled)
-        if survey.are_grades(unlabelled) and positive is None:
-            return self._numbered_cells(column, words, unlabelled)
-        where = f"{self.table.name}: column {column!r}"
-        if len(words) > 2:
-            return self._class_cells(column, words)
-        if positive is not None:
-            word_for_positive = word_of(positive)
-            if len(words) == 2 and word_for_positive not in words:
-                raise DataError(
-                    f"{where} never holds {positive!r}, the positive label. "
-                    f"It holds {listed(words)}."
-                )
-            meanings = {word: word == word_for_positive for word in words}
-            return LabelCells(column, meanings, unlabelled)
-        for pair in PAIRS:
-            if set(words) <= set(pair):
-                meanings = dict(zip(pair, (False, True), strict=True))
-                return LabelCells(column, meanings, unlabelled)
-        either = " or ".join(repr(word) for word in words)
-        raise DataError(
-            f"{self.table.name}: which label of column {column!r} is positive, {either}? "
-            "Say so with --positive."
-        )
-
-    def _numbered_cells(
-        self,
-        column: str,
-        words: list[str],
-        unlabelled: frozenset[str],
-    ) -> Cells:
-        """Return how to read more than two whole numbers; refuse those that number classes."""
-        numbers = sorted(int(word) for word in words)
-        if numbers == list(range(len(numbers))) and not self.columns.scale:
-            classes = [str(number) for number in numbers]
-            order = ",".join(classes)
-            raise DataError(
-                f"{self.table.name}: column {column!r} holds {listed(classes)}: "
-                "classes without an order, or grades? If the highest is the best, say "
-                f"--grade-column {column}; for another order, the worst first, --order {order}."
-            )
-        scale = self.columns.scale or (numbers[0], numbers[-1])
-        if scale[1] - scale[0] >= MOST_STEPS:
-            return self._grade_cells(column)
-        cells = GradeCells(column, *scale, unlabelled)
-        self.layout.notes.append(
-            f"column {column!r} is read as grades {cells.detail}, the highest the best; for "
-            f"classes in another order say --order, the worst first."
-        )
-        return cells
-
-    def _class_cells(
-        self,
-        column: str,
-        words: list[str],
-    ) -> Cells:
-        """Return how to read more than two classes that begin with a number, such as "4 stars"."""
-        numbers = {}
-        for word in words:
-            match = _BEGINS_WITH_NUMBER.match(word)
-            if match:
-                numbers[word] = int(match[0])
-        are_steps = len(numbers) == len(words) == len(set(numbers.values()))
-        if are_steps and self.columns.positive is None:
-            ordered = sorted(numbers, key=numbers.__getitem__)
-            return _ordered_cells(column, tuple(ordered), frozenset())
-        survey = self.surveys[column]
-        places = ", ".join(
-            f"{word!r} ({survey.words[word]})" for word in words[:4]
-        )
-        order = ",".join(words[:4])
-        raise DataError(
-            f"{self.table.name}: column {column!r} holds more than two labels: {places}. "
-            f"If they have an order, give it, the worst first (--order {order}). "
-            f"Else keep two, or name another column with {OPTIONS}."
-        )
-
-    def _grade_cells(
-        self,
-        column: str,
-    ) -> Cells:
-        survey = self.surveys[column]
-        if self.columns.order:
-            return _ordered_cells(column, self.columns.order, frozenset())
-        if self.columns.scale:
-            return GradeCells(column, *self.columns.scale)
-        # not one number: let the first row say so
-        if not math.isfinite(survey.lowest):
-            return GradeCells(column, 1, 10)
-        lowest, highest = math.floor(survey.lowest), math.ceil(survey.highest)
-        if highest - lowest >= MOST_STEPS:
-            raise DataError(
-                f"{self.table.name}: column {column!r} holds {lowest} to {highest}, more than "
-                f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
-            )
-        return GradeCells(column, lowest, highest)
-
-
-def _ordered_cells(
-    column: str,
-    order: Sequence[str],
-    unlabelled: frozenset[str],
-) -> Cells:
-    """Return how to read classes in an order: two are labels, more are grades from 1."""
-    words = [word_of(name) or "" for name in order]
-    if len(words) == 2:
-        meanings = {words[0]: False, words[1]: True}
-        return LabelCells(column, meanings, unlabelled)
-    steps = {word: step for step, word in enumerate(words, 1)}
-    return ClassCells(column, steps, unlabelled)
-
-
-def _auroc(
-    pairs: Sequence[tuple[float, bool]],
-) -> float:
-    """Return the AUROC: how often a positive has a higher number than a negative."""
-    numbers = sorted(pairs)
-    below = ahead = 0.0
-    positives = sum(is_positive for _, is_positive in pairs)
-    negatives = len(pairs) - positives
-    at = 0
-    while at < len(numbers):
-        end = at
-        while end < len(numbers) and numbers[end][0] == numbers[at][0]:
-            end += 1
-        tied = sum(is_positive for _, is_positive in numbers[at:end])
-        others = end - at - tied
-        ahead += tied * (below + others / 2)
-        below += others
-        at = end
-    return ahead / (positives * negatives) if positives * negatives else 0.0

@@ -9,16 +9,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tastemaker.data.beginnings import header_hint, layout_hint
-from tastemaker.data.cells import (
+from tastemaker.data.cells import Cells, listed
+from tastemaker.data.chats import example_from, is_messages, with_chat
+from tastemaker.data.judgement_columns import (
     JUDGEMENTS,
     OPTIONS,
-    Cells,
     JudgementColumns,
     Survey,
     Target,
-    listed,
 )
-from tastemaker.data.chats import example_from, is_messages, with_chat
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
@@ -112,7 +111,9 @@ class Plan:
 
         skipped: a list that takes the errors of such rows instead.
         """
-        return self.table.read_rows(self._row, skipped)
+        return self.table.read_rows(
+            self._row, skipped, self.layout.rows_left_out
+        )
 
     def _row(
         self,

@@ -9,9 +9,14 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns, Roles, with_roles
-from tastemaker.errors import DataError
+from tastemaker.data.source_names import is_several
+from tastemaker.errors import DataError, UsageError
 
 _EXAMPLES = 3
+_REASONS = {
+    "unreadable": "left out: cannot be read",
+    "no_judgement": "left out: no judgement",
+}
 _SHOWN = 60
 
 
@@ -37,8 +42,10 @@ class Inspection:
         """Return the lines for the shell."""
         shown = self.read_as
         lines = [str(shown), f"  {_counts(shown.kinds)} in {shown.source}"]
-        if self.skipped:
-            lines.append(f"  {self.skipped:,} rows cannot be read")
+        for reason, words in _REASONS.items():
+            if count := shown.left_out.get(reason):
+                rows = "1 row" if count == 1 else f"{count:,} rows"
+                lines.append(f"  {rows} {words}")
         lines += [f"  note: {note}" for note in shown.notes]
         for number, judgement in enumerate(self.examples, 1):
             lines.append(f"example {number}, {judgement.where}:")
@@ -65,6 +72,10 @@ def inspect(
     The arguments are those of `read`. Rows that cannot be read are counted. Raises DataError for a
     source of which nothing can be read.
     """
+    if is_several(source):
+        raise UsageError(
+            f"inspect shows one source, and here are {len(source)}. Inspect each."
+        )
     report: list[ReadAs] = []
     skipped: list[DataError] = []
     judgements = read(
@@ -80,7 +91,7 @@ def inspect(
         shown,
         _examples(judgements),
         tuple(_changes(shown)),
-        len(skipped),
+        shown.left_out.get("unreadable", 0),
     )
 
 

@@ -47,6 +47,7 @@ class Layout:
     scale. names: all columns. head: the first rows. notes: what a reader should know.
     by_names: what follows from the names of a row's columns alone, by these.
     left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
+    rows_left_out: how many, by reason.
     """
 
     format: str = "table"
@@ -59,6 +60,7 @@ class Layout:
     by_names: dict[tuple[str, ...], Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
+    rows_left_out: Counter[str] = field(default_factory=Counter)
 
 
 class _WatchedRow(dict[str, Any]):
@@ -109,7 +111,9 @@ class ReadAs:
     source: its name. format: "table", or the name of a published format. roles: role → column.
     details: more about a role, such as its scale. unused: columns that nothing was read from.
     judgements: how many. kinds: how many of each kind. notes: what a reader should know.
-    cells: the first filled cell of each unused column.
+    cells: the first filled cell of each unused column. left_out: rows that were left out, by
+    reason: "no_judgement", such as a comparison of a text with itself, and "unreadable".
+    unlabelled: empty cells, and those that mean that nobody judged, by column.
     """
 
     source: str
@@ -121,6 +125,8 @@ class ReadAs:
     kinds: dict[str, int]
     notes: tuple[str, ...] = ()
     cells: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    unlabelled: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -133,6 +139,8 @@ class ReadAs:
             "judgements": self.judgements,
             "kinds": dict(self.kinds),
             "notes": list(self.notes),
+            "left_out": dict(self.left_out),
+            "unlabelled": dict(self.unlabelled),
         }
 
     def __str__(self) -> str:
@@ -186,6 +194,31 @@ def read_as(
         dict(kinds),
         tuple(notes[: _MOST_NOTES + len(layout.notes)]),
         {name: shown_cell(name, layout.head) for name in unused},
+        {reason: n for reason, n in layout.rows_left_out.items() if n},
+        dict(layout.unlabelled),
+    )
+
+
+def texts_read_as(
+    source: str,
+    layout: Layout,
+) -> ReadAs:
+    """Return what a source of texts is read as, once its first rows are read."""
+    roles = dict(layout.roles)
+    unused = [name for name in layout.names if name not in layout.used]
+    notes = [*layout.notes]
+    notes += leftovers(unused, layout.head, roles, ("text", "prompt"))
+    details = dict(layout.details)
+    return ReadAs(
+        source,
+        layout.format,
+        roles,
+        details,
+        tuple(unused),
+        judgements=0,
+        kinds={},
+        notes=tuple(notes[: _MOST_NOTES + len(layout.notes)]),
+        cells={name: shown_cell(name, layout.head) for name in unused},
     )
 
 
@@ -193,12 +226,16 @@ def leftovers(
     unused: Collection[str],
     head: Head,
     roles: Collection[str],
+    among: Collection[str] = (),
 ) -> list[str]:
-    """Return a note for each column that is not used but looks as if it should be."""
+    """Return a note for each column that is not used but looks as if it should be.
+
+    among: the roles that a verb reads; none: all.
+    """
     notes = []
     for name in unused:
         role = likely_role(name, head)
-        if role is None:
+        if role is None or (among and role not in among):
             continue
         if role == "prompt" and "prompt" in roles:
             continue

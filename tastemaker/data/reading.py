@@ -10,7 +10,6 @@ The rows of a table have a published format (`data.formats`), or a text column a
 labels, grades or ratings (`data.columns`).
 """
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,11 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
-from tastemaker.data.cells import Target
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
+from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
     Example,
     Grade,
@@ -32,9 +31,8 @@ from tastemaker.data.judgements import (
     Label,
     Rating,
     examples_of,
-    lot,
-    plain,
 )
+from tastemaker.data.limits import limited
 from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.roles import (
@@ -44,6 +42,7 @@ from tastemaker.data.roles import (
     described_source,
     with_roles,
 )
+from tastemaker.data.source_names import distinct_names, is_several
 from tastemaker.data.store.addresses import is_store
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
@@ -77,6 +76,7 @@ def read(
         tm.read("pairs.jsonl", limit=1000)        # prompt, chosen, rejected
         tm.read("aclImdb.tar.gz", split="test")   # the Large Movie Review Dataset
         tm.read("org/name")                       # the hub; needs the extra `hub`
+        tm.read(["a/train.csv", "b/train.csv"])   # one after the other
 
     The format and the columns are recognised by the names of the columns. Judgements come in the
     order of the source.
@@ -84,7 +84,8 @@ def read(
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
         store of `tastemaker rank` (or its PostgreSQL address), a folder that `datasets` saved, a
         hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow table, a datasets.Dataset, a
-        list of dicts. Columns may follow a path: `reviews.csv:text=words,grade=stars`.
+        list of dicts. Columns may follow a path: `reviews.csv:text=words,grade=stars`. Several
+        paths or names: two files of one name are called by as much of them as tells them apart.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -105,9 +106,44 @@ def read(
             f"target {target!r}: choose 'label', 'rating' or nothing for both."
         )
     _check_limit(limit)
-    source, columns, settings = described_source(
-        source, with_roles(columns, roles)
-    )
+    columns = with_roles(columns, roles)
+    names: dict[Any, str] = {}
+    sources = [source]
+    if is_several(source):
+        names = distinct_names(source)
+        sources = source
+    judgements: list[Judgement] = []
+    for one in sources:
+        judgements += _read_one(
+            one,
+            split=split,
+            target=target,
+            limit=limit,
+            seed=seed,
+            columns=columns,
+            format=format,
+            skip_bad=skip_bad,
+            report=report,
+            name=name or (names.get(one) if names else None),
+        )
+    return judgements
+
+
+def _read_one(
+    source: Any,
+    *,
+    split: str | None,
+    target: Target | None,
+    limit: int | None,
+    seed: int,
+    columns: Columns,
+    format: str | None,
+    skip_bad: list[DataError] | None,
+    report: list[ReadAs] | None,
+    name: str | None,
+) -> list[Judgement]:
+    """Return the judgements of one source; see `read`."""
+    source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
@@ -117,7 +153,7 @@ def read(
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
         numbered = _of_table(planned, target, skip_bad)
-        judgements = _limited(
+        judgements = limited(
             _with_progress(numbered, opened.name), limit, seed
         )
         judgements = _without(judgements, layout.left_out)
@@ -131,7 +167,7 @@ def read(
                 "Choose the split 'train' or 'test'."
             )
         layout = _ACLIMDB
-        judgements = _limited(_of_aclimdb(path, part, target), limit, seed)
+        judgements = limited(_of_aclimdb(path, part, target), limit, seed)
         name = path.name
     if report is not None:
         report.append(read_as(name, layout, judgements))
@@ -178,10 +214,10 @@ def read_examples(
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
         texts = _texts_of(opened, columns, in_format)
-        return _limited(_with_progress(texts, opened.name), limit, seed)
+        return limited(_with_progress(texts, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
-    return _limited(
+    return limited(
         (review.example() for review in aclimdb.reviews(path, name)),
         limit,
         seed,
@@ -433,38 +469,3 @@ def _with_progress(
         for item in items:
             yield item
             advance(1, "")
-
-
-def _limited(
-    items: Iterable[_Item],
-    limit: int | None,
-    seed: int,
-) -> list[_Item]:
-    """Return the items about the `limit` texts with the smallest lots, in order.
-
-    Only these are kept in memory.
-    """
-    if limit is None:
-        return list(items)
-    negated_lots: list[int] = []  # a heap: the largest lot first
-    by_lot: dict[int, list[tuple[int, _Item]]] = {}
-    for position, item in enumerate(items):
-        drawn = lot(seed, "limit", _unit(item))
-        if drawn not in by_lot:
-            by_lot[drawn] = []
-            heapq.heappush(negated_lots, -drawn)
-        by_lot[drawn].append((position, item))
-        if len(by_lot) > limit:
-            del by_lot[-heapq.heappop(negated_lots)]
-    numbered = [pair for pairs in by_lot.values() for pair in pairs]
-    numbered.sort(key=lambda pair: pair[0])
-    return [item for _, item in numbered]
-
-
-def _unit(
-    item: _Item,
-) -> str:
-    """Return the name of what a limit counts: the texts judged together, and their prompt."""
-    examples: tuple[Example, ...] = examples_of(item)
-    texts: list[str] = sorted(example.text for example in examples)
-    return "\0".join([plain(examples[0].prompt or ""), *texts])

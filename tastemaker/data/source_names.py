@@ -7,6 +7,15 @@ from typing import Any
 from tastemaker.data.roles import described_source
 
 
+def is_several(source: Any) -> bool:
+    """Return whether this is a list of paths and names, not one source."""
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and all(isinstance(one, str | Path) for one in source)
+    )
+
+
 def distinct_names(sources: Sequence[Any]) -> dict[Any, str]:
     """Return names for the files that share theirs with another: the shortest ends that differ.
 

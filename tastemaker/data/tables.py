@@ -13,6 +13,7 @@ import json
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,45 +89,49 @@ class Table:
         self,
         read: Callable[[int, Row], Iterable[_Item]],
         skipped: list[DataError] | None,
+        left_out: Counter[str],
     ) -> Iterator[_Item]:
         """Yield what `read(number, row)` returns for every row. Raises its first DataError.
 
         skipped: a list that takes the errors of bad rows; then nothing is raised. Without it, rows
         that hold no judgement (`SaysNothing`) are left out and counted on standard error.
+        left_out: takes the numbers of both, as "no_judgement" and "unreadable".
         """
-        without_judgement: list[DataError] = []
+        first_silent: DataError | None = None
         before, good = len(skipped or ()), 0
         for number, row in self.rows_past(skipped):
             try:
                 items = read(number, row)
             except DataError as error:
-                if skipped is not None:
-                    # without the frames that hold the row
-                    skipped.append(error.with_traceback(None))
-                elif isinstance(error, SaysNothing):
-                    without_judgement.append(error.with_traceback(None))
-                else:
+                is_silent = isinstance(error, SaysNothing)
+                if skipped is None and not is_silent:
                     raise
+                # without the frames that hold the row
+                error = error.with_traceback(None)
+                if skipped is not None:
+                    skipped.append(error)
+                if is_silent:
+                    first_silent = first_silent or error
+                    left_out["no_judgement"] += 1
             else:
                 good += 1
                 yield from items
             if skipped is not None:
                 self._check_bad(skipped, before, good)
-        if without_judgement:
-            self._report(without_judgement, good)
+        silent = left_out["no_judgement"]
+        if skipped is not None:
+            left_out["unreadable"] += len(skipped) - before - silent
+        elif first_silent is not None:
+            self._report(silent, first_silent, good)
 
-    def _report(self, without_judgement: list[DataError], good: int) -> None:
+    def _report(self, silent: int, first: DataError, good: int) -> None:
         """Say how many rows were left out. Raises DataError where no other row was read."""
         if not good:
-            raise DataError(
-                f"{self.name}: no row holds a judgement; {without_judgement[0]}"
-            )
-        left_out = "1 row holds no judgement and was left out"
-        if len(without_judgement) > 1:
-            left_out = f"{len(without_judgement)} rows hold no judgement and were left out"
-        sys.stderr.write(
-            f"{self.name}: {left_out}; the first: {without_judgement[0]}\n"
-        )
+            raise DataError(f"{self.name}: no row holds a judgement; {first}")
+        rows = "1 row holds no judgement and was left out"
+        if silent > 1:
+            rows = f"{silent:,} rows hold no judgement and were left out"
+        sys.stderr.write(f"{self.name}: {rows}; the first: {first}\n")
 
     def _check_bad(
         self, skipped: list[DataError], before: int, good: int

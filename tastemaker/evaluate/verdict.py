@@ -54,8 +54,8 @@ def _levels(evaluation: "Evaluation") -> Iterator[str]:
     for level in _LEVELS:
         figures = []
         for findings in evaluation.kinds:
-            if _level(evaluation, findings) == level:
-                name, estimate = _ordering(evaluation, findings)
+            if level_of(evaluation, findings) == level:
+                name, estimate = ordering_of(evaluation, findings)
                 of_kind = f" of {findings.kind}s" if several else ""
                 figure = _with_margin(estimate)
                 figures.append(f"{NAMES[name]}{of_kind} {figure}")
@@ -63,7 +63,7 @@ def _levels(evaluation: "Evaluation") -> Iterator[str]:
             yield f"{level} ({listed(figures)})"
 
 
-def _ordering(
+def ordering_of(
     evaluation: "Evaluation", findings: "KindFindings"
 ) -> tuple[str, Estimate]:
     """Return the figure that tells how well texts are ordered, by name and value."""
@@ -76,10 +76,10 @@ def _ordering(
     return name, model[name]
 
 
-def _level(evaluation: "Evaluation", findings: "KindFindings") -> str:
+def level_of(evaluation: "Evaluation", findings: "KindFindings") -> str:
     """Return the level (one of `_LEVELS`) that the figures of one kind of judgement reach."""
     measured = findings.measured
-    shown_name, shown = _ordering(evaluation, findings)
+    shown_name, shown = ordering_of(evaluation, findings)
     is_of_new = shown is not measured.model[shown_name]
     groups = findings.new_clusters if is_of_new else findings.clusters
     if groups < FEW_GROUPS:

@@ -1,3 +1,4 @@
+from .any_decode import AnyDecoder as AnyDecoder
 from .batching import Batch as Batch
 from .batching import by_length as by_length
 from .batching import collate as collate
@@ -6,9 +7,9 @@ from .batching import whole_units as whole_units
 from .encoder import encode_packed as encode_packed
 from .encoder import parts_of as parts_of
 from .encoder import scores as scores
-from .gpt_decode import AnyDecoder as AnyDecoder
 from .gpt_decode import OwnDecoder as OwnDecoder
 from .gpt_decode import decoder_for as decoder_for
+from .gpt_decode import decoder_name as decoder_name
 from .gpt_forward import Texts as Texts
 from .gpt_forward import forward as forward
 from .gpt_forward import nats as nats

@@ -58,6 +58,8 @@ class Layer(NamedTuple):
     up: Product
     down: Product
     approximation: str  # of GELU
+    # how many tokens a token sees; None: all before it
+    window: None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class Network:
     def width(self) -> int:
         """The size of a hidden state."""
         return self.tokens.shape[1]
+
+    @property
+    def kv_heads(self) -> int:
+        """How many heads have keys and values: all."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """The size of a query."""
+        return self.width // self.heads
 
     def first(self, layers: int | None) -> "Network":
         """Return a network of the first layers only; None: of all. The last norm and head stay."""
@@ -117,6 +129,26 @@ class Network:
         return projected.view(len(projected), 3, self.heads, -1).transpose(
             0, 1
         )
+
+    def attention_inputs(
+        self, layer: Layer, x: Tensor, rotations: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return queries [n, heads, d], and keys and values [2, n, heads, d], of x [n, width]."""
+        weight, bias = layer.projection
+        parts = self.parts(torch.mm(layer.first(x), weight).add_(bias))
+        rotate(parts, rotations)
+        return parts[0], parts[1:]
+
+    def rest(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+        """Return a layer's output from its input x [n, width], which is changed.
+
+        attended: attention's result [n, width].
+        """
+        if self.is_parallel:
+            inner = self.inner(layer, x)
+            return layer.down.added_to(layer.out.added_to(x, attended), inner)
+        x = layer.out.added_to(x, attended)
+        return layer.down.added_to(x, self.inner(layer, x))
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
         """Return the hidden units of a layer's MLP [n, 4 · d] for its input [n, d]."""

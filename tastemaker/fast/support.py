@@ -1,4 +1,4 @@
-"""Which networks our own passes support.
+"""Which networks our own passes support, and which our own decoding does.
 
 A network is supported if it consists of exactly the classes that the passes were written for. One
 with an adapter, a quantised layer, a subclass, a hook or changed attention runs its own forward
@@ -80,6 +80,14 @@ TransformerBlock ffn:FFN output_layer_norm:LayerNorm
 DistilBertSelfAttention q_lin:Linear k_lin:Linear v_lin:Linear out_lin:Linear dropout:Dropout
 FFN lin1:Linear activation:Activation lin2:Linear dropout:Dropout
 """
+_GATED = """
+ForCausalLM model:Model lm_head:Linear
+Model embed_tokens:Embedding layers:DecoderLayer norm:RMSNorm rotary_emb:RotaryEmbedding
+DecoderLayer self_attn:Attention mlp:MLP
+DecoderLayer input_layernorm:RMSNorm post_attention_layernorm:RMSNorm
+Attention q_proj:Linear k_proj:Linear v_proj:Linear o_proj:Linear q_norm:RMSNorm k_norm:RMSNorm
+MLP gate_proj:Linear up_proj:Linear down_proj:Linear act_fn:SiLU
+"""
 _FAMILIES = {
     "gpt2.modeling_gpt2.GPT2LMHeadModel": ("", _GPT2),
     "gpt_neox.modeling_gpt_neox.GPTNeoXForCausalLM": ("", _NEOX),
@@ -103,6 +111,16 @@ of a list's members).
 By name, because the import of a family takes long, and whoever holds a network has imported its
 family.
 """
+
+_DECODED = {
+    "llama.modeling_llama.LlamaForCausalLM": ("Llama", _GATED),
+    "mistral.modeling_mistral.MistralForCausalLM": ("Mistral", _GATED),
+    "qwen2.modeling_qwen2.Qwen2ForCausalLM": ("Qwen2", _GATED),
+    "qwen3.modeling_qwen3.Qwen3ForCausalLM": ("Qwen3", _GATED),
+}
+"""The networks that only our own decoding supports."""
+_STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
+"""The kinds of rotary positions whose angles do not depend on the length of a text."""
 
 _IN_TRAINING = (
     "p",
@@ -132,8 +150,24 @@ def supports(module: nn.Module) -> bool:
     hooks come and go. It takes about two microseconds a part.
     """
     kind: Any = type(module)  # a class is hashable, whatever its instances are
-    slots = _slots(kind)
-    if slots is None or not _has_usual_settings(module) or _has_global_hook():
+    return _is_whole(module, _slots(kind)) and _has_usual_settings(module)
+
+
+def supports_decoding(module: nn.Module) -> bool:
+    """Return whether our own decoding gives the numbers of a network like Llama.
+
+    The conditions are those of `supports`, which says nothing of these networks: they are trained
+    by their own passes.
+    """
+    kind: Any = type(module)
+    return _is_whole(module, _slots_of_decoded(kind)) and _is_usual_gated(
+        module
+    )
+
+
+def _is_whole(module: Any, slots: Slots | None) -> bool:
+    """Return whether a network is what the classes in `slots` make of it."""
+    if slots is None or _has_global_hook():
         return False
     is_patched = any(
         kind.forward.__module__ != kind.__module__ for kind in slots
@@ -165,11 +199,25 @@ def _is_plain(module: Any, slots: Slots) -> bool:
 @cache
 def _slots(kind: type[nn.Module]) -> Slots | None:
     """Return the parts that a class of networks has; None if no pass is written for the class."""
+    family = _FAMILIES.get(_name_of(kind))
+    return None if family is None else _slots_in(kind, *family)
+
+
+@cache
+def _slots_of_decoded(kind: type[nn.Module]) -> Slots | None:
+    """Return the parts that a class of networks has; None if only its own pass decodes it."""
+    family = _DECODED.get(_name_of(kind))
+    return None if family is None else _slots_in(kind, *family)
+
+
+def _name_of(kind: type[nn.Module]) -> str:
+    """Return how the tables name a class."""
     full_name = f"{kind.__module__}.{kind.__qualname__}"
-    family = _FAMILIES.get(full_name.removeprefix("transformers.models."))
-    if family is None:
-        return None
-    prefix, lines = family
+    return full_name.removeprefix("transformers.models.")
+
+
+def _slots_in(kind: type[nn.Module], prefix: str, lines: str) -> Slots:
+    """Return the parts that a class of networks has by the lines of its family."""
     modeling = sys.modules[kind.__module__]
 
     def classes(name: str) -> tuple[type[nn.Module], ...]:
@@ -177,6 +225,8 @@ def _slots(kind: type[nn.Module]) -> Slots | None:
             return tuple(GELU_APPROXIMATIONS)
         if name == "Activation":
             return _ACTIVATIONS
+        if name == "SiLU":
+            return (activations.SiLUActivation, nn.SiLU)
         for place, full_name in (
             (modeling, prefix + name),
             (modeling, name),
@@ -217,6 +267,18 @@ def _has_usual_settings(module: Any) -> bool:
             and module.lm_head.bias is None
         )
     return not getattr(config, "is_decoder", False)
+
+
+def _is_usual_gated(module: Any) -> bool:
+    """Return whether a network like Llama has the variations that our decoding knows."""
+    rotary = module.model.rotary_emb
+    head_width = module.model.layers[0].self_attn.head_dim
+    return (
+        _is_usual_attention(module.config._attn_implementation)
+        and rotary.rope_type in _STATIC_ROTATIONS
+        and 2 * len(rotary.inv_freq) == head_width
+        and module.lm_head.bias is None
+    )
 
 
 def _is_changed(part: nn.Module, config: Any) -> bool:

@@ -29,10 +29,8 @@ from .pretrain_task import Pretraining as Pretraining
 from .pretrain_task import PretrainTask as PretrainTask
 from .pretraining import pretrain as pretrain
 from .sampling import VALUE_HEAD as VALUE_HEAD
-from .sampling import Row as Row
 from .sampling import Sampling as Sampling
 from .sampling import ValueHead as ValueHead
-from .sampling import Writing as Writing
 from .sampling import before_stop as before_stop
 from .sampling import choose as choose
 from .sampling import filtered as filtered
@@ -48,3 +46,5 @@ from .tokenise import even_parts as even_parts
 from .tokenise import pieces_of as pieces_of
 from .tokenise import steps_of as steps_of
 from .tokenise import tokenized as tokenized
+from .writing import Row as Row
+from .writing import Writing as Writing

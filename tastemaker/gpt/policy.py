@@ -28,6 +28,7 @@ from torch.nn import functional
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
+from tastemaker.fast.gpt_decode import decoder_name
 from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
@@ -40,16 +41,13 @@ from tastemaker.gpt.networks import (
     sharing_copy,
 )
 from tastemaker.gpt.sampling import (
-    MOST_ROWS,
     VALUE_HEAD,
-    Ended,
-    Row,
     Sampling,
     ValueHead,
-    Writing,
     before_stop,
 )
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
 from tastemaker.huggingface import quiet_transformers
 from tastemaker.readable import write_as_card
 from tastemaker.scores import Scores
@@ -121,6 +119,11 @@ class Policy:
     def parameters(self) -> int:
         """The number of its parameters."""
         return parameters_of(self.module)
+
+    @property
+    def decoder(self) -> str:
+        """Whose pass computes new tokens: "ours", or "transformers" where ours does not fit."""
+        return decoder_name(self.module)
 
     @property
     def sampling(self) -> Sampling:
@@ -346,11 +349,12 @@ class Policy:
             module.requires_grad_(requires_grad=True)
         return Policy(module, self.tokenizer)
 
-    def save(self, folder: str | Path) -> "Policy":
+    def save(self, folder: str | Path, *, card: str | None = None) -> "Policy":
         """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when
         the disk is full.
 
-        An older policy's value head and figures there are removed, other files stay.
+        An older policy's value head and figures there are removed, other files stay. card: the text
+        of its README, in place of one of its figures.
         """
         with (
             filling_folder(Path(folder), last="config.json") as temporary,
@@ -360,11 +364,12 @@ class Policy:
             self.tokenizer.save_pretrained(temporary)
             if self.value_head is not None:
                 self.value_head.save(temporary)
-            kind = type(self.module).__name__
-            write_as_card(
-                temporary,
-                policy_card(kind, self.parameters, self.context, self.figures),
-            )
+            if card is None:
+                kind = type(self.module).__name__
+                card = policy_card(
+                    kind, self.parameters, self.context, self.figures
+                )
+            write_as_card(temporary, card)
             if self.figures:
                 (temporary / FIGURES).write_text(
                     json.dumps(self.figures, indent=2) + "\n", encoding="utf-8"

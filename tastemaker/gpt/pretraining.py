@@ -108,6 +108,8 @@ def pretrain(
         if folder is not None and run.is_finished:
             policy = Policy.load(folder)
             check_same(policy.figures.get("settings", {}), settings)
+            # it may have been killed before it dropped them
+            shutil.rmtree(folder / RUN / _TOKENS, ignore_errors=True)
             return policy
         return _trained(
             texts,

@@ -1,15 +1,14 @@
-"""Sampling: how the next token is drawn, and the loop that writes many completions at once.
+"""Sampling: how the next token is drawn.
 
-`choose` filters the distribution of the next token, then draws with one uniform number a row.
-`Writing` reads prompts of similar length together and appends one token to each row in turn. A
+`choose` filters the distribution of the next token, then draws with one uniform number a row. A
 critic's `ValueHead` may read the hidden states while they are there.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.fast.gpt_decode import decoder_for
-from tastemaker.gpt.tokenise import Reader
 from tastemaker.settings import (
     POSITIVE,
     SHARE,
@@ -31,6 +28,10 @@ from tastemaker.settings import (
 
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
+# tokens among which the share of `top_p` is looked for first
+_FIRST_TRIED = 64
+# tokens whose order costs less than the sum over all
+_FEW = 1024
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
 
 
@@ -143,11 +144,31 @@ def choose(
     if is_used is not None and sampling.repetition_penalty != 1:
         lowered = penalised(logits, is_used, sampling.repetition_penalty)
         to_filter = torch.log_softmax(lowered / sampling.temperature, -1)
-    weights = filtered(to_filter, sampling).exp()
-    tokens = _inverse_cdf(weights, numbers.to(logits.device)[:, None])
+    if sampling.top_k == 1:
+        tokens = to_filter.argmax(-1, keepdim=True)
+    else:
+        tokens = _drawn(to_filter, numbers.to(logits.device), sampling)
     # Where the logits are not finite any token will do: its log-probability shows the fault.
     tokens.clamp_(max=logits.shape[-1] - 1)
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
+
+
+def _drawn(
+    log_probs: Tensor,
+    numbers: Tensor,
+    sampling: Sampling,
+) -> Tensor:
+    """Return the tokens [b, 1] that uniform numbers [b] choose of what the filters leave."""
+    numbers = numbers[:, None]
+    if sampling.top_k or sampling.top_p < 1:
+        values, order = _likeliest(log_probs, sampling)
+        if values.shape[1] <= _FEW:
+            # the same tokens as in the order of the vocabulary, without the many of weight 0
+            order, places = order.sort(-1)
+            weights = values.gather(1, places).exp().double()
+            place, _ = _inverse_cdf_and_rest(weights, numbers)
+            return order.gather(1, place)
+    return _inverse_cdf(filtered(log_probs, sampling).exp(), numbers)
 
 
 def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
@@ -172,7 +193,8 @@ def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _inverse_cdf_and_rest(
-    weights: Tensor, numbers: Tensor
+    weights: Tensor,
+    numbers: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return where the running sum passes a share of the total, and how far into that weight.
 
@@ -207,21 +229,54 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
     if not sampling.top_k and sampling.top_p == 1:
         least = log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
         return log_probs.masked_fill(log_probs < least, _NEVER)
+    values, order = _likeliest(log_probs, sampling)
+    return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)
+
+
+def _likeliest(log_probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Return the likeliest tokens, and before them their log-probabilities [b, k], best first.
+
+    These are −∞ where a filter leaves a token out. All tokens that are not among the k are left
+    out.
+    """
     size = log_probs.shape[-1]
-    top = min(sampling.top_k or size, size)
-    values, order = (
-        torch.topk(log_probs, top, -1)
-        if top < size
-        else log_probs.sort(-1, descending=True)
-    )
-    if sampling.top_p < 1:
+    if sampling.top_k:
+        top = min(sampling.top_k, size)
+        values, order = torch.topk(log_probs, top, -1)
         probabilities = torch.softmax(values, -1)
+    else:
+        # a few hold the share, as a rule: sorting all would cost more than the network
+        top = _FIRST_TRIED
+        values, order = _largest(log_probs, top)
+        while top < size and _hold_less(values, sampling.top_p):
+            top *= 8
+            values, order = _largest(log_probs, top)
+        probabilities = values.exp()
+    if sampling.top_p < 1:
         before = probabilities.cumsum(-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, _NEVER)
     if sampling.min_p > 0:
         least = values[:, :1] + math.log(sampling.min_p)
         values = values.masked_fill(values < least, _NEVER)
-    return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)
+    return values, order
+
+
+def _hold_less(log_probs: Tensor, share: float) -> bool:
+    """Return whether some row's probabilities sum to less than a share."""
+    held = log_probs.exp().sum(-1).min()
+    return float(held) < share
+
+
+def _largest(
+    log_probs: Tensor,
+    top: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the largest values of each row [b, v], best first, and their places."""
+    if top >= log_probs.shape[-1]:
+        values, order = log_probs.sort(-1, descending=True)
+    else:
+        values, order = torch.topk(log_probs, top, -1)
+    return values, order
 
 
 VALUE_HEAD = "value_head.safetensors"
@@ -268,227 +323,6 @@ class ValueHead(nn.Module):
         head = ValueHead(width)
         head.load_state_dict(tensors)
         return head
-
-
-Ended = Literal["end", "stop", "length"]
-"""How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
-
-
-class NoNumberError(ModelError):
-    """A network's outputs are not finite, so no token can be chosen."""
-
-
-MOST_ROWS = 256
-_SEEDS = 2**64  # the seeds of the generator of uniform numbers are below it
-_MOST_BYTES = 2**30  # of keys and values at once
-_WORTH_A_GROUP = 64  # rows that use a processor well
-_LIKE = 16  # tokens by which prompts of similar length differ at most
-# Rows are moved together once fewer than this share of them still write.
-_WORTH_MOVING = 0.85
-
-
-@dataclass(slots=True)
-class Row:
-    """One completion while it is written, and when it is done.
-
-    place: the numbers of its prompt and of its sample. log_probs: of each token, at the
-    temperature. values: the critic's, before each token; empty without a critic.
-    """
-
-    place: tuple[int, int]
-    ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    ended: Ended = "length"
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """The task of writing completions.
-
-    prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt
-    and its completion, more than any prompt has. first: the number of the first prompt. most_rows:
-    how many are written at once. critic: the value head that computes a value before each token, or
-    None.
-    """
-
-    module: Any
-    reader: Reader
-    prompts: Sequence[Sequence[int]]
-    samples: int
-    room: int
-    sampling: Sampling
-    seed: int
-    first: int = 0
-    most_rows: int = MOST_ROWS
-    critic: ValueHead | None = None
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise UsageError(
-                f"{self.samples} samples were asked of each prompt: ask for 1 or more."
-            )
-        if self.most_rows < 1:
-            raise UsageError(
-                f"most_rows {self.most_rows}: at least one row has to be written at a time."
-            )
-        if not 0 <= self.seed < _SEEDS:
-            raise UsageError(
-                f"seed {self.seed}: must be a whole number, 0 to 2**64 - 1."
-            )
-
-    def steps(self) -> Iterator[list[Row]]:
-        """Yield after every token the rows that got one.
-
-        A row has ended once it is no longer among them. Prompts of similar length are written
-        together, each read once for all of its samples. A row's text depends on the seed, its
-        prompt's number and its sample's number, and not on the other rows, except by rounding:
-        products of more rows are summed in another order, which changes about one token in a
-        million.
-        """
-        for group in self._groups():
-            yield from self._together(group)
-
-    def _groups(self) -> Iterator[list[tuple[int, range]]]:
-        """Yield the samples that are written together: of similar prompts, as many as fit."""
-        most = self._rows_that_fit()
-        group: list[tuple[int, range]] = []
-        lengths = [len(prompt) for prompt in self.prompts]
-        for prompt in sorted(
-            range(len(lengths)), key=lambda i: (lengths[i], i)
-        ):
-            for start in range(0, self.samples, most):
-                samples = range(start, min(start + most, self.samples))
-                rows = sum(len(s) for _, s in group)
-                longer = lengths[prompt] - lengths[group[0][0]] if group else 0
-                is_too_many = rows + len(samples) > most
-                if is_too_many or (rows >= _WORTH_A_GROUP and longer > _LIKE):
-                    yield group
-                    group = []
-                group.append((prompt, samples))
-        if group:
-            yield group
-
-    @torch.inference_mode()
-    def _together(
-        self, group: Sequence[tuple[int, range]]
-    ) -> Iterator[list[Row]]:
-        """Write some samples of some prompts, all at once."""
-        sampling = self.sampling
-        places = [
-            (prompt, sample) for prompt, samples in group for sample in samples
-        ]
-        rows = [
-            Row((self.first + prompt, sample)) for prompt, sample in places
-        ]
-        limits = [
-            min(sampling.max_tokens, self.room - len(self.prompts[prompt]))
-            for prompt, _ in places
-        ]
-        longest = max(limits)
-        numbers = uniforms(self.seed, [row.place for row in rows], longest)
-        decoder = decoder_for(
-            self.module, self.reader.pad, keeps_hidden=self.critic is not None
-        )
-        logits = decoder.read(
-            [self.prompts[prompt] for prompt, _ in group],
-            [len(samples) for _, samples in group],
-            longest,
-        )
-        is_used: Tensor | None = None
-        if sampling.repetition_penalty != 1:
-            is_used = self._used_by_prompts(places, logits)
-        stops = _Stops(self.reader, sampling.stop)
-        ends = self.reader.ends
-        held = list(range(len(rows)))  # numbers of the rows in the decoder
-        is_done = [False] * len(rows)  # the decoder may still hold them
-        for step in range(longest):
-            tokens, chosen_log_probs = choose(
-                logits, numbers[held, step], sampling, is_used
-            )
-            if is_used is not None:
-                is_used[
-                    torch.arange(len(held), device=is_used.device), tokens
-                ] = True
-            log_probs: list[float] = chosen_log_probs.tolist()
-            values: list[float] = []
-            if self.critic is not None:
-                values = self.critic(decoder.hidden.float()).tolist()
-            if not math.isfinite(math.fsum(log_probs)):
-                raise NoNumberError(
-                    "the policy's logits are no numbers: its weights are damaged, "
-                    "or a step went too far."
-                )
-            written = []
-            pairs = zip(held, tokens.tolist(), strict=True)
-            for index, (number, token) in enumerate(pairs):
-                if is_done[number]:
-                    continue
-                row = rows[number]
-                row.ids.append(token)
-                row.log_probs.append(log_probs[index])
-                row.values += values[index : index + 1]
-                if token in ends:
-                    row.ended = "end"
-                elif stops.reached(row):
-                    row.ended = "stop"
-                is_last = step + 1 == limits[number]
-                is_done[number] = is_last or row.ended != "length"
-                written.append(row)
-            yield written
-            unfinished = [i for i, n in enumerate(held) if not is_done[n]]
-            if not unfinished:
-                return
-            if len(unfinished) < _WORTH_MOVING * len(held):
-                remaining = torch.tensor(unfinished, device=logits.device)
-                decoder.keep(remaining)
-                tokens = tokens[remaining]
-                held = [held[index] for index in unfinished]
-                is_used = None if is_used is None else is_used[remaining]
-            logits = decoder.step(tokens)
-
-    def _rows_that_fit(self) -> int:
-        """Return how many rows' keys and values fit into memory at once."""
-        config = self.module.config.get_text_config()
-        longest_prompt = max(map(len, self.prompts), default=0)
-        longest = min(self.room, longest_prompt + self.sampling.max_tokens)
-        per_row = (
-            longest * config.num_hidden_layers * config.hidden_size * 2 * 4
-        )
-        return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
-
-    def _used_by_prompts(
-        self, places: Sequence[tuple[int, int]], logits: Tensor
-    ) -> Tensor:
-        """Return which tokens each row's prompt holds: bool [rows, v]."""
-        is_used = torch.zeros(
-            logits.shape, dtype=torch.bool, device=logits.device
-        )
-        for row, (prompt, _) in enumerate(places):
-            ids = torch.tensor(self.prompts[prompt], device=logits.device)
-            is_used[row, ids] = True
-        return is_used
-
-
-class _Stops:
-    """Looks for stop texts at the ends of rows."""
-
-    def __init__(self, reader: Reader, texts: Sequence[str]) -> None:
-        self.reader = reader
-        self.texts = texts
-        self.window = (
-            max((len(text.encode()) for text in texts), default=0) + 4
-        )
-
-    def reached(self, row: Row) -> bool:
-        """Return whether the newest token completed a stop text.
-
-        A token is at least one byte, so reading the last few tokens is enough.
-        """
-        if not self.texts:
-            return False
-        tail = self.reader.text(row.ids[-self.window :])
-        return any(text in tail for text in self.texts)
 
 
 def before_stop(text: str, stops: Sequence[str]) -> str:

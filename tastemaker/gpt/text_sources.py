@@ -12,8 +12,8 @@ Memory does not grow with the source, with two exceptions: a split of aclImdb is
 the playground remembers the reviews that it has written.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -28,8 +28,10 @@ from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name
 from tastemaker.data.prompts import PromptColumns
+from tastemaker.data.read_as import Layout, ReadAs, texts_read_as
 from tastemaker.data.reading import check_no_format, open_source, table_format
 from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.source_names import distinct_names
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.texts import Each
 from tastemaker.data.values import text_of
@@ -47,6 +49,8 @@ _CHATS = ("messages",)
 _FIRST_ROWS = 100
 _NOTES = ("readme", "license", "licence")  # beside tables, notes about them
 _Skipped: TypeAlias = list[DataError] | None
+_Report: TypeAlias = Callable[[str, Layout], None]
+"""Takes the name of a source and its layout, once the first rows are read."""
 
 
 def documents(
@@ -57,6 +61,8 @@ def documents(
     format: str | None = None,
     each: Each = "file",
     skip_bad: list[DataError] | None = None,
+    name: str | None = None,
+    report: Callable[[ReadAs], None] | None = None,
 ) -> Iterator[Example]:
     """Return an iterator over the documents of a source, in its order.
 
@@ -65,9 +71,10 @@ def documents(
     splits, one or several joined by "+"; by default "train", for aclImdb "train+unsup". columns,
     format: those of `read`, for tables. each: one document of a text file, "file", "paragraph" or
     "line"; one longer than `plain.LONGEST` characters is cut. skip_bad: a list that gets the errors
-    of unreadable rows, which are then left out. Raises DataError, one line with file and row or
-    line, when it reaches bad input, and at the end of a source without a text; UsageError for an
-    unknown split, format or `each`.
+    of unreadable rows, which are then left out. name: what a table is called in messages. report:
+    is told what the source is read as, when the first text is asked for. Raises DataError, one line
+    with file and row or line, when it reaches bad input, and at the end of a source without a text;
+    UsageError for an unknown split, format or `each`.
     """
     if each not in plain.EACH:
         raise UsageError(
@@ -75,14 +82,55 @@ def documents(
         )
     format_of_table = table_format(columns, format)
     before = len(skip_bad or ())
+
+    def told(default: str, layout: Layout) -> None:
+        if report is not None:
+            report(texts_read_as(name or default, layout))
+
     examples = _without_splits(source, split, format, each)
-    if examples is None:
-        parts = [
-            _of_part(part, columns or Columns(), format_of_table, skip_bad)
-            for part in _parts(source, split, format)
-        ]
-        examples = chain.from_iterable(parts)
+    if examples is not None:
+        examples = _told(examples, str(source), each, told)
+    else:
+        examples = chain.from_iterable(
+            _of_part(
+                part,
+                columns or Columns(),
+                format_of_table,
+                skip_bad,
+                told,
+            )
+            for part in _named(_parts(source, split, format), name)
+        )
     return _never_empty(examples, str(source), skip_bad, before)
+
+
+def _named(
+    parts: Sequence[Table | tuple[Path, str]],
+    name: str | None,
+) -> list[Table | tuple[Path, str]]:
+    """Return the parts of a source, its tables under another name if there is one."""
+    named = []
+    for part in parts:
+        if name is not None and isinstance(part, Table):
+            named.append(replace(part, name=name))
+        else:
+            named.append(part)
+    return named
+
+
+def _told(
+    examples: Iterator[Example],
+    source: str,
+    each: Each,
+    told: _Report,
+) -> Iterator[Example]:
+    """Yield the texts of the playground or of text files; tell first what they are read as."""
+    if _is_playground(source):
+        told(source, Layout(_PLAYGROUND, {"text": "reviews"}))
+    else:
+        article = "the" if each == "file" else "each"
+        told(Path(source).name, Layout("text", {"text": f"{article} {each}"}))
+    yield from examples
 
 
 def _never_empty(
@@ -112,7 +160,7 @@ def _without_splits(
 ) -> Iterator[Example] | None:
     """Return the documents of the playground and of text files; None for any other source."""
     path = Path(source)
-    if str(source).split(":")[0] == _PLAYGROUND and not path.exists():
+    if _is_playground(source):
         texts = _written(str(source))
     elif path.is_dir() and _is_folder_of_texts(path):
         texts = chain.from_iterable(
@@ -136,6 +184,11 @@ def _without_splits(
             f"{source}: texts are no table of the format {format!r}. Leave out the format."
         )
     return map(Example, texts)
+
+
+def _is_playground(source: str | Path) -> bool:
+    name, _, _ = str(source).partition(":")
+    return name == _PLAYGROUND and not Path(source).exists()
 
 
 def _written(name: str) -> Iterator[str]:
@@ -229,16 +282,20 @@ def _of_part(
     columns: Columns,
     format: str | None,
     skipped: _Skipped,
+    told: _Report,
 ) -> Iterator[Example]:
     if not isinstance(part, Table):
+        folder, split = part
+        roles = {"text": "the file"}
+        told(f"{folder.name}[{split}]", Layout("aclimdb", roles))
         yield from (review.example() for review in aclimdb.reviews(*part))
         return
     reading = recognise(part, format, past_bad=skipped is not None)
-    yield from (
-        _of_rows(part, columns, skipped)
-        if reading is None
-        else _best_of(reading, skipped)
-    )
+    if reading is None:
+        yield from _of_rows(part, columns, skipped, told)
+        return
+    told(part.name, reading.layout)
+    yield from _best_of(reading, skipped)
 
 
 def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
@@ -263,7 +320,10 @@ def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
 
 
 def _of_rows(
-    table: Table, columns: Columns, skipped: _Skipped
+    table: Table,
+    columns: Columns,
+    skipped: _Skipped,
+    told: _Report,
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
@@ -276,10 +336,17 @@ def _of_rows(
         text = chats
         named = columns.name_of("prompt")
         prompts = PromptColumns((named,) if named else ())
+        layout = Layout(names=tuple(names), head=head)
+        layout.roles = {"prompt": named} if named else {}
+        layout.roles["text"] = text
+        layout.details["text"] = "the assistant's turns"
+        layout.used = frozenset(layout.roles.values())
+        told(table.name, layout)
     else:
-        layout = plan(table, columns, judged=False, past_bad=past_bad)
-        text = layout.text
-        prompts = layout.prompts
+        planned = plan(table, columns, judged=False, past_bad=past_bad)
+        text = planned.text
+        prompts = planned.prompts
+        told(table.name, planned.layout)
     for number, row in table.rows_past(skipped):
         try:
             examples = _of_row(row, text, prompts, table.place(number))
@@ -292,7 +359,10 @@ def _of_rows(
 
 
 def _of_row(
-    row: Row, text: str, prompts: PromptColumns, where: str
+    row: Row,
+    text: str,
+    prompts: PromptColumns,
+    where: str,
 ) -> list[Example]:
     """Return the texts of a row. text, prompts: its columns."""
     question = prompts.read(row, where) if prompts.names else None
@@ -332,6 +402,8 @@ class Documents:
 
     The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
     `bad` holds their errors after each reading. limit: only so many documents, the first ones.
+    read_as: what each source is read as, once it is opened for the first time; say_read_as is then
+    told too.
     """
 
     sources: Sequence[str | Path]
@@ -342,6 +414,10 @@ class Documents:
     leave_out_bad: bool = False
     limit: int | None = None
     bad: list[DataError] = field(default_factory=list, compare=False)
+    read_as: list[ReadAs] = field(default_factory=list, compare=False)
+    say_read_as: Callable[[ReadAs], None] | None = field(
+        default=None, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -369,17 +445,33 @@ class Documents:
             format=self.format,
             each=self.each,
             skip_bad=bad,
+            name=distinct_names(self.sources).get(source),
+            report=self._report,
         )
+
+    def first_read_as(self) -> list[ReadAs]:
+        """Return what the sources are read as; where nothing was read, from their first texts."""
+        if not self.read_as:
+            for source in self.sources:
+                next(self._of(source))
+        return self.read_as
+
+    def _report(self, read_as: ReadAs) -> None:
+        if read_as in self.read_as:
+            return
+        self.read_as.append(read_as)
+        if self.say_read_as is not None:
+            self.say_read_as(read_as)
 
     def describe(self) -> dict[str, object]:
         """Return the settings, and the sources with their sizes.
 
         Two readings with the same description are of the same documents.
         """
-        description = {
-            field.name: getattr(self, field.name) for field in fields(self)
-        }
-        del description["bad"], description["sources"]
+        description: dict[str, object] = {}
+        for each in fields(self):
+            if each.compare:
+                description[each.name] = getattr(self, each.name)
         if self.columns is not None:
             description["columns"] = asdict(self.columns)
         description["sources"] = [

@@ -24,7 +24,14 @@ from tastemaker.plotting import (
     rendered,
 )
 from tastemaker.report.kl_frontier import TITLES, Course, Frontier
-from tastemaker.report.page import page, page_figures, write_together
+from tastemaker.report.page import (
+    PARTS_FILE,
+    Part,
+    page,
+    page_figures,
+    write_together,
+)
+from tastemaker.report.summary import summary_of_frontier
 
 # Okabe and Ito's colours without yellow, which is hard to see on white
 _COLOURS = (MODEL, NEGATIVE, POSITIVE, LINEAR, "#CC79A7", "#56B4E9", "#333333")
@@ -48,22 +55,19 @@ def write_frontier(
     *,
     title: str = "KL–reward frontier: is the gain real?",
 ) -> None:
-    """Write `frontier.html`, `frontier.png` and `frontier.json` into the folder.
+    """Write `frontier.html`, `frontier.png`, `frontier.json` and `report.json` into the folder.
 
-    Other files there stay as they are. All three are made before the first is written. Raises
-    StorageError for a full disk or an unwritable folder.
+    `report.json` is what `report` shows. Other files there stay as they are. All are made before
+    the first is written. Raises StorageError for a full disk or an unwritable folder.
     """
-    html, picture = (
-        frontier_html(frontier, title=title),
-        frontier_png(frontier),
-    )
-    figures = frontier.as_dict()
+    part = steering_part(frontier)
     write_together(
         folder,
         {
-            "frontier.html": html,
-            "frontier.png": picture,
-            "frontier.json": figures,
+            "frontier.html": page([part], title=title),
+            "frontier.png": frontier_png(frontier),
+            "frontier.json": frontier.as_dict(),
+            PARTS_FILE: part.as_dict(),
         },
     )
 
@@ -80,8 +84,15 @@ def frontier_png(frontier: Frontier) -> bytes:
     )
 
 
-def frontier_html(frontier: Frontier, *, title: str) -> str:
+def frontier_html(
+    frontier: Frontier, *, title: str | None = None, language: str = "en"
+) -> str:
     """Return the frontier as one HTML page with its figures inside."""
+    return page([steering_part(frontier)], title=title, language=language)
+
+
+def steering_part(frontier: Frontier) -> Part:
+    """Return the part of a report about steered runs."""
     pool = None
     if frontier.best_of is not None:
         pool = (
@@ -91,19 +102,18 @@ def frontier_html(frontier: Frontier, *, title: str) -> str:
     samples = []
     for course in frontier.courses:
         samples.append({"label": course.label, "rows": _sample_rows(course)})
-    return page(
-        "frontier_page.html.j2",
-        title=title,
-        truth=None if frontier.truth is None else TITLES[frontier.truth],
-        tile_rows=list(_tiles(frontier)),
-        verdicts=[_verdict(course) for course in frontier.courses],
-        notes=frontier.notes,
-        table_rows=frontier.rows,
-        panels=page_figures(frontier_panels(frontier)),
-        fits=list(_fit_rows(frontier)),
-        pool=pool,
-        samples=samples,
-    )
+    values = {
+        "truth": None if frontier.truth is None else TITLES[frontier.truth],
+        "verdicts": [_verdict(course) for course in frontier.courses],
+        "notes": list(frontier.notes),
+        "table_rows": frontier.rows,
+        "panels": page_figures(frontier_panels(frontier)),
+        "fits": list(_fit_rows(frontier)),
+        "pool": pool,
+        "samples": samples,
+    }
+    summary = summary_of_frontier(frontier, list(_tiles(frontier)))
+    return Part("steering", summary, values)
 
 
 def _tiles(frontier: Frontier) -> Iterator[tuple[str, str, str]]:
@@ -201,10 +211,10 @@ def frontier_panels(frontier: Frontier) -> Iterator[Panel]:
     if truth is not None:
         yield Panel(
             "overoptimisation",
-            f"Is the gain real? Score (dashed) and {TITLES[truth]} (solid)",
-            "Gains over the start, each series as a share of the largest gain of any run. Where "
-            "the dashed line rises and the solid one falls, the run is over-optimised: the policy "
-            "exploits errors of the reward model.",
+            f"Is the gain real? Reward (dashed) and {TITLES[truth]} (solid)",
+            "How much the score that the GPT was trained on rose (dashed), and the independent one "
+            "(solid), while the GPT moved away from where it started. Where the dashed line rises "
+            "and the solid one falls, the GPT exploits errors of the reward model.",
             lambda axes: _draw_both(axes, frontier, truth),
         )
         yield _against_kl(frontier, truth)
@@ -253,11 +263,11 @@ def _draw_both(axes: Axes, frontier: Frontier, truth: str) -> None:
         for place, course in enumerate(frontier.courses):
             if name in course.series:
                 gains = course.gains(name) / most
-                label = course.label if name == truth else None
+                label = f"{course.label}: {TITLES[name]}"
                 look = {**_look(place), "linestyle": line, "linewidth": width}
                 axes.plot(_nats(course), gains, label=label, **look)
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
-    axes.set_ylabel("share of the largest gain")
+    axes.set_ylabel("gain (1: the largest of any run)")
     _kl_axis(axes, frontier)
     axes.legend()
 
@@ -404,6 +414,4 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
             ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel(
-        "KL from the start (nats per completion, square-root scale)"
-    )
+    axes.set_xlabel("distance from the start (KL in nats per completion)")

@@ -33,7 +33,9 @@ from tastemaker.report.drawing import Bars
 
 LONGER, PEOPLE = NEGATIVE, POSITIVE
 
-_INTERVALS = "Whiskers are 95 % intervals."
+_INTERVALS = (
+    "Thin lines are 95 % intervals: the true value very likely lies in them."
+)
 _LIST_MEASURES = ("kendall_tau", "ndcg", "top1", "accuracy")
 _CALIBRATION = (
     "On the diagonal the predictions are calibrated. Below it the predicted probability is too "
@@ -194,10 +196,8 @@ def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
         yield Panel(
             "baselines",
             _against_longer(findings),
-            "Accuracy on pairs: how often the text that people chose has the higher score. Beside "
-            "it a coin, and always the longer text. The human ceiling is the most that a perfect "
-            "score could reach, given how often two judges agree, if they err independently of "
-            f"each other. {_INTERVALS}",
+            "How often the text that people chose has the higher score, for the model, for a "
+            f"coin, and for always choosing the longer text. {_ceiling(bars)}{_INTERVALS}",
             lambda axes: drawing.draw_bars(axes, bars, "accuracy on pairs"),
         )
     yield from _part_panel(
@@ -275,12 +275,23 @@ def _bars(findings: KindFindings, name: str) -> Bars:
     }
 
 
+def _ceiling(bars: Bars) -> str:
+    """Return what the human ceiling is, where it is drawn."""
+    if "human ceiling" not in bars:
+        return ""
+    return (
+        "The human ceiling is the most that a perfect score could reach, given how often two "
+        "judges agree, if they err independently of each other. "
+    )
+
+
 def _against_longer(findings: KindFindings) -> str:
     difference = findings.measured.over_longer["accuracy"]
     if difference.differs:
         word = "better" if difference.value > 0 else "worse"
-        return f"{abs(100 * difference.value):.1f} points {word} than always the longer text"
-    return "It cannot be told apart from always the longer text"
+        points = f"{abs(100 * difference.value):.1f} points"
+        return f"The model is {points} {word} than always choosing the longer text"
+    return "It is not clearly different from always choosing the longer text"
 
 
 def _part_panel(

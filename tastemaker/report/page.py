@@ -1,28 +1,123 @@
-"""Render self-contained HTML pages, and write them together with their pictures and JSON.
+"""Pages of parts: one self-contained HTML file, and the parts that a run folder stores.
 
 Names and texts on a page are not trusted: templates escape everything, and the page forbids
-itself to run or fetch anything. The page of the doctor's diagnosis is made here too.
+itself to run or fetch anything.
 """
 
 import base64
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+)
+from markupsafe import Markup, escape
 
-from tastemaker.doctor.diagnosis import Diagnosis
+from tastemaker.errors import ModelError, StorageError
 from tastemaker.files import writing_file
-from tastemaker.readable import listed
+from tastemaker.report.summary import Summary, Tile
+from tastemaker.report.words import (
+    Sentence,
+    check_language,
+    panel_words,
+    sentence_text,
+    template_text,
+    text,
+    tile_title,
+)
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib
     from tastemaker.plotting import Panel
 
+PARTS_FILE = "report.json"
+_FORMAT = 1
+_MOST_BYTES = 64_000_000  # of a stored part
+_KINDS = ("evaluation", "steering", "data", "model", "gpt")
+"""Kinds of parts; the first one of a page gives the picture and the order of the answers."""
 
-def page(template: str, /, **values: Any) -> str:
-    """Return a page. template: a file in this folder. values: for the template; all are escaped."""
+_PICTURES = (
+    "overoptimisation",
+    "score",
+    "baselines",
+    "scores",
+    "predictions",
+    "lists",
+    "reliability",
+)
+"""Names of figures that may stand on the first screen, the plainest first."""
+
+_ROLES = ("trust", "caution", "next")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a report.
+
+    kind: names its template and heading. label: what it is about, beside the heading.
+    values: for the template, JSON-ready.
+    """
+
+    kind: str
+    summary: Summary
+    values: Mapping[str, Any] = field(repr=False)
+    label: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return {
+            "format": _FORMAT,
+            "kind": self.kind,
+            "label": self.label,
+            "summary": self.summary.as_dict(),
+            "values": dict(self.values),
+        }
+
+
+def read_part(path: Path) -> Part:
+    """Return the part that a file holds. Raises ModelError for another layout."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ModelError(
+                f"{path}: larger than {_MOST_BYTES:,} bytes; a report's part is not."
+            )
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON ({error}).") from error
+    is_part = isinstance(stored, dict) and stored.get("kind") in _KINDS
+    if not is_part or not isinstance(stored.get("values"), dict):
+        raise ModelError(
+            f"{path}: not a part of a report that Tastemaker wrote."
+        )
+    if stored.get("format") != _FORMAT:
+        raise ModelError(
+            f"{path}: format {stored.get('format')!r}, and this version reads {_FORMAT}. "
+            "Write the report again."
+        )
+    summary = Summary.from_dict(stored.get("summary"))
+    label = str(stored.get("label", ""))
+    return Part(stored["kind"], summary, stored["values"], label)
+
+
+def page(
+    parts: Sequence[Part], *, title: str | None = None, language: str = "en"
+) -> str:
+    """Return one HTML page of parts: the answers of all, then each part.
+
+    title: None for one that fits the parts. Raises UsageError for an unknown language, ModelError
+    for a stored part that its template cannot show.
+    """
+    check_language(language)
+    ordered = sorted(parts, key=lambda part: _KINDS.index(part.kind))
     environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(Path(__file__).parent),
@@ -30,18 +125,162 @@ def page(template: str, /, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)
+    words = {
+        "contents": text(language, "contents"),
+        "numbers": text(language, "numbers"),
+        "lead": " ".join(_lead(ordered, language)),
+        "footer": text(
+            language, "footer", version=metadata.version("tastemaker")
+        ),
+    }
+    translate = partial(template_text, language)
+    picture = _picture(ordered, language)
+    shown = []
+    for number, part in enumerate(ordered):
+        template = environment.get_template(f"{part.kind}.html.j2")
+        try:
+            values = _in_language(part.values, language)
+            if len(ordered) == 1 and picture is not None:
+                # it stands on the first screen
+                panels = [row for row in values["panels"] if row != picture]
+                values = {**values, "panels": panels}
+            html = template.render(values, words=words, tr=translate)
+        except (TemplateError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"a stored part ({part.kind}) of the report is damaged ({error})."
+            ) from error
+        heading = text(language, f"part_{part.kind}")
+        if part.label:
+            heading += f": {part.label}"
+        shown.append(
+            {
+                "id": f"part-{number}",
+                "title": heading,
+                # the template has escaped all values
+                "html": Markup(html),
+            }
+        )
+    return environment.get_template("page.html.j2").render(
+        title=title or text(language, _title_of(ordered)),
+        language=language,
+        chips=list(_chips(ordered, language)),
+        answers=list(_answers(ordered, language)),
+        picture=picture,
+        tiles=_tiles(ordered, language),
+        parts=shown,
+        words=words,
+    )
 
 
-def page_figures(panels: Iterable["Panel"]) -> list[dict[str, str]]:
-    """Return panels for a page: as SVG images, in which no script can run."""
-    from tastemaker.plotting import panel_svg
+def _lead(parts: Sequence[Part], language: str) -> Iterable[str]:
+    """Yield what a page is about, for readers who do not know the words."""
+    kinds = {part.kind for part in parts}
+    if kinds & {"evaluation", "model"}:
+        yield text(language, "lead_model")
+    if "steering" in kinds:
+        yield text(language, "lead_steering")
+
+
+def _title_of(parts: Sequence[Part]) -> str:
+    kinds = {part.kind for part in parts}
+    if "steering" in kinds and kinds & {"evaluation", "model"}:
+        return "title_all"
+    if "steering" in kinds:
+        return "title_steering"
+    return "title_data" if kinds == {"data"} else "title_model"
+
+
+def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
+    """Yield the verdict of each part that has one."""
+    for part in parts:
+        if part.kind in ("evaluation", "steering", "data"):
+            name = text(language, part.summary.level)
+            if len(parts) > 1:
+                name = f"{text(language, f'part_{part.kind}')}: {name}"
+            yield {"look": part.summary.look, "name": name}
+
+
+def _answers(parts: Sequence[Part], language: str) -> Iterable[dict[str, Any]]:
+    """Yield the three answers of the first screen, those that have sentences."""
+    for role in _ROLES:
+        sentences: dict[str, None] = {}
+        for part in parts:
+            for sentence in getattr(part.summary, role):
+                sentences[_shown_sentence(language, sentence)] = None
+        if sentences:
+            title = text(language, role)
+            yield {
+                "role": role,
+                "title": title,
+                "sentences": [_with_code(line) for line in sentences],
+            }
+
+
+def _with_code(line: str) -> Markup:
+    """Return a sentence, escaped, with what stands between backticks as code."""
+    pieces = [escape(piece) for piece in line.split("`")]
+    for place in range(1, len(pieces) - 1, 2):
+        pieces[place] = Markup("<code>{}</code>").format(pieces[place])
+    return Markup("").join(pieces)
+
+
+def _shown_sentence(language: str, sentence: Sentence) -> str:
+    try:
+        return sentence_text(language, sentence)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise ModelError(
+            f"a report's summary is damaged: no sentence {sentence.name!r} ({error!r})."
+        ) from error
+
+
+def _in_language(
+    values: Mapping[str, Any], language: str
+) -> Mapping[str, Any]:
+    """Return the values of a part with titles and captions of figures in a language."""
+    if "panels" not in values:
+        return values
+    panels = []
+    for panel in values["panels"]:
+        panels.append({**panel, **panel_words(language, panel)})
+    return {**values, "panels": panels}
+
+
+def _picture(parts: Sequence[Part], language: str) -> Mapping[str, Any] | None:
+    """Return the figure that needs least explanation: of the steering, else of the model."""
+    first = sorted(parts, key=lambda part: part.kind != "steering")
+    for part in first:
+        panels = _in_language(part.values, language).get("panels", [])
+        for name in _PICTURES:
+            for panel in panels:
+                if panel.get("name") == name:
+                    picture: Mapping[str, Any] = panel
+                    return picture
+    return None
+
+
+def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
+    """Return the figures that carry the verdicts: at most six, fair to all parts."""
+    lists = [list(part.summary.tiles) for part in parts if part.summary.tiles]
+    most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
+    chosen = [tile for tiles in lists for tile in tiles[: max(1, most)]]
+    return [(tile_title(language, tile[0]), *tile[1:]) for tile in chosen]
+
+
+def page_figures(panels: Iterable["Panel"]) -> list[dict[str, Any]]:
+    """Return panels for a page: as SVG images, in which no script can run, with their numbers."""
+    from tastemaker.plotting import panel_numbers, panel_svg
 
     figures = []
     for panel in panels:
         data = base64.b64encode(panel_svg(panel)).decode()
         figures.append(
-            {"title": panel.title, "caption": panel.caption, "data": data}
+            {
+                "name": panel.name,
+                "title": panel.title,
+                "caption": panel.caption,
+                "data": data,
+                "numbers": panel_numbers(panel),
+            }
         )
     return figures
 
@@ -72,157 +311,3 @@ def _encoded(content: Content) -> bytes:
         )
         content = line + "\n"
     return content.encode("utf-8", "replace")
-
-
-# --- the doctor's page ------------------------------------------------------------------------
-
-_SHOWN_JUDGES = 20
-_SHOWN_PLACES = 10
-
-
-def write_doctor_page(
-    diagnosis: Diagnosis,
-    folder: Path,
-    *,
-    title: str = "What is wrong with this data",
-) -> None:
-    """Write `doctor.html` and `doctor.json` into the folder; other files there stay as they are.
-
-    Both are made before the first is written. Raises StorageError for a full disk or an
-    unwritable folder.
-    """
-    html = doctor_html(diagnosis, title=title)
-    write_together(
-        folder, {"doctor.html": html, "doctor.json": diagnosis.as_dict()}
-    )
-
-
-def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
-    """Return the diagnosis as one HTML page."""
-    kinds = {f"{kind}s": count for kind, count in diagnosis.kinds.items()}
-    correlations = []
-    for kind, value in diagnosis.length_correlations.items():
-        correlations.append((f"{kind}s", value))
-    return page(
-        "doctor_page.html.j2",
-        title=title,
-        verdict=_verdict(diagnosis),
-        tile_rows=list(_tiles(diagnosis)),
-        problems=diagnosis.problems,
-        shown_places=_SHOWN_PLACES,
-        kinds=_bars(kinds),
-        judges=_bars(_judges(diagnosis)),
-        bias=diagnosis.length_bias,
-        correlations=correlations,
-        lengths=diagnosis.lengths,
-        length_rows=_length_rows(diagnosis),
-        agreements=_agreement_rows(diagnosis),
-    )
-
-
-def _verdict(diagnosis: Diagnosis) -> str:
-    counts = []
-    for severity in ("error", "warning", "note"):
-        count = sum(
-            problem.severity == severity for problem in diagnosis.problems
-        )
-        if count:
-            counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
-    return listed(counts) or "No problems were found"
-
-
-def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
-    """Yield name, value and remark of the figures at the top of the page."""
-    unreadable = (
-        f"{diagnosis.odd_rows:,} unreadable"
-        if diagnosis.odd_rows
-        else "all readable"
-    )
-    yield "rows", f"{diagnosis.rows:,}", unreadable
-    prompts = f"of {diagnosis.prompts:,} prompts" if diagnosis.prompts else ""
-    yield "different texts", f"{diagnosis.texts:,}", prompts
-    names = [name for name in diagnosis.judges if name is not None]
-    anonymous = diagnosis.judges.get(None, 0)
-    yield (
-        "judges",
-        f"{len(names):,}",
-        f"{anonymous:,} judgements without a name",
-    )
-    if diagnosis.kinds.keys() & {"comparison", "ranking"}:
-        yield (
-            "ties",
-            f"{diagnosis.ties:,}",
-            f"and {diagnosis.tied_rankings:,} rankings with a tie",
-        )
-    bias = diagnosis.length_bias
-    if bias is not None:
-        interval = f"[{bias.low:.0%}, {bias.high:.0%}]"
-        yield "the longer text won", f"{bias.share:.0%}", interval
-    for kind, agreement in diagnosis.agreements.items():
-        if not math.isnan(agreement.alpha):
-            yield (
-                f"judges' alpha, {kind}s",
-                f"{agreement.alpha:.2f}",
-                "1 perfect, 0 chance",
-            )
-
-
-def _judges(diagnosis: Diagnosis) -> dict[str, int]:
-    """Return the judgements of the busiest judges, of all others, and of nobody."""
-    judges = []
-    for name, count in diagnosis.judges.items():
-        if name is not None:
-            judges.append((name, count))
-    busiest = sorted(judges, key=lambda judge: (-judge[1], judge[0]))
-    rows = dict(busiest[:_SHOWN_JUDGES])
-    others = busiest[_SHOWN_JUDGES:]
-    if others:
-        rows[f"{len(others):,} other judges"] = sum(
-            count for _, count in others
-        )
-    if None in diagnosis.judges:
-        rows["without a name"] = diagnosis.judges[None]
-    return rows
-
-
-def _bars(counts: dict[str, int]) -> list[tuple[str, str, float]]:
-    """Return name, count and length in per cent of each bar."""
-    most = max(counts.values(), default=1)
-    return [
-        (name, f"{count:,}", 100 * count / most)
-        for name, count in counts.items()
-    ]
-
-
-def _agreement_rows(diagnosis: Diagnosis) -> list[list[str]]:
-    """Return the table of the agreement between judges, a heading first; empty without any."""
-    if not diagnosis.agreements:
-        return []
-    rows = [
-        [
-            "kind",
-            "alpha",
-            "level",
-            "two judges agree",
-            "judges",
-            "shared units",
-        ]
-    ]
-    for kind, agreement in diagnosis.agreements.items():
-        pairwise = agreement.pairwise
-        alpha = f"{agreement.alpha:.3f}"
-        if math.isnan(agreement.alpha):
-            alpha = "no variation"
-        share = (
-            f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
-        )
-        counts = [f"{agreement.judges:,}", f"{pairwise.units:,}"]
-        rows.append([f"{kind}s", alpha, agreement.level, share, *counts])
-    return rows
-
-
-def _length_rows(diagnosis: Diagnosis) -> list[list[str]]:
-    quantiles = diagnosis.lengths.quantiles
-    shares = [f"{float(share):.0%}" for share in quantiles]
-    lengths = [f"{length:,.0f}" for length in quantiles.values()]
-    return [["share of texts", *shares], ["length at most", *lengths]]

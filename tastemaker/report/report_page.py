@@ -1,4 +1,4 @@
-"""Write an evaluation as a self-contained HTML page, a picture and a JSON file."""
+"""The part of a report about an evaluation, and its files: a page, a picture and JSON."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,15 @@ from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.kind_panels import panels
-from tastemaker.report.page import page, page_figures, write_together
-
-_TILES = (
-    "accuracy",
-    "auroc",
-    "ece",
-    "pearson",
-    "spearman",
-    "mae",
-    "kendall_tau",
-    "ndcg",
-    "top1",
+from tastemaker.report.page import (
+    PARTS_FILE,
+    Part,
+    page,
+    page_figures,
+    write_together,
 )
+from tastemaker.report.summary import summary_of_evaluation
+
 _STRONGEST = 8  # parts of an explained text
 _SHOWN = 5  # mistakes in a table, and copies
 _CHARACTERS = 320  # of a text
@@ -45,26 +41,25 @@ def write_report(
     evaluation: Evaluation,
     folder: Path,
     *,
-    title: str = "How far to trust this reward model",
+    title: str | None = None,
     explanations: Sequence["Explained"] = (),
+    language: str = "en",
 ) -> None:
-    """Write `report.html`, `report.png` and `evaluation.json` into the folder.
+    """Write `report.html`, `report.png`, `evaluation.json` and `report.json` into the folder.
 
-    explanations: of some scores, made by `tm.explain`. Other files there stay as they are. All
-    three are made before the first is written. Raises StorageError for a full disk or an unwritable
+    explanations: of some scores, made by `tm.explain`. language: of the first screen and the
+    headings, en or zh. `report.json` is what `report` shows. Other files there stay as they are.
+    All are made before the first is written. Raises StorageError for a full disk or an unwritable
     folder.
     """
-    html, picture = (
-        html_of(evaluation, title=title, explanations=explanations),
-        overview_png(evaluation),
-    )
-    figures = evaluation.as_dict()
+    part = evaluation_part(evaluation, explanations=explanations)
     write_together(
         folder,
         {
-            "report.html": html,
-            "report.png": picture,
-            "evaluation.json": figures,
+            "report.html": page([part], title=title, language=language),
+            "report.png": overview_png(evaluation),
+            "evaluation.json": evaluation.as_dict(),
+            PARTS_FILE: part.as_dict(),
         },
     )
 
@@ -110,48 +105,44 @@ def _explained(explanations: Sequence[Explained]) -> list[list[str]]:
 def html_of(
     evaluation: Evaluation,
     *,
-    title: str,
+    title: str | None = None,
     explanations: Sequence[Explained] = (),
+    language: str = "en",
 ) -> str:
     """Return the report as one HTML page with its figures inside."""
+    part = evaluation_part(evaluation, explanations=explanations)
+    return page([part], title=title, language=language)
+
+
+def evaluation_part(
+    evaluation: Evaluation,
+    *,
+    explanations: Sequence[Explained] = (),
+    label: str = "",
+) -> Part:
+    """Return the part of a report about an evaluation. label: which model or data it is about."""
     kinds = evaluation.kinds
     copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN]
     tables = [rows for findings in kinds for rows in part_rows(findings)]
-    return page(
-        "report.html.j2",
-        title=title,
-        judgements=listed(
+    values = {
+        "judgements": listed(
             f"{findings.n:,} {findings.kind}s" for findings in kinds
         ),
-        texts=f"{len(evaluation.examples):,}",
-        tile_rows=list(_tiles(evaluation)),
-        verdict=evaluation.verdict(),
-        verdicts=evaluation.verdicts(),
-        measures=[measure_rows(findings) for findings in kinds],
-        baselines=list(_baselines(evaluation)),
-        parts=tables,
-        panels=page_figures(panels(evaluation)),
-        slices=slice_rows(evaluation),
-        mistakes=_mistakes(evaluation),
-        explained=_explained(explanations),
-        duplicates=_duplicate_rows(evaluation.duplicates),
-        copies=[_excerpt_of(evaluation.examples[i]) for i in copied],
-    )
-
-
-def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
-    """Yield name, value and interval of the measures at the top of the page."""
-    for findings in evaluation.kinds:
-        for name in _TILES:
-            if name == "kendall_tau" and findings.kind_metrics.of_one_text:
-                continue
-            if name in findings.measured.model:
-                figure = shown(name, findings.measured.model[name])
-                value, _, interval = figure.partition(" ")
-                title = NAMES[name]
-                if len(evaluation.kinds) > 1:
-                    title += f", {findings.kind}s"
-                yield title, value, interval
+        "texts": f"{len(evaluation.examples):,}",
+        "verdict": evaluation.verdict(),
+        "verdicts": evaluation.verdicts(),
+        "measures": [measure_rows(findings) for findings in kinds],
+        "baselines": list(_baselines(evaluation)),
+        "parts": tables,
+        "panels": page_figures(panels(evaluation)),
+        "slices": slice_rows(evaluation),
+        "mistakes": [group.as_dict() for group in _mistakes(evaluation)],
+        "explained": _explained(explanations),
+        "duplicates": _duplicate_rows(evaluation.duplicates),
+        "copies": [_excerpt_of(evaluation.examples[i]) for i in copied],
+    }
+    summary = summary_of_evaluation(evaluation)
+    return Part("evaluation", summary, values, label)
 
 
 def _baselines(evaluation: Evaluation) -> Iterator[str]:
@@ -195,6 +186,15 @@ class _Mistakes:
     headings: tuple[str, ...]
     texts: frozenset[int]
     rows: Sequence[tuple[str, ...]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return {
+            "title": self.title,
+            "headings": list(self.headings),
+            "texts": sorted(self.texts),
+            "rows": [list(row) for row in self.rows],
+        }
 
 
 def _mistakes(evaluation: Evaluation) -> list[_Mistakes]:

@@ -81,11 +81,25 @@ class CrossFit:
         return model
 
 
+_latest: dict[tuple[str, str, int], CrossFit] = {}
+"""The latest estimates: a fit often asks for those of the check of the same data before it."""
+
+
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return the estimates from unseen texts.
 
     There are none for few texts, or if the data has one kind, no judges and no orders shown.
     """
+    key = (division.digest, repr(division.likelihood), seed)
+    estimates = _latest.get(key)
+    if estimates is None:
+        estimates = _cross_fit(division, seed)
+        _latest.clear()
+        _latest[key] = estimates
+    return estimates
+
+
+def _cross_fit(division: Division, seed: int) -> CrossFit:
     corpus = division.train
     estimates = CrossFit({})
     kinds = [

@@ -128,22 +128,16 @@ def finish(
     )
     texts = (example.text for example in division.train.examples)
     training_fingerprints = np.unique(fingerprints(texts))
-    training_sketches = division.training_sketches
-    model = RewardModel(
-        backbone,
-        links,
-        contract,
-        baseline=baseline,
-        training_fingerprints=training_fingerprints,
-        training_sketches=training_sketches,
+    training: dict[str, Any] = {
+        "baseline": baseline,
+        "training_fingerprints": training_fingerprints,
+        "training_sketches": division.training_sketches,
+    }
+    model = RewardModel(backbone, links, contract, **training)
+    model.held_out_evaluation = evaluate(
+        model, division.held_out_judgements, **training
     )
-    measured = evaluate(
-        model,
-        division.held_out_judgements,
-        baseline=baseline,
-        training_fingerprints=training_fingerprints,
-        training_sketches=training_sketches,
-    ).as_dict()
+    measured = model.held_out_evaluation.as_dict()
     if observation.control is not None:
         uncontrolled = Uncontrolled(model, observation.control, sd)
         before = evaluate(

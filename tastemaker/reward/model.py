@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.evaluate.findings import Evaluation
 from tastemaker.fast.processor import (
     DeviceChoice,
     ScoringChoice,
@@ -63,6 +64,8 @@ class RewardModel:
         self.baseline = baseline
         self.training_fingerprints = training_fingerprints
         self.training_sketches = training_sketches
+        # after a fit only: a saved model holds its figures alone, in the contract
+        self.held_out_evaluation: Evaluation | None = None
 
     @overload
     def score(  # type: ignore[overload-overlap]

@@ -306,8 +306,8 @@ def open_run(
         run_folder = None if folder is None else folder / RUN
         run = Run(run_folder, settings, resume=resume, is_finished=is_finished)
         yield run
-        if not is_finished:
-            run.finish()
+        # a finished run may have been killed before it dropped them
+        run.finish()
 
 
 @contextmanager

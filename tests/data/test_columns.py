@@ -183,7 +183,7 @@ def test_classes_in_an_order() -> None:
     two = column("label", "ham", "spam")
     assert judgements(two, Columns(order=("spam", "ham")))[0] == Label("0", True)
     stars = column("label", "5 stars", "1 star", "2 stars")
-    assert judgements(stars)[0] == Grade("0", 3, 1, 3)
+    assert judgements(stars)[0] == Grade("0", 5, 1, 5)
 
 
 def test_a_score_beside_a_label_is_how_sure_it_is() -> None:

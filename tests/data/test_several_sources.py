@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import tastemaker as tm
 from tastemaker.data import Columns, Example
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt import Documents
@@ -72,3 +73,65 @@ def test_another_file_or_setting_is_described_otherwise(
         assert Documents([*sources, folder, "playground"]).describe() != described
         path.write_bytes(before)
     assert Documents([*sources, folder, "playground"]).describe() == described
+
+
+def test_what_the_sources_are_read_as_is_said_once(
+    sources: list[Path], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    (tmp_path / "d").mkdir()
+    chats = tmp_path / "d" / "b.jsonl"
+    chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    chats.write_text(json.dumps({"messages": chat, "remark": "so it is then and now"}))
+    documents = Documents(
+        [*sources, chats, "playground:en:3"],
+        each="line",
+        leave_out_bad=True,
+        say_read_as=lambda one: said.append(f"{one.source} {one}"),
+    )
+    before = documents.describe()
+    for _ in range(2):
+        list(documents)
+    assert said == [
+        "a.txt read as: text=each line (format text)",
+        f"{tmp_path.name}/b.jsonl read as: text=text",
+        "d/b.jsonl read as: text=messages (the assistant's turns); not used: remark",
+        "playground:en:3 read as: text=reviews (format playground)",
+    ]
+    (note,) = documents.read_as[2].notes
+    assert "--text-column remark" in note
+    assert documents.describe() == before
+    unread = Documents([*sources, chats, "playground:en:3"], each="line")
+    assert unread.first_read_as() == documents.read_as
+
+
+def test_a_bad_row_is_placed_in_one_of_two_files_of_one_name(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jsonl").write_text('{"text": "x"}\n{"text": ""}\n')
+    with pytest.raises(DataError, match=r"two/a\.jsonl:2"):
+        list(Documents([tmp_path / "two" / "a.jsonl", tmp_path / "one" / "a.jsonl"]))
+
+
+def test_files_of_one_name_are_read_together_and_known_by_path(tmp_path: Path) -> None:
+    paths = []
+    for name in ("helpful", "harmless"):
+        path = tmp_path / name / "train.csv"
+        path.parent.mkdir()
+        path.write_text(f"text,label\ngood {name},1\nbad {name},0\n")
+        paths.append(path)
+    report: list[tm.ReadAs] = []
+    judgements = tm.read(paths, report=report)
+    names = ["helpful/train.csv", "harmless/train.csv"]
+    assert [each.source for each in report] == names
+    assert [one.source for one in judgements] == [name for name in names for _ in "12"]
+    assert [one.where for one in judgements][::2] == [f"{name}:2" for name in names]
+    described = [
+        f"{path}:label=text,text=label,positive=good {path.parent.name}"
+        for path in paths
+    ]
+    assert [one.source for one in tm.read(described)][::2] == names
+    with pytest.raises(UsageError, match="inspect shows one source"):
+        tm.inspect(paths)
+    with pytest.raises(DataError, match="list:1"):
+        tm.read([paths[0], {"text": "a"}])

@@ -1,6 +1,8 @@
 """Rows that say nothing are left out and counted; rows that cannot be read stop."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from published_rows import write
@@ -86,3 +88,30 @@ def test_answers_that_begin_with_the_same_short_word_keep_it(tmp_path: Path) -> 
     row = {"prompt": "The", "chosen": "The end.", "rejected": "The start."}
     (comparison,) = tm.read(write(tmp_path / "a.jsonl", row))
     assert comparison.texts == ("The end.", "The start.")
+
+
+def test_rows_left_out_are_counted_in_the_report(tmp_path: Path, run: Any) -> None:
+    bad = {**PAIR, "chosen": 7}
+    silent = write(tmp_path / "silent.jsonl", SAME, PAIR, SAME)
+    both = write(tmp_path / "both.jsonl", SAME, PAIR, bad, PAIR)
+    report: list[tm.ReadAs] = []
+    tm.read(silent, report=report)
+    tm.read(both, report=report, skip_bad=[])
+    assert [each.left_out for each in report] == [
+        {"no_judgement": 2},
+        {"no_judgement": 1, "unreadable": 1},
+    ]
+    shown = tm.inspect(both)
+    assert shown.skipped == 1
+    assert "1 row left out: no judgement" in str(shown)
+    _, out, _ = run("doctor", both, silent, "--json")
+    counts = [each["left_out"] for each in json.loads(out)["read_as"]]
+    assert counts == [{"no_judgement": 1, "unreadable": 1}, {"no_judgement": 2}]
+
+
+def test_cells_that_nobody_filled_are_counted_in_the_report(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}]
+    empty = {"text": "c", "label": None}
+    report: list[tm.ReadAs] = []
+    tm.read(write(tmp_path / "a.jsonl", *rows, empty, empty), report=report)
+    assert report[0].as_dict()["unlabelled"] == {"label": 2}

@@ -74,6 +74,7 @@ def test_writing(tmp_path):
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
         "doctor.html",
         "doctor.json",
+        "report.json",
     }
     assert (
         json.loads((tmp_path / "new" / "doctor.json").read_text("utf-8"))

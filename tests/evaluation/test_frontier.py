@@ -177,6 +177,7 @@ def test_writing(tmp_path):
         "frontier.html",
         "frontier.png",
         "frontier.json",
+        "report.json",
     }
     assert (
         json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import StorageError, UsageError
-from tastemaker.train import Checkpoint, Run
+from tastemaker.train import Checkpoint, Run, open_run
 
 
 def _checkpoint(step: int) -> Checkpoint:
@@ -143,3 +143,15 @@ def test_a_run_without_a_folder_keeps_nothing(tmp_path: Path) -> None:
 def test_a_run_that_never_started_leaves_nothing(tmp_path: Path) -> None:
     Run(tmp_path / "out" / "run", {"seed": 0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_drops_what_it_was_killed_before_it_dropped(
+    tmp_path: Path,
+) -> None:
+    Run(tmp_path / "run", {}).save(_checkpoint(1))
+    for name in ("config.json", "whole.json"):
+        (tmp_path / name).write_text("{}")
+    with open_run(tmp_path, {}, whole="whole.json", resume=True) as run:
+        assert run.is_finished
+    assert not list(tmp_path.rglob("checkpoint-*"))
+    assert (tmp_path / "run" / "settings.json").is_file()

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import ENDS, SMALL, V, gpt2, llama, neox
+from architectures import ENDS, SMALL, V, gpt2, llama, mistral, neox, qwen2, qwen3
 from torch import Tensor
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     OPTConfig,
     OPTForCausalLM,
 )
@@ -27,12 +27,30 @@ MAKERS: dict[str, Any] = {
     ),
     "gpt2-relu": lambda: gpt2(activation_function="relu"),
     "gpt2-inverse": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
-    "llama": llama,
-    "mistral": lambda: MistralForCausalLM(
-        MistralConfig(
-            **SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8
+    "gemma2": lambda: Gemma2ForCausalLM(
+        Gemma2Config(
+            **SMALL,
+            intermediate_size=48,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=8,
         )
     ),
+    "llama": llama,
+    "llama-biased": lambda: llama(attention_bias=True, mlp_bias=True),
+    "llama-far": lambda: llama(
+        max_position_embeddings=64,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 100.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "llama-relu": lambda: llama(hidden_act="relu"),
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
     "neox": lambda: neox(0.25),
     "neox-ours": lambda: neox(use_parallel_residual=False),
     "opt": lambda: OPTForCausalLM(
@@ -118,13 +136,42 @@ def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
     )
 
 
-def test_our_own_pass_is_for_two_architectures_alone(modules):
+def test_our_own_pass_is_for_some_architectures_alone(modules):
     families = {
         family
         for family in FAMILIES
         if isinstance(decoder_for(modules[family], 0), OwnDecoder)
     }
-    assert families == {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
+    gpts = {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
+    gated = {"llama", "llama-biased", "llama-far", "mistral", "qwen2", "qwen3"}
+    assert families == gpts | gated
+
+
+@pytest.mark.parametrize("longest", [5, 11])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_rows_that_are_added_get_the_logits_of_a_full_pass(modules, family, longest):
+    """The new prompts are shorter than the rows so far, or one of them is longer."""
+    module = modules[family]
+    decoder = decoder_for(module, 0, keeps_hidden=True)
+    rows = [[3, 5, 9], [4], [4]]
+    decoder.read([[3, 5, 9], [4]], [1, 2], 4)
+    assert decoder.can_add
+    for step in range(3):
+        tokens = drawn(len(rows), step)
+        decoder.step(torch.tensor(tokens))
+        rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
+    decoder.keep(torch.tensor([1, 2]))
+    more = [[7] * longest, [6, 8]]
+    new = decoder.add(more, [1, 2], 6)
+    rows = [*rows[1:], more[0], more[1], more[1]]
+    assert torch.allclose(new, alone(module, rows[2:])[0], atol=2e-5)
+    for step in range(6):
+        assert torch.allclose(decoder.hidden, alone(module, rows)[1], atol=2e-5)
+        tokens = drawn(len(rows), step)
+        logits = decoder.step(torch.tensor(tokens))
+        rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
+        assert torch.allclose(logits, alone(module, rows)[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -49,7 +49,7 @@ def transformers_keep(
 
 def we_keep(logits: Tensor, before: Sequence[int], sampling: Sampling) -> Tensor:
     stands = torch.zeros(logits.shape, dtype=torch.bool)
-    stands[0, list(before)] = True
+    stands[:1, list(before)] = True
     scaled = (
         penalised(logits, stands, sampling.repetition_penalty) / sampling.temperature
     )
@@ -223,6 +223,35 @@ def test_tokens_come_as_often_as_they_are_likely(sampling):
     assert (
         chisquare(counts[left], 20_000 * expected[left] / expected.sum()).pvalue > 1e-3
     )
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 4.0])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(top_k=1),
+        Sampling(top_k=20),
+        Sampling(top_k=20, top_p=0.9, min_p=0.1),
+        Sampling(top_p=0.3),
+        Sampling(top_p=0.95),
+        Sampling(min_p=0.05),
+    ],
+    ids=str,
+)
+def test_of_many_tokens_the_one_is_chosen_where_the_number_falls(sampling, spread):
+    """In a flat distribution thousands of tokens are left, in a peaked one a few."""
+    random = torch.Generator().manual_seed(0)
+    logits = spread * torch.randn(40, 3000, generator=random)
+    logits += 1e-3 * torch.rand(40, 3000, generator=random)  # no two are equally likely
+    numbers = torch.rand(40, dtype=torch.float64, generator=random)
+    tokens, _ = choose(logits, numbers, sampling)
+    left = we_keep(logits, (), sampling).double()
+    running = left.cumsum(-1)
+    end = running.gather(1, tokens[:, None])[:, 0] / running[:, -1]
+    start = end - left.gather(1, tokens[:, None])[:, 0] / running[:, -1]
+    assert bool((start <= numbers + 1e-5).all())
+    assert bool((numbers <= end + 1e-5).all())
+    assert bool((end > start).all())
 
 
 def test_uniform_numbers_depend_on_seed_prompt_and_sample_alone():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from architectures import llama
+from architectures import gpt2, llama, mistral, qwen2, qwen3
 from scipy.stats import chisquare
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -190,6 +190,58 @@ def test_rows_that_are_done_leave_the_batch(letters, stirred):
         still_write = sum(len(c.ids) > step for c in written)
         assert still_write <= rows <= still_write / 0.85 + 1
     assert len(counts) == max(len(c.ids) for c in written)
+
+
+def rows_at_a_time(policy: Policy, prompts: list[str], sampling: Sampling) -> list[int]:
+    """How many rows got a token at each step, eight at once."""
+    steps = policy.stream(prompts, samples=1, sampling=sampling, seed=0, most_rows=8)
+    return [len(rows) for rows in steps]
+
+
+@pytest.mark.parametrize("family", ["ours", "llama", "relu"])
+def test_rows_that_ended_give_their_places_to_the_next_prompts(
+    family, policy, tokenizer, stirred
+):
+    """ "relu" is a network that runs its own pass."""
+    module = policy.module
+    if family != "ours":
+        settings = {"hidden_act": "relu"} if family == "relu" else {}
+        module = stirred(llama(vocab_size=len(tokenizer), **settings))
+    many = Policy(module, tokenizer)
+    prompts = [("The film is warm and clever." * 2)[: 1 + i] for i in range(24)]
+    # a text ends at a stop text after a few tokens, or at the limit
+    sampling = Sampling(max_tokens=16, stop=("e", "a"), repetition_penalty=1.1)
+    counts = rows_at_a_time(many, prompts, sampling)
+    together = many.complete(prompts, sampling=sampling, most_rows=8)
+    assert len({len(c.ids) for c in together}) > 3
+    # one row in seven may have ended before its place is taken
+    full = counts[: -sampling.max_tokens]
+    assert full
+    assert min(full) >= 6
+    alone = many.complete(prompts, sampling=sampling, most_rows=1)
+    assert [c.ids for c in together] == [c.ids for c in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+
+
+@pytest.mark.parametrize("make", [gpt2, llama, mistral, qwen2, qwen3])
+def test_top_1_of_many_prompts_is_what_transformers_writes(make, tokenizer, stirred):
+    greedy = Policy(stirred(make(vocab_size=len(tokenizer))), tokenizer)
+    prompts = ["The film", "", "warm", "the end is warm", "a", "cl"]
+    written = greedy.complete(
+        prompts, sampling=Sampling(top_k=1, max_tokens=10), most_rows=3
+    )
+    for prompt, ours in zip(prompts, written, strict=True):
+        ids = torch.tensor(greedy.reader.prompts([prompt]))
+        theirs = greedy.module.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=10,
+            do_sample=False,
+            eos_token_id=greedy.reader.end,
+            pad_token_id=greedy.reader.pad,
+        )
+        assert list(ours.ids) == theirs[0, ids.shape[1] :].tolist()
 
 
 @pytest.fixture(scope="module")

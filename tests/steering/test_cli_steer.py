@@ -1,6 +1,7 @@
 """`tastemaker steer` on the command line: from a reward, from judgements, and what it refuses."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "".join(json.dumps(to_row(j)) + "\n" for j in judgements)
         )
     return path
+
+
+def test_a_run_writes_its_report(run: Any, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "steered"
+    reward = ("--reward", "length_reward:reward")
+    (tmp_path / "length_reward.py").write_text(
+        "def reward(prompts, texts):\n    return [float(len(text)) for text in texts]\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        words = (folder / "gpt", *reward, "--out", out, *SHORT, "--report")
+        code, _, err = run("steer", *words)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert code == 0, err
+    page = out / "report" / "report.html"
+    assert f"report: {page}" in err
+    assert "only the reward itself was measured" in page.read_text("utf-8")
 
 
 def fails(result: tuple[int, str, str], *words: str) -> None:
@@ -145,10 +164,38 @@ def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(
         "--chat",
         *SHORT,
     )
-    assert run(*command, "--out", tmp_path / "run", "--quiet")[0] == 0
+    code, out, err = run(*command, "--out", tmp_path / "run", "--json", "--quiet")
+    assert (code, err) == (0, "")
+    [read_as] = json.loads(out)["read_as"]
+    assert read_as["roles"] == {"prompt": "line"}
+    assert read_as["kinds"] == {"prompt": 2}
     asked = set(read_run(tmp_path / "run").prompts)
     assert asked
     assert asked <= {(Message("user", "Film one?"),), (Message("user", "Film two?"),)}
+
+
+def test_what_the_prompts_were_read_as_is_said_before_the_run(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    row = {"question": "Film one?", "answer": "warm"}
+    (tmp_path / "asked.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    code, _, err = run(
+        "steer",
+        folder / "gpt",
+        "--reward",
+        "length",
+        "--prompts",
+        tmp_path / "asked.jsonl",
+        "--prompt-column",
+        "question",
+        *SHORT,
+        "--out",
+        tmp_path / "run",
+    )
+    assert code == 0
+    line = "read as: prompt=question, columns=answer (for the reward)"
+    assert line in err
+    assert err.index(line) < err.index("before:")
 
 
 def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:

@@ -202,7 +202,9 @@ class Reading:
             Judgement
         ] = []  # the first judgement that has a prompt
         return self.table.read_rows(
-            lambda number, row: self._row(number, row, with_prompt), skipped
+            lambda number, row: self._row(number, row, with_prompt),
+            skipped,
+            self.layout.rows_left_out,
         )
 
     def _row(

@@ -17,7 +17,7 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.readable import excerpt, filled_in, write_as_card
+from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
@@ -258,19 +258,18 @@ def _save(
     """Save the best policy, the last one in a subfolder, the figures and a card."""
     policy = steered.policy
     task.put(last)
-    policy.save(folder / LAST)
-    _write_card(steered, folder / LAST, is_last=True)
+    policy.save(folder / LAST, card=_card(steered, is_last=True))
     task.put(task.best)
+    policy.save(folder, card=_card(steered, is_last=False))
+    # last: a folder that has it, and a model, is that of a finished run
     content = steered.figures | {"samples": steered.samples}
     with writing_file(folder / STEERING) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         temporary.write_text(f"{text}\n", encoding="utf-8")
-    policy.save(folder)
-    _write_card(steered, folder, is_last=False)
 
 
-def _write_card(steered: Steered, folder: Path, *, is_last: bool) -> None:
-    """Write the card of a steered policy's folder."""
+def _card(steered: Steered, *, is_last: bool) -> str:
+    """Return the card of a steered policy's folder."""
     figures = steered.figures
     settings = figures["settings"]
     changes = []
@@ -282,7 +281,7 @@ def _write_card(steered: Steered, folder: Path, *, is_last: bool) -> None:
     for sample in steered.samples[:_CARD_SAMPLES]:
         texts = [excerpt(sample[when], 200) for when in ("before", "after")]
         samples.append((excerpt(str(sample["prompt"]), 80), *texts))
-    card = filled_in(
+    return filled_in(
         _TEMPLATE,
         base=Path(settings["start"]).name,
         reward=settings["reward"],
@@ -294,4 +293,3 @@ def _write_card(steered: Steered, folder: Path, *, is_last: bool) -> None:
         kind=type(steered.policy.module).__name__,
         parameters=steered.policy.parameters,
     )
-    write_as_card(folder, card)

@@ -13,7 +13,7 @@ from torch import Tensor
 from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
-from tastemaker.gpt.sampling import NoNumberError
+from tastemaker.gpt.writing import NoNumberError
 from tastemaker.maths.rl import explained_variance
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller

@@ -1,0 +1,207 @@
+"""The verbs `report` and `frontier`, and the reports that other verbs write about their runs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tastemaker.cli import options as o
+
+FRONTIER = """Draw the KL–reward frontier of steered runs: gain, KL, and whether the gain is real.
+
+Examples:
+
+  tastemaker frontier steered-ppo steered-rloo steered-grpo --out frontier
+
+  tastemaker frontier steered --best-of 64 --policy gpt --reward taste --gold gold --out frontier
+
+Over-optimisation shows where the runs were steered with --held-out or --gold. Best-of-n is written
+by the policy that the runs started from, to the first of the same prompts and with the same
+sampling.
+"""
+
+REPORT = """Write one page about runs: what to rely on, what not, and what to do next.
+
+A run is a folder of fit, evaluate --report, doctor --report, pretrain or steer. The page,
+report.html, needs nothing else: it can be sent to anybody.
+
+\b
+tastemaker report taste report steered/ppo --out page
+tastemaker report taste --language zh --out page
+"""
+
+
+@o.verb(REPORT)
+@click.argument(
+    "runs",
+    metavar="RUN...",
+    type=o.PATH,
+    nargs=-1,
+    required=True,
+    help="Folders of runs.",
+)
+@o.option(
+    "--out",
+    type=o.PATH,
+    required=True,
+    help="Write report.html there.",
+)
+@o.option("--title", help="Title of the page.", shown="by its parts")
+@o.option(
+    "--language",
+    type=click.Choice(["en", "zh"]),
+    default="en",
+    help="Language of the first screen and of headings.",
+)
+@o.output
+def report(
+    runs: tuple[Path, ...],
+    out: Path,
+    title: str | None,
+    language: str,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Write one page about runs."""
+    from tastemaker.report.runs import report_runs
+
+    page = report_runs(runs, out, title=title, language=language)
+    if json:
+        o.say_json({"report": str(page), "runs": [str(run) for run in runs]})
+    elif not quiet:
+        o.say(f"report: {page}")
+
+
+@o.verb(FRONTIER)
+@click.argument(
+    "runs",
+    metavar="RUN...",
+    type=o.PATH,
+    nargs=-1,
+    required=True,
+    help="Folders of `steer`.",
+)
+@o.option(
+    "--out",
+    type=o.PATH,
+    help="Write frontier.html, frontier.png, frontier.json there.",
+)
+@o.option(
+    "--best-of",
+    type=int,
+    help="Also measure the best of 1, 2, 4 and so on, up to so many.",
+)
+@o.option(
+    "--policy",
+    help="GPT that writes these.",
+    shown="as the first run",
+    panel=o.BEST_OF,
+)
+@o.option(
+    "--reward",
+    multiple=True,
+    help="Reward that chooses among them.",
+    shown="as the first run",
+    panel=o.BEST_OF,
+)
+@o.option(
+    "--gold",
+    help="True reward of the chosen, where there is one.",
+    panel=o.BEST_OF,
+)
+@o.option(
+    "--held-out",
+    multiple=True,
+    help="Held-out reward of the chosen.",
+    panel=o.BEST_OF,
+)
+@o.option(
+    "--completions",
+    type=int,
+    help="Completions of each prompt.",
+    shown="16 times --best-of in all",
+    panel=o.BEST_OF,
+)
+@o.seed
+@o.output
+def frontier(
+    runs: tuple[Path, ...],
+    out: Path | None,
+    best_of: int | None,
+    policy: str | None,
+    reward: tuple[str, ...],
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Draw the KL–reward frontier of steered runs. settings: those of `best_of_curve`."""
+    from tastemaker.report.frontier_page import write_frontier
+    from tastemaker.report.kl_frontier import frontier as frontier_of
+
+    curves = frontier_of(runs)
+    if best_of is not None:
+        curve = _best_of(
+            curves.courses[0].run, best_of, policy, reward, **settings
+        )
+        curves = frontier_of(runs, best_of=curve)
+    if out is not None:
+        write_frontier(curves, out)
+        o.note(f"page: {out / 'frontier.html'}", quiet=quiet)
+    if json:
+        o.say_json(curves.as_dict())
+    else:
+        o.say(str(curves))
+
+
+def _best_of(
+    run: Any,
+    most: int,
+    policy: str | None,
+    reward: tuple[str, ...],
+    held_out: Any,
+    **settings: Any,
+) -> Any:
+    """Return best-of-n with the policy, reward, prompts and sampling of a run."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+    from tastemaker.report.steered_runs import best_of_curve, powers_of_two
+
+    def from_run(option: str, name: Any) -> str:
+        is_here = isinstance(name, str) and (
+            Path(name).is_dir() or name == "gold"
+        )
+        if not is_here:
+            raise UsageError(
+                f"--best-of needs --{option}: {run.folder} names {name!r}, which is not here."
+            )
+        return str(name)
+
+    start = policy or from_run("policy", run.settings.get("start"))
+    rewards = list(reward) or [from_run("reward", run.settings.get("reward"))]
+    return best_of_curve(
+        tm.Policy.load(start),
+        rewards,
+        run.prompts or "",
+        held_out=list(held_out) or None,
+        ns=powers_of_two(most),
+        sampling=tm.Sampling(**run.settings.get("sampling", {})),
+        **settings,
+    )
+
+
+def report_fit(model: Any, out: Path, *, quiet: bool) -> None:
+    """Write the page of a fit into its folder. A model that was only loaded has none to write."""
+    from tastemaker.report.runs import REPORT_FOLDER, report_model
+
+    if model.held_out_evaluation is None:
+        return
+    page = report_model(model, out / REPORT_FOLDER)
+    o.note(f"report: {page}", quiet=quiet)
+
+
+def report_steering(out: Path, *, quiet: bool) -> None:
+    """Write the page of a steered run into its folder."""
+    from tastemaker.report.runs import REPORT_FOLDER, report_runs
+
+    page = report_runs([out], out / REPORT_FOLDER)
+    o.note(f"report: {page}", quiet=quiet)

@@ -1,0 +1,255 @@
+"""The whole loop: judgements, reward model, GPT, steering, comparison, report. One call.
+
+    tm.Loop("loop.yaml").run("run")
+
+A second call does only what changed: see `stages`. A killed one goes on where it was.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tastemaker.errors import SeveralProblems
+from tastemaker.files import writing_file
+from tastemaker.loop.loop_file import LoopFile, read_loop
+from tastemaker.loop.run_folder import Record, RunFolder
+from tastemaker.loop.stages import Planned, planned
+
+Say = Callable[[str], None]
+REPORT = "report.html"
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """A stage of a finished loop. seconds: that it took, now or when it ran."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """A finished loop.
+
+    report: the page that shows it. stages: in order. results: by stage, what it measured. best:
+    the stage of the steered policy with the best held-out score, None without a GPT.
+    score_before, score_after, kl: of that policy; None without a GPT.
+    """
+
+    folder: Path
+    report: Path
+    stages: tuple[StageTime, ...]
+    results: Mapping[str, Mapping[str, Any]]
+    best: str | None
+
+    def _figure(self, name: str) -> float | None:
+        figures = self.results[self.best] if self.best else {}
+        value = figures.get(name)
+        return None if value is None else float(value)
+
+    @property
+    def score_before(self) -> float | None:
+        """The mean score of what the GPT wrote before it was steered."""
+        return self._figure("score_before")
+
+    @property
+    def score_after(self) -> float | None:
+        """The mean score of what the steered GPT writes."""
+        return self._figure("score_after")
+
+    @property
+    def kl(self) -> float | None:
+        """The KL of the steered GPT from the one before, nats a text."""
+        return self._figure("kl")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        stages = []
+        for stage in self.stages:
+            stages.append(
+                {
+                    "name": stage.name,
+                    "seconds": round(stage.seconds, 3),
+                    "cached": stage.cached,
+                }
+            )
+        result: dict[str, Any] = {
+            "report": str(self.report),
+            "stages": stages,
+            "score_before": self.score_before,
+            "score_after": self.score_after,
+            "kl": self.kl,
+        }
+        for name in ("gold_before", "gold_after"):
+            value = self._figure(name)
+            if value is not None:
+                result[name] = value
+        if self.best is not None:
+            result["policy"] = str(self.folder / self.best)
+        return result
+
+
+class Loop:
+    """A loop over judgements, a reward model and a GPT, as a file or a mapping describes it.
+
+    source: a YAML file, or a mapping with the same keys (docs/loop.md). rounds, seed: instead of
+    its own. Raises SeveralProblems, a UsageError with all that is wrong with it.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, Any],
+        *,
+        rounds: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.file: LoopFile = read_loop(source, rounds=rounds, seed=seed)
+
+    def plan(self, out: str | Path) -> list[Planned]:
+        """Return the stages, and which of them `run` would do. Nothing is computed."""
+        folder = RunFolder(Path(out))
+        with folder.locked():
+            plan = planned(self.file, folder)
+        self._check_values(plan)
+        return plan
+
+    def run(self, out: str | Path, *, say: Say = _silent) -> LoopResult:
+        """Do the stages that are not on disk already, and return what all of them measured.
+
+        out: the folder of the loop; one process at a time. say: takes lines of progress.
+
+        Raises DataError, UsageError and the errors of the verbs; finished stages are kept.
+        """
+        folder = RunFolder(Path(out))
+        with folder.locked():
+            plan = planned(self.file, folder)
+            self._check_values(plan)
+            records = {}
+            times = []
+            for number, each in enumerate(plan, 1):
+                heading = f"[{number}/{len(plan)}] {each.stage.name}"
+                if each.record is not None:
+                    record = each.record
+                    say(
+                        f"{heading}: unchanged ({record.seconds:.0f} s when it ran)"
+                    )
+                    for line in record.lines:
+                        say(f"  {line}")
+                else:
+                    say(f"{heading}: {each.reason}")
+                    record = self._run(folder, each, say)
+                records[each.stage.name] = record
+                times.append(
+                    StageTime(each.stage.name, record.seconds, each.is_cached)
+                )
+            report = _report_at_the_top(folder)
+        results = {name: record.result for name, record in records.items()}
+        return LoopResult(
+            folder.folder, report, tuple(times), results, _best(plan, results)
+        )
+
+    def _run(self, folder: RunFolder, each: Planned, say: Say) -> Record:
+        """Do one stage, and give it its record."""
+        # torch is imported here, where something runs
+        from tastemaker.loop.tasks import do
+
+        began = time.monotonic()
+        lines: list[str] = []
+
+        def keep(line: str) -> None:
+            lines.extend(line.splitlines())
+            for part in line.splitlines():
+                say(f"  {part}")
+
+        with folder.storing(folder.work(each.stage.name)):
+            result = do(self.file, folder, each, keep)
+        seconds = round(time.monotonic() - began, 3)
+        record = Record(each.key, seconds, each.parts, result, tuple(lines))
+        folder.finish(each.stage.name, record)
+        return record
+
+    def _check_values(self, plan: list[Planned]) -> None:
+        """Raise SeveralProblems for values that the verbs refuse, before anything runs.
+
+        Where all is done already, the values were checked, and torch is not imported.
+        """
+        if all(each.is_cached for each in plan):
+            return
+        from tastemaker.loop.value_checks import value_problems
+
+        problems = list(value_problems(self.file))
+        if problems:
+            problems.sort(key=lambda problem: problem.line)
+            name = self.file.name
+            raise SeveralProblems([problem.at(name) for problem in problems])
+
+
+def plan_lines(plan: list[Planned]) -> list[str]:
+    """Return what a plan says, a line a stage."""
+    width = max(len(each.stage.name) for each in plan)
+    lines = []
+    missing = [each for each in plan if not each.is_cached]
+    for each in plan:
+        state = "unchanged"
+        if not each.is_cached:
+            about = (
+                "time unknown"
+                if each.about is None
+                else f"about {each.about:.0f} s"
+            )
+            state = f"would run: {each.reason}; {about}"
+        lines.append(f"{each.stage.name:{width}}  {state}")
+    estimates = [each.about for each in missing if each.about is not None]
+    unknown = len(missing) - len(estimates)
+    total = f"{len(missing)} of {len(plan)} stages would run, about {sum(estimates):.0f} s"
+    if unknown:
+        total += f" and {unknown} of unknown length"
+    lines.append(total)
+    return lines
+
+
+def _report_at_the_top(folder: RunFolder) -> Path:
+    """Copy the report to the top of the folder, unless it is there."""
+    made, top = folder.stage("report") / REPORT, folder.folder / REPORT
+    is_there = top.is_file() and top.read_bytes() == made.read_bytes()
+    if not is_there:
+        with writing_file(top) as temporary:
+            shutil.copyfile(made, temporary)
+    return top
+
+
+def _best(
+    plan: list[Planned], results: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Return the stage of the best policy of the last round; None where none was steered."""
+    steered = [each.stage for each in plan if each.stage.task == "steer_gpt"]
+    if not steered:
+        return None
+    last = max(stage.round for stage in steered)
+    names = [stage.name for stage in steered if stage.round == last]
+    return best_run({name: results[name] for name in names})
+
+
+def best_run(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of the run with the best held-out score, else the best score.
+
+    records: the figures of each run. The true score does not choose: outside the playground
+    nobody has one.
+    """
+
+    def worth(name: str) -> float:
+        figures = records[name]
+        for key in ("held_out_after", "score_after"):
+            if figures.get(key) is not None:
+                return float(figures[key])
+        return -float("inf")
+
+    return max(records, key=worth)

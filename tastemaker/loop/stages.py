@@ -1,0 +1,417 @@
+"""The stages of a loop: what each depends on, and which of them must run.
+
+The key of a stage is the digest of its settings, its input files, the keys of the stages before it
+and the code that it runs. So a change makes only those stages run again that depend on it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tastemaker.loop.keys import keys_of
+from tastemaker.loop.loop_file import (
+    PLAYGROUND,
+    LoopFile,
+    bare,
+    is_playground,
+    steer_values,
+)
+from tastemaker.loop.run_folder import (
+    Record,
+    RunFolder,
+    code_version,
+    digest_of,
+)
+
+_DATA = ("data", "playground", "near_copies")
+_MODELS = (*_DATA, "kinds", "maths", "fast", "train", "scores", "reward")
+_GPT = (*_DATA, "maths", "fast", "train", "gpt")
+_STEERED = (*_MODELS, "gpt", "rl", "serve")
+_PAGES = ("report", "evaluate", "doctor", "plotting", "readable")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a loop. name: of its folder too.
+
+    task: the function that does it, by name. settings: JSON-ready. sources: input files, each with
+    who names it. after: the stages whose results it takes. round: from 1. code: what it runs.
+    """
+
+    name: str
+    task: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[tuple[str, str], ...] = ()
+    after: tuple[str, ...] = ()
+    round: int = 1
+    code: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage, its key, its record if it need not run, and why it must run otherwise.
+
+    about: how many seconds it took last time, or may take; None: nobody knows.
+    """
+
+    stage: Stage
+    key: str
+    parts: Mapping[str, Any]
+    record: Record | None
+    reason: str
+    about: float | None
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the result on disk is that of the same inputs, settings and code."""
+        return self.record is not None
+
+
+# --- the stages of a file ---------------------------------------------------------------------
+
+
+def stages_of(file: LoopFile) -> list[Stage]:
+    """Return all stages, each after those that it depends on."""
+    stages = [_collect(file)]
+    if file.top.get("doctor") is not False:
+        stages.append(
+            Stage(
+                "doctor",
+                "check_data",
+                {"seed": file.seed},
+                after=("collect",),
+                code=(*_MODELS, "doctor", "report"),
+            )
+        )
+    stages += _models(file, 1)
+    if file.has_gpt:
+        stages.append(_gpt(file))
+        stages += _steering(file, 1)
+        for number in range(2, file.rounds + 1):
+            stages += _written_and_judged(file, number)
+            stages += _models(file, number)
+            stages += _steering(file, number)
+        stages.append(_compare(stages))
+    stages.append(_report(file, stages))
+    return stages
+
+
+def at_round(name: str, number: int) -> str:
+    """Return the name of a stage in a round."""
+    return name if number == 1 else f"round-{number}/{name}"
+
+
+def _placed(
+    file: LoopFile, section: str, key: str, sources: Any
+) -> tuple[tuple[str, str], ...]:
+    """Return those sources that are files or folders here, each with who names it."""
+    place = f"{file.place(section, key)}, {key}"
+    several = (sources,) if isinstance(sources, str) else sources
+    placed = []
+    for source in several:
+        if not is_playground(source) and "://" not in source:
+            placed.append((source, place))
+    return tuple(placed)
+
+
+def _collect(file: LoopFile) -> Stage:
+    held_out = file.held_out
+    settings = {
+        "judgements": list(file.judgements),
+        "held_out": held_out
+        if isinstance(held_out, float)
+        else list(held_out),
+        "read": dict(file.section("read")),
+        "seed": file.seed,
+    }
+    sources = _placed(file, "", "judgements", file.judgements)
+    if not isinstance(held_out, float):
+        sources += _placed(file, "", "held_out", held_out)
+    return Stage("collect", "collect", settings, sources, code=_DATA)
+
+
+def _models(file: LoopFile, number: int) -> Iterator[Stage]:
+    """Yield the fit, the watcher and the evaluation of a round."""
+    after = ["collect"]
+    for earlier in range(2, number + 1):
+        after.append(at_round("judge", earlier))
+    names = ["fit"]
+    if "watcher" in file.sections:
+        names.append("watcher")
+    for name in names:
+        settings = {"seed": file.seed, **file.section(name)}
+        sources: tuple[tuple[str, str], ...] = ()
+        if "anchor" in settings:
+            sources = _placed(file, name, "anchor", settings["anchor"])
+        yield Stage(
+            at_round(name, number),
+            "fit_model",
+            {"section": name, **settings},
+            sources,
+            tuple(after),
+            number,
+            _MODELS,
+        )
+    yield Stage(
+        at_round("evaluate", number),
+        "evaluate_model",
+        {
+            "seed": file.seed,
+            "gold": file.top.get("gold"),
+            **file.section("evaluate"),
+        },
+        (),
+        ("collect", *(at_round(name, number) for name in names)),
+        number,
+        (*_MODELS, *_PAGES),
+    )
+
+
+def _gpt(file: LoopFile) -> Stage:
+    if "policy" in file.top:
+        policy = file.top["policy"]
+        return Stage(
+            "gpt",
+            "open_gpt",
+            {"policy": policy},
+            _placed(file, "", "policy", policy),
+            code=_GPT,
+        )
+    pretrain = dict(file.section("pretrain"))
+    sources = _placed(file, "pretrain", "texts", pretrain["texts"])
+    if "from" in pretrain:
+        sources += _placed(file, "pretrain", "from", pretrain["from"])
+    pretrain["texts"] = list(pretrain["texts"])
+    return Stage(
+        "gpt",
+        "pretrain_gpt",
+        {"seed": file.seed, **pretrain},
+        sources,
+        code=_GPT,
+    )
+
+
+def _steering(file: LoopFile, number: int) -> Iterator[Stage]:
+    """Yield a stage for each algorithm, and best of n."""
+    models = [at_round("fit", number)]
+    if "watcher" in file.sections:
+        models.append(at_round("watcher", number))
+    start = "gpt"
+    if number > 1:
+        start = at_round("write", number)
+    for algorithm in file.algorithms:
+        values = steer_values(file, algorithm)
+        settings = {
+            "algorithm": algorithm,
+            "gold": file.top.get("gold"),
+            "seed": file.seed,
+            "values": values,
+        }
+        after = ["collect", start, *models]
+        sources: tuple[tuple[str, str], ...] = ()
+        if "prompts" in values:
+            sources = _placed(file, "steer", "prompts", values["prompts"])
+        yield Stage(
+            at_round(f"steer-{algorithm}", number),
+            "steer_gpt",
+            settings,
+            sources,
+            tuple(after),
+            number,
+            _STEERED,
+        )
+    if number == 1 and "best_of" in file.top:
+        yield _best_of(file, (start, *models))
+
+
+_WRITING = ("prompts", "opening", "limit", "split", "prompt_column", "chat")
+_REWARDING = ("reward", "rewards", "caution")
+
+
+def _writing_values(file: LoopFile) -> dict[str, Any]:
+    """Return those values of `steer` that decide what is written, and what scores it."""
+    values = {}
+    for name, value in file.section("steer").items():
+        if name == "algorithms":
+            continue
+        is_sampling = keys_of("steer")[name].table == "sampling"
+        if is_sampling or name in (*_WRITING, *_REWARDING):
+            values[name] = value
+    return values
+
+
+def _best_of(file: LoopFile, after: tuple[str, ...]) -> Stage:
+    values = _writing_values(file)
+    settings = {
+        "n": file.top["best_of"],
+        "gold": file.top.get("gold"),
+        "seed": file.seed,
+        "values": values,
+    }
+    sources: tuple[tuple[str, str], ...] = ()
+    if "prompts" in values:
+        sources = _placed(file, "steer", "prompts", values["prompts"])
+    return Stage(
+        "best-of", "choose_best", settings, sources, after, code=_STEERED
+    )
+
+
+def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
+    steered = tuple(
+        at_round(f"steer-{name}", number - 1) for name in file.algorithms
+    )
+    values = _writing_values(file)
+    write = at_round("write", number)
+    yield Stage(
+        write,
+        "write_texts",
+        {
+            "number": number,
+            "judgements": file.judged_a_round,
+            "seed": file.seed + number,
+            "values": values,
+        },
+        (),
+        steered,
+        number,
+        _STEERED,
+    )
+    judges = file.section("rounds").get("judges", PLAYGROUND)
+    settings = {
+        "judges": judges,
+        "read": dict(file.section("read")),
+        "collected": list(file.judgements),
+        "seed": file.seed + number,
+    }
+    yield Stage(
+        at_round("judge", number),
+        "judge_texts",
+        settings,
+        _placed(file, "rounds", "judges", judges),
+        (write,),
+        number,
+        _DATA,
+    )
+
+
+def steered_names(stages: list[Stage]) -> list[str]:
+    """Return the names of the stages that steer."""
+    return [stage.name for stage in stages if stage.task == "steer_gpt"]
+
+
+def _compare(stages: list[Stage]) -> Stage:
+    after = steered_names(stages)
+    after += [stage.name for stage in stages if stage.task == "choose_best"]
+    return Stage(
+        "compare",
+        "compare_runs",
+        {},
+        after=tuple(after),
+        code=("report", "rl", "plotting", "maths"),
+    )
+
+
+def _report(file: LoopFile, stages: list[Stage]) -> Stage:
+    after = tuple(stage.name for stage in stages)
+    settings = {"language": file.top.get("language", "en")}
+    return Stage("report", "write_report", settings, after=after, code=_PAGES)
+
+
+# --- which of them must run -------------------------------------------------------------------
+
+_SECONDS = {
+    "collect": 5.0,
+    "check_data": 15.0,
+    "fit_model": 30.0,
+    "evaluate_model": 5.0,
+    "open_gpt": 3.0,
+    "choose_best": 15.0,
+    "write_texts": 10.0,
+    "judge_texts": 2.0,
+    "compare_runs": 3.0,
+    "write_report": 3.0,
+}
+"""Roughly, on two cores, for data and models as small as the playground's."""
+
+
+def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
+    """Return all stages with their keys, and which of them must run.
+
+    Raises DataError for an input file that is not there.
+    """
+    plan: list[Planned] = []
+    by_name: dict[str, Planned] = {}
+    for stage in stages_of(file):
+        digests = {
+            source: folder.digest(Path(bare(source)), place)
+            for source, place in stage.sources
+            if Path(bare(source)).exists() or not _is_hub_name(source)
+        }
+        before = {name: by_name[name].key for name in stage.after}
+        parts = {
+            "settings": _without_folder(dict(stage.settings), file.folder),
+            "inputs": _without_folder(digests, file.folder),
+            "after": before,
+            "code": code_version(stage.code),
+        }
+        key = digest_of([stage.name, stage.task, parts])
+        folder.take_finished(stage.name, key)
+        record = folder.record(stage.name)
+        reason = _reason(record, key, parts, by_name)
+        about = _about(stage, record)
+        if reason:
+            record = None
+        each = Planned(stage, key, parts, record, reason, about)
+        plan.append(each)
+        by_name[stage.name] = each
+    return plan
+
+
+def _without_folder(value: Any, folder: Path) -> Any:
+    """Return nested values with paths relative to the file's folder, which may be moved."""
+    if isinstance(value, Mapping):
+        return {
+            _without_folder(key, folder): _without_folder(each, folder)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_folder(each, folder) for each in value]
+    if isinstance(value, str) and folder != Path():
+        return value.removeprefix(f"{folder}/")
+    return value
+
+
+def _is_hub_name(source: str) -> bool:
+    return not Path(bare(source)).suffix and not Path(source).is_absolute()
+
+
+def _about(stage: Stage, record: Record | None) -> float | None:
+    if record is not None:
+        return record.seconds
+    return _SECONDS.get(stage.task)
+
+
+def _reason(
+    record: Record | None,
+    key: str,
+    parts: Mapping[str, Any],
+    by_name: Mapping[str, Planned],
+) -> str:
+    """Return why a stage must run; "" where it need not."""
+    again = [name for name in parts["after"] if by_name[name].reason]
+    reason = ""
+    if record is None:
+        reason = "not done yet"
+    elif record.key != key:
+        reason = "the code changed"
+        before = record.parts
+        if digest_of(before.get("settings")) != digest_of(parts["settings"]):
+            reason = "its settings changed"
+        elif before.get("inputs") != parts["inputs"]:
+            reason = "its input changed"
+        elif again:
+            reason = f"follows from {again[0]}"
+        elif before.get("after") != parts["after"]:
+            reason = "what it follows from changed"
+    return reason

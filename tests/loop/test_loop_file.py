@@ -1,0 +1,123 @@
+"""A loop file with mistakes: all of them at once, each with its line, before anything runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tastemaker as tm
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a loop file beside a file of judgements; return its path."""
+
+    def write(text: str) -> Path:
+        (tmp_path / "reviews.csv").write_text("text,label\ngood,1\nbad,0\n")
+        path = tmp_path / "loop.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def problems(run: Run, path: Path) -> list[str]:
+    """Return the lines on stderr of a loop that cannot be, without what they begin with."""
+    out = path.parent / "run"
+    code, stdout, stderr = run("loop", path, "--out", out)
+    assert (code, stdout) == (2, ""), stderr
+    assert not out.exists()
+    return [line.removeprefix(f"tastemaker: {path}") for line in stderr.splitlines()]
+
+
+def test_all_mistakes_are_listed_with_their_lines(run: Run, written: Any) -> None:
+    path = written(
+        "judgements: lost.csv\n"
+        "hold_out: 0.2\n"
+        "fit:\n"
+        "  strengh: 3\n"
+        "  epochs: two\n"
+        "policy: gpt2\n"
+        "steer:\n"
+        "  algorithms: {poo: , rloo: {clipp: 1}}\n"
+        "  opening: [2, 8]\n"
+    )
+    listed = problems(run, path)
+    lines = [line.partition(":")[0] for line in listed]
+    assert lines == [f", line {n}" for n in (1, 2, 4, 5, 8, 8, 9)]
+    for line, words in zip(
+        listed,
+        (
+            "lost.csv",
+            "'hold_out': did you mean held_out?",
+            "'strengh': did you mean strength?",
+            "epochs 'two': must be a whole number",
+            "'poo'",
+            "'clipp': did you mean clip?",
+            "opening is about prompts",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
+def test_values_that_the_verbs_refuse_are_listed_before_anything_runs(
+    run: Run, written: Any
+) -> None:
+    path = written(
+        "judgements: reviews.csv\n"
+        "fit: {strength: -3}\n"
+        "policy: gpt2\n"
+        "steer:\n"
+        "  steps: 0\n"
+        "  algorithms:\n"
+        "    rloo: {lr: 1e-4}\n"
+        "    ppo:\n"
+        "      lr: -1\n"
+    )
+    code, _, stderr = run("loop", path, "--out", path.parent / "run")
+    assert code == 2
+    first, second, third = stderr.splitlines()
+    assert ", line 2: " in first
+    assert "strength -3" in first
+    assert ", line 5: " in second
+    assert "steps 0" in second
+    assert ", line 9: " in third
+    assert "lr -1" in third
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fit: {}\n", "judgements are missing"),
+        ("judgements: reviews.csv\nsteer: {}\n", "steer needs a GPT"),
+        ("judgements: reviews.csv\nbest_of: 4\n", "best_of needs a GPT"),
+        ("judgements: reviews.csv\npolicy: gpt2\npretrain: {texts: a/b}\n", "one of"),
+        ("judgements: reviews.csv\npretrain: {size: tiny}\n", "name the texts"),
+        ("judgements: reviews.csv\nheld_out: 2\n", "held_out 2: must be a share"),
+        ("judgements: reviews.csv\nfit: linear\n", "must hold `key: value` lines"),
+        ("judgements: reviews.csv\nseed: 1\nseed: 2\n", "again, after line 2"),
+        ("judgements: reviews.csv\nrounds: {number: 2}\n", "rounds need a GPT"),
+        (
+            "judgements: reviews.csv\npolicy: gpt2\nrounds: {number: 2}\n",
+            "name the judges",
+        ),
+        (
+            "judgements: reviews.csv\npolicy: gpt2\nsteer: {reward: baseline}\n",
+            "only a network has",
+        ),
+        ("judgements: [a\n", "cannot be read as YAML"),
+    ],
+)
+def test_what_contradicts_or_is_missing(
+    run: Run, written: Any, text: str, words: str
+) -> None:
+    assert words in " ".join(problems(run, written(text)))
+
+
+def test_a_mapping_is_checked_like_a_file() -> None:
+    with pytest.raises(tm.UsageError, match=r"the loop: .*'fits': did you mean fit"):
+        tm.Loop({"judgements": "playground:en:50", "fits": {}})

@@ -1,0 +1,214 @@
+"""A loop runs once: afterwards only what changed, and a killed one goes on."""
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nano import drawn, nano
+
+import tastemaker as tm
+
+Run = Callable[..., tuple[int, str, str]]
+
+LOOP = """
+judgements: reviews.jsonl
+held_out: 0.2
+fit: {backbone: linear, min_count: 1}
+policy: gpt
+gold: gold
+evaluate: {show: [A warm film.]}
+steer:
+  algorithms: {rloo: , dpo: {steps: 1}}
+  steps: 2
+  batch: 8
+  measured: 8
+  max_tokens: 8
+best_of: 2
+"""
+STAGES = ["collect", "doctor", "fit", "evaluate", "gpt"]
+STAGES += ["steer-rloo", "steer-dpo", "best-of", "compare", "report"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a loop file, what it needs, and its finished run."""
+    folder = tmp_path_factory.mktemp("loop")
+    rows = []
+    for number in range(40):
+        good, bad = f"A warm film, number {number}.", f"A dull film, number {number}."
+        rows.append({"chosen": good, "rejected": bad, "prompt": f"{number}:"})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "reviews.jsonl").write_text(lines)
+    (folder / "loop.yaml").write_text(LOOP)
+    drawn(nano()).save(folder / "gpt")
+    tm.Loop(folder / "loop.yaml").run(folder / "run")
+    return folder
+
+
+@pytest.fixture
+def loop(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished loop, that a test may change."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def again(run: Run, folder: Path, *more: object) -> dict[str, Any]:
+    """Run the loop of a folder; return what it prints."""
+    code, out, err = run(
+        "loop", folder / "loop.yaml", "--out", folder / "run", *more, "--json"
+    )
+    assert code == 0, err
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+def computed(result: dict[str, Any]) -> list[str]:
+    """Return the names of the stages that were not cached."""
+    return [stage["name"] for stage in result["stages"] if not stage["cached"]]
+
+
+def test_the_run_folder_holds_each_stage_and_a_report(finished: Path) -> None:
+    run_folder = finished / "run"
+    for name in STAGES:
+        assert (run_folder / name / "stage.json").is_file(), name
+    assert tm.load(run_folder / "fit").score("A warm film.") > 0
+    assert "steer-rloo" in (run_folder / "report.html").read_text(encoding="utf-8")
+    lines = json.loads((run_folder / "evaluate" / "stage.json").read_text())["lines"]
+    assert any("A warm film." in line for line in lines)
+
+
+def test_a_second_call_computes_nothing_and_needs_no_torch(loop: Path) -> None:
+    code = (
+        "import sys\n"
+        "from tastemaker.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    assert 'torch' not in sys.modules\n"
+    )
+    # the copied files have the same content, and other times and folders
+    command = [sys.executable, "-c", code, "loop", str(loop / "loop.yaml")]
+    command += ["--out", str(loop / "run"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result) >= {"report", "stages", "score_before", "score_after", "kl"}
+    assert [stage["name"] for stage in result["stages"]] == STAGES
+    assert computed(result) == []
+    assert result["report"] == str(loop / "run" / "report.html")
+
+
+def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
+    changed = LOOP.replace("rloo: ,", "rloo: {lr: 2e-3},")
+    (loop / "loop.yaml").write_text(changed)
+    code, out, _ = run("loop", loop / "loop.yaml", "--out", loop / "run", "--dry-run")
+    assert code == 0
+    assert "steer-rloo  would run: its settings changed; about" in out
+    assert "3 of 10 stages would run" in out
+    assert computed(again(run, loop)) == ["steer-rloo", "compare", "report"]
+    assert computed(again(run, loop)) == []
+
+
+def test_a_changed_input_and_a_removed_stage_are_computed_again(
+    run: Run, loop: Path
+) -> None:
+    (loop / "run" / "best-of" / "best_of.json").unlink()
+    assert computed(again(run, loop)) == ["best-of", "compare", "report"]
+    with (loop / "reviews.jsonl").open("a") as file:
+        row = {"chosen": "A warm film.", "rejected": "A grey film.", "prompt": "new"}
+        file.write(json.dumps(row) + "\n")
+    plan = tm.Loop(loop / "loop.yaml").plan(loop / "run")
+    missing = {each.stage.name: each.reason for each in plan if not each.is_cached}
+    assert set(missing) == set(STAGES) - {"gpt"}
+    assert missing["collect"] == "its input changed"
+    assert missing["fit"] == "follows from collect"
+
+
+def test_an_input_that_vanished_is_said_and_nothing_is_lost(
+    run: Run, loop: Path
+) -> None:
+    whole = tm.Loop(loop / "loop.yaml")
+    (loop / "reviews.jsonl").unlink()
+    with pytest.raises(tm.DataError, match=r"line 2, judgements: .*reviews.jsonl"):
+        whole.run(loop / "run")
+    code, _, err = run("loop", loop / "loop.yaml", "--out", loop / "run")
+    assert code == 2
+    assert "line 2: judgements reviews.jsonl: there is no such file" in err
+    assert (loop / "run" / "fit" / "stage.json").is_file()
+
+
+def test_a_folder_in_use_is_said(run: Run, loop: Path) -> None:
+    with (loop / "run" / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, out, err = run("loop", loop / "loop.yaml", "--out", loop / "run")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "another loop is running in this folder" in err
+
+
+def test_a_full_disk_is_said_and_the_next_call_goes_on(
+    run: Run, loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(loop / "run" / "compare")
+    shutil.rmtree(loop / "run" / "best-of")
+    replace = Path.replace
+
+    def full(path: Path, target: Any) -> Any:
+        if "compare" in str(path):
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    code, _, err = run("loop", loop / "loop.yaml", "--out", loop / "run", "--quiet")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "disk" in err
+    monkeypatch.undo()
+    assert computed(again(run, loop)) == ["compare", "report"]
+
+
+def test_another_round_judges_what_the_steered_policy_wrote(
+    run: Run, loop: Path
+) -> None:
+    text = LOOP.replace("dpo: {steps: 1}", "")
+    text += "rounds: {judges: playground, judgements: 12}\n"
+    (loop / "loop.yaml").write_text(text)
+    result = again(run, loop, "--rounds", 2)
+    for name in ("write", "judge", "fit", "evaluate", "steer-rloo"):
+        assert f"round-2/{name}" in computed(result)
+    assert "fit" not in computed(result)
+    assert result["policy"].endswith("round-2/steer-rloo")
+    judged = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
+    assert len(judged) == 12
+    learned = json.loads((loop / "run/round-2/fit/tastemaker.json").read_text())
+    before = json.loads((loop / "run/fit/tastemaker.json").read_text())
+    assert learned["data"]["texts"] > before["data"]["texts"]
+
+
+@pytest.mark.slow
+def test_a_loop_killed_again_and_again_ends_in_the_same_report(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("run"))
+    command = [sys.executable, "-m", "tastemaker", "loop", str(folder / "loop.yaml")]
+    command += ["--out", str(folder / "run"), "--quiet"]
+    for seconds in (4.0, 5.5, 7.0, 8.5, 10.0, 6.2, 7.7, 9.1, 5.1, 8.0):
+        process = subprocess.Popen(command)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    subprocess.run(command, check=True)
+    pages = []
+    for each in (finished, folder):
+        page = (each / "run" / "report.html").read_text(encoding="utf-8")
+        pages.append(page)
+    assert pages[0] == pages[1]
