@@ -11,7 +11,12 @@ from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.cli.reports import report_fit
-from tastemaker.cli.serving import note_truncated, opened
+from tastemaker.cli.serving import (
+    note_truncated,
+    opened,
+    part_of,
+    say_part_done,
+)
 from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
@@ -248,7 +253,6 @@ def score(
 ) -> None:
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
-    from tastemaker.bulk import Part
     from tastemaker.errors import UsageError
     from tastemaker.files import check_not_itself
 
@@ -262,12 +266,9 @@ def score(
         )
     chosen = None
     if part is not None:
-        if file is None or out is None:
-            raise UsageError("--part is of a --file, into a folder --out.")
-        chosen = Part.from_text(part)
-        out = _part_file(out, file, chosen)
+        chosen, out = part_of(part, file, out)
         if out.exists():
-            _say_part_done(out, json=json, quiet=quiet)
+            say_part_done(out, json=json, quiet=quiet)
             return
     if file is not None and out is not None:
         check_not_itself(file, out)
@@ -311,26 +312,6 @@ def score(
             taste, examples, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
-
-
-def _part_file(folder: Path, file: Path, part: Any) -> Path:
-    """Return where a part's scores are written. Raises UsageError for a file as the folder."""
-    from tastemaker.errors import UsageError
-
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(
-            f"--out {folder}: is a file, and --part writes into a folder. Give another name."
-        )
-    target: Path = folder / part.file(file)
-    return target
-
-
-def _say_part_done(out: Path, *, json: bool, quiet: bool) -> None:
-    """Say that a part was scored by an earlier run."""
-    if json:
-        o.say_json({"out": str(out), "done": True})
-    else:
-        o.note(f"{out} is there already: this part is done.", quiet=quiet)
 
 
 def _provenance(taste: Any) -> dict[str, str]:

@@ -325,6 +325,12 @@ def _give_end_token(opened: Opened) -> None:
     module.generation_config.eos_token_id = [end, *ends] if ends else end
 
 
+def name_ends(module: Any, end: int, other: int) -> None:
+    """Let two tokens end a text by the model's generation_config.json, beside those that do."""
+    ends = [end, *sorted(ends_of(module) - {end}), other]
+    module.generation_config.eos_token_id = list(dict.fromkeys(ends))
+
+
 def ends_of(module: Any) -> frozenset[int]:
     """Return the tokens that end a text by the model's generation_config.json."""
     ends = module.generation_config.eos_token_id

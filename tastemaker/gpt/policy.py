@@ -34,6 +34,7 @@ from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
 from tastemaker.gpt.networks import (
     ends_of,
+    name_ends,
     open_causal,
     parameters_of,
     policy_card,
@@ -45,6 +46,7 @@ from tastemaker.gpt.sampling import (
     Sampling,
     ValueHead,
     before_stop,
+    check_temperature,
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
@@ -103,12 +105,9 @@ class Policy:
 
     def end_at(self, token: int) -> None:
         """Let a token end what is written, beside those that do already; it is saved."""
-        if token in self.reader.ends:
-            return
-        ends = [self.reader.end, *sorted(self.reader.more_ends | {token})]
-        config = self.module.generation_config
-        config.eos_token_id = list(dict.fromkeys(ends))
-        self.reader = Reader(self.tokenizer, ends_of(self.module))
+        if token not in self.reader.ends:
+            name_ends(self.module, self.reader.end, token)
+            self.reader = Reader(self.tokenizer, ends_of(self.module))
 
     @property
     def context(self) -> int:
@@ -248,11 +247,7 @@ class Policy:
         divides the logits. Raises UsageError for lists of unlike length, and for a completion that
         does not fit behind its prompt.
         """
-        if temperature == 0:
-            raise UsageError(
-                "temperature 0 divides by nothing: use 1 for the policy's own probabilities."
-            )
-        Sampling(temperature=temperature)  # raises for one that cannot be
+        check_temperature(temperature)
         if len(prompts) != len(completions):
             raise UsageError(
                 f"{len(prompts)} prompts and {len(completions)} completions: give one for each."

@@ -107,6 +107,15 @@ class Sampling:
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
 
 
+def check_temperature(temperature: float) -> None:
+    """Raise UsageError for a temperature that cannot divide logits."""
+    if temperature == 0:
+        raise UsageError(
+            "temperature 0 divides by nothing: use 1 for the policy's own probabilities."
+        )
+    Sampling(temperature=temperature)  # raises for any other
+
+
 def uniforms(
     seed: int, rows: Sequence[tuple[int, int]], tokens: int
 ) -> Tensor:
