@@ -1,6 +1,5 @@
 """What follows the training of a reward model: calibrate the links, anchor the score, measure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ from tastemaker.errors import DataError
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.kinds.base import Link
 from tastemaker.reward.backbones import Backbone
-from tastemaker.reward.contract import Anchor, Contract, anchor_of
+from tastemaker.reward.contract import Anchor, Contract, anchored
 from tastemaker.reward.cross_fitting import CrossFit
 from tastemaker.reward.division import Division
 from tastemaker.reward.judges import judge_rows, judge_summary
@@ -28,9 +27,6 @@ from tastemaker.reward.observation import (
     calibrated,
 )
 from tastemaker.scores import Scores
-
-# standard deviations: members of an ensemble round their offsets
-_NOTHING = 1e-6
 
 # with fewer held-out texts, whose scores may be nearly equal, all texts set the score's scale
 _FEWEST_REFERENCES = 5
@@ -67,12 +63,9 @@ def _anchored(
     """
     if anchor is None and len(scores) < _FEWEST_REFERENCES:
         anchor = [*division.held_out.examples, *division.train.examples]
-    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
-    folded = backbone.rescale(reference.mean, reference.sd)
-    is_centred = math.isclose(
-        folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * reference.sd
+    return anchored(
+        backbone, scores if anchor is None else backbone.score(anchor)
     )
-    return replace(reference, centred=is_centred), folded
 
 
 def finish(
