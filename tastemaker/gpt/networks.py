@@ -320,15 +320,21 @@ def _give_end_token(opened: Opened) -> None:
             "the model has to learn it before its texts end."
         )
     end = tokenizer.eos_token_id
-    ends = sorted(ends_of(module) - {end})
+    others = ends_of(module) - {end}
     module.config.get_text_config().eos_token_id = end
-    module.generation_config.eos_token_id = [end, *ends] if ends else end
+    module.generation_config.eos_token_id = end
+    for other in sorted(others):
+        name_ends(module, end, other)
 
 
 def name_ends(module: Any, end: int, other: int) -> None:
     """Let two tokens end a text by the model's generation_config.json, beside those that do."""
-    ends = [end, *sorted(ends_of(module) - {end}), other]
-    module.generation_config.eos_token_id = list(dict.fromkeys(ends))
+    others = sorted(ends_of(module) | {other})
+    ends = [end]
+    for token in others:
+        if token != end:
+            ends.append(token)
+    module.generation_config.eos_token_id = ends
 
 
 def ends_of(module: Any) -> frozenset[int]:
@@ -336,7 +342,9 @@ def ends_of(module: Any) -> frozenset[int]:
     ends = module.generation_config.eos_token_id
     if ends is None:
         return frozenset()
-    return frozenset([ends] if isinstance(ends, int) else map(int, ends))
+    if isinstance(ends, int):
+        return frozenset((ends,))
+    return frozenset(ends)
 
 
 def sharing_copy(module: nn.Module) -> Any:

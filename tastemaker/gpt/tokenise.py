@@ -119,7 +119,10 @@ class Reader:
         """The token that ends an answer in a chat: the one that the chat template writes there."""
         if self.tokenizer.chat_template is None:
             return self.end
-        turns = [Message("user", _PROBE), Message("assistant", _PROBE)]
+        turns = [
+            Message("user", _PROBE),
+            Message("assistant", _PROBE),
+        ]
         try:
             text = render_chat(self.tokenizer, turns)
         except DataError:  # a template without these two roles
@@ -130,8 +133,9 @@ class Reader:
         if not after:
             return self.end
         added = self.tokenizer.added_tokens_decoder.get(after[0])
-        is_special = added is not None and added.special
-        return after[0] if is_special or after[0] in self.ends else self.end
+        if added is not None and added.special:
+            return int(after[0])
+        return self.end
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
