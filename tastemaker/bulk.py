@@ -9,11 +9,12 @@ with `RewardModel.score_all`.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,37 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Part number `number` of `of`, as an array job gives it: 1 of 4, 2 of 4 …"""
+
+    number: int = 1
+    of: int = 1
+
+    @staticmethod
+    def from_text(text: str) -> "Part":
+        """Return the part that "1/4" names. Raises UsageError for what names none."""
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(
+                f"part {text!r}: must be a number and how many there are, such as 1/4 to 4/4."
+            )
+        return Part(int(match[1]), int(match[2]))
+
+    def rows(self, count: int) -> range:
+        """Return the numbers of the part's rows, of so many."""
+        start = count * (self.number - 1) // self.of
+        return range(start, count * self.number // self.of)
+
+    def file(self, source: Path) -> str:
+        """Return the name of the part's output: reviews-00001-of-00004.csv."""
+        unpacked = source
+        if source.suffix in {".gz", ".zst", ".zip"}:
+            unpacked = source.with_suffix("")
+        name = f"{unpacked.stem}-{self.number:05d}-of-{self.of:05d}"
+        return f"{name}{unpacked.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
 class FileScores:
     """How many rows were scored, and how many of their texts were cut at the model's limit.
 
@@ -73,18 +105,6 @@ class FileScores:
     rows: int
     truncated: int
     roles: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-class LineScore(NamedTuple):
-    """A line and its score. truncated: the line was longer than the model reads.
-
-    uncertainty: the standard deviation of an ensemble's members, where it was requested.
-    """
-
-    text: str
-    score: float
-    truncated: bool
-    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +138,7 @@ def score_file(
     uncertainty: bool = False,
     has_meanings: bool = False,
     chunk: int = 2048,
+    part: Part | None = None,
     say: Say = silent,
 ) -> FileScores:
     """Score every row of `source` and write it, with its score, to `target`.
@@ -129,7 +150,8 @@ def score_file(
     an ensemble's members. has_meanings: add `probability` and `rating`, or `NAME_…`, where the
     model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`, and are never
     read back as judgements. text_column, prompt_column: None: recognised by name. caution: see
-    `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a remark.
+    `Scores.cautious`. chunk: how many rows the model is given at a time. part: only
+    this part of the rows; the parts, one after the other, are all rows. say: takes a remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
@@ -143,14 +165,16 @@ def score_file(
     schema = None if table.schema is None else _with_fields(table.schema, new)
     keeps_types = kind == format_of(source) == "parquet"
     read = _batches if keeps_types else _rows
-    done = truncated = 0
+    chosen = (part or Part()).rows(table.rows)
+    done = chosen.start
+    truncated = 0
     with (
         writing_table(
             target, [*table.columns, *new], schema, say=say
         ) as write,
-        progress(f"scoring {source.name}", table.rows) as advance,
+        progress(f"scoring {source.name}", len(chosen)) as advance,
     ):
-        for examples, content in read(table, chunk):
+        for examples, content in _within(read(table, chunk), chosen):
             plain = model.score_all(examples, precision=precision)
             scores = plain.cautious(caution)
             by_name: Mapping[str, Sequence[float]] = {}
@@ -167,50 +191,23 @@ def score_file(
             done = last
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
-    return FileScores(done, truncated, table.roles)
+    return FileScores(done - chosen.start, truncated, table.roles)
 
 
-def score_lines(
-    model: Scorer,
-    lines: Iterable[str],
-    *,
-    precision: ScoringChoice = "float32",
-    caution: Caution = 0.0,
-    uncertainty: bool = False,
-    chunk: int = 256,
-) -> Iterator[LineScore]:
-    """Yield the score of every line, in order. Each line is one text.
-
-    chunk: how many lines are read before their scores come. caution, uncertainty: as in
-    `score_file`. Raises DataError, with the line, for a line that is empty or not UTF-8; the scores
-    of the lines before it come first.
-    """
-    texts = _texts(lines)
-    error: DataError | None = None
-    while error is None:
-        examples: list[Example] = []
-        try:
-            for text in islice(texts, chunk):
-                examples.append(Example(text))
-        except DataError as bad_line:
-            error = bad_line
-        if not examples:
-            break
-        scores = model.score_all(examples, precision=precision).cautious(
-            caution
-        )
-        deviations = (
-            _uncertainty_of(scores).tolist()
-            if uncertainty
-            else [None] * len(scores)
-        )
-        is_cut = scores.truncated.tolist()
-        for place, value in enumerate(scores.as_list()):
-            yield LineScore(
-                examples[place].text, value, is_cut[place], deviations[place]
-            )
-    if error is not None:
-        raise error
+def _within(
+    read: Iterable[tuple[list[Example], Content]], chosen: range
+) -> Iterator[tuple[list[Example], Content]]:
+    """Yield what was read of the chosen rows, and read no further than these."""
+    at = 0
+    for examples, content in read:
+        first = max(chosen.start - at, 0)
+        last = min(chosen.stop - at, len(examples))
+        if first < last:
+            # of a record batch, as of a list
+            yield examples[first:last], content[first:last]
+        at += len(examples)
+        if at >= chosen.stop:
+            return
 
 
 def complete_file(
@@ -280,34 +277,6 @@ def _cells(written: Written) -> dict[str, Any]:
     if written.score is not None and math.isfinite(written.score):
         cells[SCORE_COLUMN] = written.score
     return cells
-
-
-def _texts(lines: Iterable[str]) -> Iterator[str]:
-    number = 0
-    try:
-        for number, line in enumerate(lines, 1):
-            yield _text(line, number)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input: not UTF-8 after line {number}. Convert it to UTF-8."
-        ) from error
-
-
-def _text(line: str, number: int) -> str:
-    text = line.rstrip("\r\n")
-    if not text.strip():
-        raise DataError(
-            f"standard input:{number}: the line is empty. Give one text a line."
-        )
-    try:
-        text.encode()
-    except (
-        UnicodeEncodeError
-    ) as error:  # Python may read stray bytes as half surrogate pairs
-        raise DataError(
-            f"standard input:{number}: not UTF-8. Convert it to UTF-8."
-        ) from error
-    return text
 
 
 @dataclass(frozen=True)
@@ -431,7 +400,7 @@ def _with_scores(
     """Return rows with their new columns. Raises UsageError for uncertainty of a single model."""
     columns: list[NDArray[Any]] = [scores.values, scores.truncated]
     if len(new) > len(columns) + len(meanings):
-        columns.append(_uncertainty_of(scores))
+        columns.append(uncertainty_of(scores))
     columns += meanings
     if not isinstance(content, list):
         arrays = [*content.columns, *map(pa.array, columns)]
@@ -452,7 +421,8 @@ def _meanings_of(model: Any) -> list[str]:
     return [name for name in names if name in _SINGULAR]
 
 
-def _uncertainty_of(scores: Scores) -> NDArray[Any]:
+def uncertainty_of(scores: Scores) -> NDArray[Any]:
+    """Return the uncertainty of scores. Raises UsageError for a single model."""
     if scores.uncertainty is None:
         raise UsageError(
             "uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
-from tastemaker.bulk import LineScore, score_file, score_lines
+from tastemaker.bulk import score_file
+from tastemaker.bulk_lines import LineScore, score_lines
 from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.scores import Scores

@@ -357,7 +357,7 @@ def test_write_refuses_what_cannot_be(
     fails(
         run("write", gpt, "zqxjkvbpyw" * 4), "prompt 1 is 41 tokens long", "32 together"
     )
-    fails(run("write", gpt, "--temperature", 0), "temperature 0", "top_k 1")
+    fails(run("write", gpt, "--temperature", -1), "temperature -1", "likeliest")
     fails(run("write", gpt, "--top-p", 0), "top_p 0")
     fails(run("write", gpt, "--max-tokens", 0), "max_tokens 0")
     fails(run("write", gpt, "--stop", ""), "stop text is empty")

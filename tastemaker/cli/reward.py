@@ -11,7 +11,12 @@ from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.cli.reports import report_fit
-from tastemaker.cli.serving import note_truncated, opened
+from tastemaker.cli.serving import (
+    note_truncated,
+    opened,
+    part_of,
+    say_part_done,
+)
 from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
@@ -40,6 +45,8 @@ Examples:
   tastemaker score taste --file reviews.csv --out scored.parquet
 
   tastemaker score http://127.0.0.1:8000 --file reviews.csv --out scored.parquet
+
+  tastemaker score taste --file reviews.parquet --out scored --part 1/4
 
 An ensemble (`fit --members 5`) also tells how far its members disagree, and can be cautious:
 
@@ -189,7 +196,15 @@ def fit(
     help="JSONL, CSV, TSV or Parquet file whose rows are scored.",
 )
 @o.option(
-    "--out", type=o.PATH, help="Scores: a file with the columns of --file."
+    "--out",
+    type=o.PATH,
+    help="Scores: a file with the columns of --file, or a folder for --part.",
+)
+@o.option(
+    "--part",
+    metavar="I/N",
+    help="Score only part I of N of the rows of --file, into a file of its own in the folder "
+    "--out. A part whose file is there is done.",
 )
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
@@ -224,6 +239,7 @@ def score(
     texts: tuple[str, ...],
     file: Path | None,
     out: Path | None,
+    part: str | None,
     prompt: str | None,
     uncertainty: bool,
     caution: Any,
@@ -248,6 +264,12 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    chosen = None
+    if part is not None:
+        chosen, out = part_of(part, file, out)
+        if out.exists():
+            say_part_done(out, json=json, quiet=quiet)
+            return
     if file is not None and out is not None:
         check_not_itself(file, out)
     taste = opened(model, **loading)
@@ -263,6 +285,7 @@ def score(
             has_meanings=True,
             precision=precision,
             caution=caution,
+            part=chosen,
             say=lambda line: o.note(line, quiet=quiet),
         )
         if json:
@@ -346,7 +369,7 @@ def _score_lines(
 
     Return how many lines there were, and how many were cut.
     """
-    from tastemaker.bulk import score_lines
+    from tastemaker.bulk_lines import score_lines
 
     scores: list[float] = []
     deviations: list[float] = []

@@ -109,3 +109,31 @@ def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:
         f"this model reads; {side} was cut off.",
         quiet=quiet,
     )
+
+
+def part_of(
+    text: str, file: Path | None, folder: Path | None
+) -> tuple[Any, Path]:
+    """Return the part that `score --part` names, and where its scores are written.
+
+    Raises UsageError without a file, for what is no part, and for a file as the folder.
+    """
+    from tastemaker.bulk import Part
+    from tastemaker.errors import UsageError
+
+    if file is None or folder is None:
+        raise UsageError("--part is of a --file, into a folder --out.")
+    part = Part.from_text(text)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"--out {folder}: is a file, and --part writes into a folder. Give another name."
+        )
+    return part, folder / part.file(file)
+
+
+def say_part_done(out: Path, *, json: bool, quiet: bool) -> None:
+    """Say that a part was scored by an earlier run."""
+    if json:
+        o.say_json({"out": str(out), "done": True})
+    else:
+        o.note(f"{out} is there already: this part is done.", quiet=quiet)

@@ -37,6 +37,13 @@ def explanations(taste: Any, measured: Any) -> list[Any]:
     return explained
 
 
+_HEADS = {
+    "new": "the head is new: it was drawn, and learned from these judgements alone",
+    "kept": "the head goes on from the trained one of the backbone, and keeps its scale unless "
+    "there is an anchor",
+}
+
+
 def describe_fit(model: Any, out: Path, seconds: float) -> None:
     """Print the verdict on a fitted model, and what was learned."""
     from tastemaker.data.splitting import relatives_line
@@ -47,6 +54,8 @@ def describe_fit(model: Any, out: Path, seconds: float) -> None:
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
     data = contract.data
+    if "head" in data:
+        o.say(f"  {_HEADS[data['head']]}")
     relatives = relatives_line(
         data.get("near_copies", 0), data.get("shared_beginnings", 0)
     )

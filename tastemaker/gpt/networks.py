@@ -270,6 +270,11 @@ def open_causal(source: str | Path) -> Opened:
         raise ModelError(
             f"{name}: the weights lack {', '.join(missing[:3])}, so it is no whole language model."
         )
+    if getattr(module, "_is_stateful", False):
+        raise ModelError(
+            f"{name}: a {config.model_type} keeps a state in place of keys and values, which "
+            "writing here cannot continue. Give a model with attention."
+        )
     align(module)
     opened = Opened(module.eval(), tokenizer)
     _give_end_token(opened)
@@ -314,8 +319,32 @@ def _give_end_token(opened: Opened) -> None:
             f"the tokenizer has no end token, so {END} was added; "
             "the model has to learn it before its texts end."
         )
-    module.config.get_text_config().eos_token_id = tokenizer.eos_token_id
-    module.generation_config.eos_token_id = tokenizer.eos_token_id
+    end = tokenizer.eos_token_id
+    others = ends_of(module) - {end}
+    module.config.get_text_config().eos_token_id = end
+    module.generation_config.eos_token_id = end
+    for other in sorted(others):
+        name_ends(module, end, other)
+
+
+def name_ends(module: Any, end: int, other: int) -> None:
+    """Let two tokens end a text by the model's generation_config.json, beside those that do."""
+    others = sorted(ends_of(module) | {other})
+    ends = [end]
+    for token in others:
+        if token != end:
+            ends.append(token)
+    module.generation_config.eos_token_id = ends
+
+
+def ends_of(module: Any) -> frozenset[int]:
+    """Return the tokens that end a text by the model's generation_config.json."""
+    ends = module.generation_config.eos_token_id
+    if ends is None:
+        return frozenset()
+    if isinstance(ends, int):
+        return frozenset((ends,))
+    return frozenset(ends)
 
 
 def sharing_copy(module: nn.Module) -> Any:

@@ -33,6 +33,8 @@ from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
 from tastemaker.gpt.networks import (
+    ends_of,
+    name_ends,
     open_causal,
     parameters_of,
     policy_card,
@@ -44,6 +46,7 @@ from tastemaker.gpt.sampling import (
     Sampling,
     ValueHead,
     before_stop,
+    check_temperature,
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
@@ -96,9 +99,15 @@ class Policy:
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.value_head = value_head
-        self.reader = Reader(tokenizer)
+        self.reader = Reader(tokenizer, ends_of(module))
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
+
+    def end_at(self, token: int) -> None:
+        """Let a token end what is written, beside those that do already; it is saved."""
+        if token not in self.reader.ends:
+            name_ends(self.module, self.reader.end, token)
+            self.reader = Reader(self.tokenizer, ends_of(self.module))
 
     @property
     def context(self) -> int:
@@ -238,7 +247,7 @@ class Policy:
         divides the logits. Raises UsageError for lists of unlike length, and for a completion that
         does not fit behind its prompt.
         """
-        Sampling(temperature=temperature)  # raises for one that cannot be
+        check_temperature(temperature)
         if len(prompts) != len(completions):
             raise UsageError(
                 f"{len(prompts)} prompts and {len(completions)} completions: give one for each."

@@ -331,12 +331,17 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
 
 
 def _opened(start: Policy | str | Path) -> Policy:
-    """Return the policy to train further: a copy, or a loaded one."""
-    return (
+    """Return the policy to train further: a copy, or a loaded one.
+
+    It ends at the end of an answer that its chat template writes, for that is what it learns.
+    """
+    policy = (
         start.trainable_copy()
         if isinstance(start, Policy)
         else Policy.load(start)
     )
+    policy.end_at(policy.reader.turn_end)
+    return policy
 
 
 def _context(policy: Policy, size: Size, training: Pretraining) -> int:

@@ -41,16 +41,17 @@ class Sampling:
 
     The filters act in the order of the fields, as in transformers. If tokens are equally likely,
     top_k keeps k of them, where transformers keeps all. So top_k 1 always gives the same text.
+    Temperature 0 is top_k 1 at temperature 1, of which the log-probabilities are.
     """
 
     group: ClassVar[str] = "Sampling"
 
     temperature: float = setting(
         1.0,
-        "Divides the logits: below 1 safer, above 1 wilder.",
+        "Divides the logits: below 1 safer, above 1 wilder; 0: the likeliest text.",
         Check(
-            lambda value: _COLDEST <= value < math.inf,
-            f"a number above 0, at least {_COLDEST:g}; for the likeliest text use top_k 1",
+            lambda value: value == 0 or _COLDEST <= value < math.inf,
+            f"a number of {_COLDEST:g} or more, or 0 for the likeliest text",
         ),
     )
     top_k: int = setting(
@@ -87,6 +88,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.temperature == 0:
+            object.__setattr__(self, "temperature", 1.0)
+            object.__setattr__(self, "top_k", 1)
         if isinstance(self.stop, str):
             raise UsageError(
                 f"stop {self.stop!r}: must be a tuple of texts, such as ({self.stop!r},)."
@@ -101,6 +105,15 @@ class Sampling:
     def is_filtered(self) -> bool:
         """Whether some tokens are never chosen."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise UsageError for a temperature that cannot divide logits."""
+    if temperature == 0:
+        raise UsageError(
+            "temperature 0 divides by nothing: use 1 for the policy's own probabilities."
+        )
+    Sampling(temperature=temperature)  # raises for any other
 
 
 def uniforms(

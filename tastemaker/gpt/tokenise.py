@@ -36,6 +36,8 @@ from tastemaker.progress import progress
 
 _BETWEEN = "\n\n"
 """Between a prompt and what answers it, where the tokenizer has no chat template."""
+_PROBE = "wxyz"
+"""An answer whose end in a rendered chat is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class Reader:
     """A tokenizer as a policy uses it."""
 
     tokenizer: Any
+    more_ends: frozenset[int] = frozenset()
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a completion: `end`, and others that the model's makers name."""
+        return self.more_ends | {self.end}
 
     @property
     def start(self) -> list[int]:
@@ -94,12 +102,40 @@ class Reader:
         """
         prompts = self.prompts([self._before(example) for example in examples])
         texts = self.completions(
-            [example.text for example in examples], ended=True
+            [example.text for example in examples], ended=False
         )
-        return [
-            (prompt + text, len(prompt))
-            for prompt, text in zip(prompts, texts, strict=True)
+        turn_end = self.turn_end
+        rows = []
+        for example, prompt, text in zip(
+            examples, prompts, texts, strict=True
+        ):
+            is_chat = not isinstance(self._before(example), str)
+            end = turn_end if is_chat else self.end
+            rows.append(([*prompt, *text, end], len(prompt)))
+        return rows
+
+    @property
+    def turn_end(self) -> int:
+        """The token that ends an answer in a chat: the one that the chat template writes there."""
+        if self.tokenizer.chat_template is None:
+            return self.end
+        turns = [
+            Message("user", _PROBE),
+            Message("assistant", _PROBE),
         ]
+        try:
+            text = render_chat(self.tokenizer, turns)
+        except DataError:  # a template without these two roles
+            return self.end
+        after = self.tokenizer.backend_tokenizer.encode(
+            text.rpartition(_PROBE)[2].lstrip(), add_special_tokens=False
+        ).ids
+        if not after:
+            return self.end
+        added = self.tokenizer.added_tokens_decoder.get(after[0])
+        if added is not None and added.special:
+            return int(after[0])
+        return self.end
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""

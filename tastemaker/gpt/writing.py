@@ -240,7 +240,7 @@ class Writing:
                 "the policy's logits are no numbers: its weights are damaged, "
                 "or a step went too far."
             )
-        end = self.reader.end
+        ends = self.reader.ends
         held.written = []
         for index, token in enumerate(tokens.tolist()):
             place = held.places[index]
@@ -251,7 +251,7 @@ class Writing:
             row.log_probs.append(log_probs[index])
             if values:
                 row.values.append(values[index])
-            if token == end:
+            if token in ends:
                 row.ended = "end"
             elif stops is not None and stops.reached(row):
                 row.ended = "stop"

@@ -8,6 +8,11 @@ from .backbones.ensembles import Ensemble as Ensemble
 from .backbones.ensembles import Experts as Experts
 from .backbones.ensembles import Router as Router
 from .backbones.ensembles import fit_router as fit_router
+from .backbones.heads import head_of as head_of
+from .backbones.heads import one_head as one_head
+from .backbones.heads import put_heads as put_heads
+from .backbones.heads import standardise_heads as standardise_heads
+from .backbones.heads import widen_head as widen_head
 from .backbones.linear import WEIGHTS as WEIGHTS
 from .backbones.linear import LinearBackbone as LinearBackbone
 from .backbones.linear import TokenNames as TokenNames
@@ -21,12 +26,7 @@ from .backbones.linear import log_count_ratios as log_count_ratios
 from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
-from .backbones.opening import head_of as head_of
-from .backbones.opening import one_head as one_head
-from .backbones.opening import put_heads as put_heads
-from .backbones.opening import standardise_heads as standardise_heads
 from .backbones.opening import token_counter as token_counter
-from .backbones.opening import widen_head as widen_head
 from .backbones.tiny import make_tiny as make_tiny
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract

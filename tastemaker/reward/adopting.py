@@ -24,11 +24,18 @@ from tastemaker.huggingface import (
     open_tokenizer,
     quiet_transformers,
 )
+from tastemaker.reward.backbones.adapters import CONFIG as ADAPTER_CONFIG
+from tastemaker.reward.backbones.adapters import (
+    base_of,
+    merge_saved_adapter,
+    names_in,
+)
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import (
+    HEAD_NAMES,
     as_regression,
     choose_max_length,
-    give_padding_token,
+    keep_padding,
     most_tokens,
 )
 from tastemaker.reward.backbones.readout import (
@@ -59,16 +66,21 @@ def adopt(
     code = code_allowed(trust_remote_code)
     with quiet_transformers(), one_line_errors(name, "reward model"):
         _check_files(name)
-        tokenizer = open_tokenizer(name, **code)
+        base, folder = name, Path(name)
+        is_adapter = (folder / ADAPTER_CONFIG).is_file()
+        if is_adapter:
+            base = base_of(folder)
+        has_tokenizer = (folder / "tokenizer.json").is_file()
+        tokenizer = open_tokenizer(name if has_tokenizer else base, **code)
         if not tokenizer.is_fast:
             raise ModelError(
                 f"{name}: there is no fast tokenizer (tokenizer.json): convert it first."
             )
-        module = _open_classifier(name, dtype, code)
+        module = _open_classifier(base, dtype, code, folder)
         _check_weights(module, name)
     align(module)
     module.eval()
-    _keep_padding(module, tokenizer)
+    keep_padding(module, tokenizer)
     activation = getattr(module.config, "sentence_transformers", None)
     is_probability = "Sigmoid" in str(activation)
     if module.config.num_labels > 1:
@@ -95,6 +107,8 @@ def adopt(
 def _check_files(name: str) -> None:
     """Raise ModelError for a folder that holds another format than transformers' own."""
     folder = Path(name)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return
     if not folder.is_dir():
         if is_path(name) or name.count("/") != 1:
             raise ModelError(
@@ -120,11 +134,17 @@ def _check_files(name: str) -> None:
         )
 
 
-def _open_classifier(name: str, dtype: Any, code: dict[str, Any]) -> Any:
-    """Return the classifier, with as many labels as its head has rows."""
+def _open_classifier(
+    name: str, dtype: Any, code: dict[str, Any], adapter: Path
+) -> Any:
+    """Return the classifier, with as many labels as its head has rows.
+
+    adapter: a folder that may hold adapters of it, which are merged.
+    """
     from transformers import AutoModelForSequenceClassification
 
-    more: dict[str, Any] = {}
+    is_adapter = (adapter / ADAPTER_CONFIG).is_file()
+    more: dict[str, Any] = {"num_labels": 1} if is_adapter else {}
     # OpenRLHF names the head in the configuration, and does not say that it has one row
     for _ in range(2):
         module, report = AutoModelForSequenceClassification.from_pretrained(
@@ -133,7 +153,7 @@ def _open_classifier(name: str, dtype: Any, code: dict[str, Any]) -> Any:
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            key_mapping={r"^(value_head|v_head)\.": "score."},
+            key_mapping=HEAD_NAMES,
             **code,
             **more,
         )
@@ -143,6 +163,10 @@ def _open_classifier(name: str, dtype: Any, code: dict[str, Any]) -> Any:
             break
         more["num_labels"] = rows.pop()
     missing = sorted(report["missing_keys"])
+    if is_adapter:
+        missing = sorted(set(missing) - names_in(adapter))
+        if not missing:
+            return merge_saved_adapter(module, adapter)
     if mismatched:
         key, saved, expected = mismatched[0]
         raise ModelError(
@@ -165,22 +189,6 @@ def _check_weights(module: Any, name: str) -> None:
             raise ModelError(
                 f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
             )
-
-
-def _keep_padding(module: Any, tokenizer: Any) -> None:
-    """Pad with the token that the published configuration names, if it names one.
-
-    A decoder scores at the last token that is not this one, so another would give other scores.
-    """
-    number = module.config.get_text_config().pad_token_id
-    token = None
-    if number is not None and 0 <= number < len(tokenizer):
-        token = tokenizer.convert_ids_to_tokens(number)
-    is_decoder = hasattr(module, "score")
-    if is_decoder and token is not None:
-        tokenizer.pad_token = token
-    elif is_decoder or tokenizer.pad_token is None:
-        give_padding_token(module, tokenizer)
 
 
 def _template_of(module: Any, tokenizer: Any) -> str:

@@ -262,10 +262,16 @@ class FitTask(Task):
         return self.training.lr * min(rising, falling)
 
     def _weights(self) -> dict[str, Tensor]:
-        """Return everything that is learned, by name."""
+        """Return everything that is learned, by name: not what adapters leave as it is."""
+        module = self.network.module
+        frozen = set()
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                frozen.add(name)
         weights = {}
-        for name, tensor in self.network.module.state_dict().items():
-            weights[f"network.{name}"] = tensor
+        for name, tensor in module.state_dict().items():
+            if name not in frozen:
+                weights[f"network.{name}"] = tensor
         for name, tensor in self.model.state_dict().items():
             weights[f"observation.{name}"] = tensor
         return weights
@@ -333,7 +339,10 @@ def open_network(
     is_chat = any(isinstance(example.prompt, tuple) for example in examples)
     template = settings.template or ("chat" if is_chat else None)
     network = Network.open(
-        settings.name, max_length=settings.max_length, **limits
+        settings.name,
+        max_length=settings.max_length,
+        new_head=settings.new_head,
+        **limits,
     )
     network.use_template(template, wanted=settings.template is not None)
     return network

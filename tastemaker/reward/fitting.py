@@ -15,20 +15,16 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import (
-    TEMPLATE,
     Example,
     Judgement,
-    fingerprints,
 )
-from tastemaker.errors import DataError
-from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
     DeviceChoice,
     TrainingChoice,
     choose_device,
     choose_precision,
 )
-from tastemaker.kinds.base import Likelihood, Link
+from tastemaker.kinds.base import Likelihood
 from tastemaker.reward.backbones import (
     Backbone,
     Composition,
@@ -41,7 +37,6 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.backbones.linear import LinearBackbone
-from tastemaker.reward.contract import Contract, anchored
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.cross_fitting import (
     CrossFit,
@@ -54,21 +49,16 @@ from tastemaker.reward.division import (
     digest_of_items,
     divide,
 )
-from tastemaker.reward.judges import judge_rows, judge_summary
+from tastemaker.reward.finishing import finish
 from tastemaker.reward.linear_fits import fit_linear
-from tastemaker.reward.model import RewardModel, link_values
+from tastemaker.reward.model import RewardModel
 from tastemaker.reward.observation import (
     ObservationModel,
-    Uncontrolled,
-    calibrated,
 )
 from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
-
-# with fewer held-out texts, whose scores may be nearly equal, all texts set the score's scale
-_FEWEST_REFERENCES = 5
 
 
 class _Member(NamedTuple):
@@ -241,6 +231,8 @@ class Learner:
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
+        if isinstance(self.settings, Encoder) and self.settings.lora:
+            network.add_adapters(self.settings.lora, self.settings.name, seed)
         if not self.division.orders_texts:
             # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
             # is refused.
@@ -258,6 +250,8 @@ class Learner:
             seed=seed,
         )
         steps = train(task, run, seed=seed).step
+        network.merge_adapters()
+        network.round_weights()
         network.calibrate(corpus.examples)
         if heads > 1:
             self._standardise(network, model)
@@ -265,7 +259,7 @@ class Learner:
 
     def _standardise(self, network: Any, model: ObservationModel) -> None:
         """Bring the heads to one scale on the held-out texts."""
-        from tastemaker.reward.backbones.opening import standardise_heads
+        from tastemaker.reward.backbones.heads import standardise_heads
 
         by_head = network.score(self.division.validation.examples).members
         means, deviations = by_head.mean(1), by_head.std(1)
@@ -286,102 +280,6 @@ class Learner:
         network = open_network(self.settings, self.division, seed)
         check_untrained(network, self.division, run.folder.parent.resolve())
 
-
-# --- the last steps: calibrate the links, anchor the score, measure ---
-
-
-def _calibrated_links(
-    backbone: Backbone,
-    observation: ObservationModel,
-    division: Division,
-    unseen: Scores | None,
-) -> dict[type[Judgement], Link]:
-    """Return the links, calibrated on cross-fitted scores or on the validation part.
-
-    Where the judgements do not order texts, they are the links of base rates.
-    """
-    if not division.orders_texts:
-        return dict(observation.links)
-    if unseen is not None:
-        evidence = division.train.evidence
-        return calibrated(observation, unseen, evidence, are_cross_fitted=True)
-    scores = backbone.score(division.validation.examples)
-    return calibrated(observation, scores, division.validation.evidence)
-
-
-def finish(
-    backbone: Backbone,
-    observation: ObservationModel,
-    division: Division,
-    settings: Mapping[str, Any],
-    *,
-    steps: int,
-    estimates: CrossFit,
-    baseline: RewardModel | None = None,
-    anchor: Sequence[Example] | None = None,
-    unseen: Scores | None = None,
-) -> RewardModel:
-    """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
-
-    estimates: what was learned about judges. anchor: the texts whose mean score becomes 0 and
-    standard deviation 1; None: the held-out ones, all texts where these are fewer than five.
-    unseen: scores of the training texts from fits without them, to calibrate on; None: the
-    validation part. Raises DataError when a score is not finite.
-    """
-    scores = backbone.score(division.held_out.examples)
-    if not np.isfinite(scores.values).all():
-        raise DataError(
-            "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
-        )
-    links = _calibrated_links(backbone, observation, division, unseen)
-    if anchor is None and len(scores) < _FEWEST_REFERENCES:
-        anchor = [*division.held_out.examples, *division.train.examples]
-    references = scores if anchor is None else backbone.score(anchor)
-    reference, folded = anchored(backbone, references)
-    sd = reference.sd
-    links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
-    contract = Contract(
-        backbone=backbone.kind,
-        template=getattr(backbone, "template", TEMPLATE),
-        links=link_values(links),
-        max_length=getattr(backbone, "max_length", None),
-        cut=getattr(backbone, "cut", None),
-        pooling=getattr(backbone, "pooling", None),
-        anchor=reference,
-        data=division.as_dict(),
-        judges=judge_rows(estimates.judges, estimates.comparing),
-        judge_model=judge_summary(estimates.judges, estimates.comparing),
-        settings=dict(settings),
-        trained_steps=steps,
-    )
-    texts = (example.text for example in division.train.examples)
-    training_fingerprints = np.unique(fingerprints(texts))
-    training: dict[str, Any] = {
-        "baseline": baseline,
-        "training_fingerprints": training_fingerprints,
-        "training_sketches": division.training_sketches,
-    }
-    model = RewardModel(backbone, links, contract, **training)
-    model.held_out_evaluation = evaluate(
-        model, division.held_out_judgements, **training
-    )
-    measured = model.held_out_evaluation.as_dict()
-    if observation.control is not None:
-        uncontrolled = Uncontrolled(model, observation.control, sd)
-        before = evaluate(
-            uncontrolled,
-            division.held_out_judgements,
-            training_fingerprints=training_fingerprints,
-        ).as_dict()
-        measured["control"] = {
-            "features": uncontrolled.figures(division.held_out.examples),
-            "before": before,
-        }
-    model.contract = replace(contract, evaluation=measured)
-    return model
-
-
-# --- the verb ---
 
 Backbones: TypeAlias = str | Linear | Encoder | Tiny
 

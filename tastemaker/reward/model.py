@@ -361,7 +361,9 @@ def _is_published(folder: str | Path) -> bool:
         return bool(_HUB_NAME.fullmatch(str(folder)))
     if (path / CONTRACT).exists() or (path / TRAINING_TEXTS).exists():
         return False
-    return bool((path / "config.json").exists() or [*path.glob("*.gguf")])
+    names = ("config.json", "adapter_config.json")
+    has_one = any((path / name).exists() for name in names)
+    return has_one or bool([*path.glob("*.gguf")])
 
 
 def _links_of(

@@ -201,14 +201,17 @@ def _network_ways(
                 module, tokenizer, texts
             ),
         }
-        if reloaded.readout is not None or reloaded.template == PAIR:
-            reason = "not possible: it gives no score of a single text"
+        reason = _why_no_pipeline(reloaded)
+        if reason is not None:
             return ways | {
                 "pipeline": reason,
                 "sentence_transformers.CrossEncoder": reason,
             }
         classify = pipeline(
-            "text-classification", model=str(folder), device="cpu"
+            "text-classification",
+            model=str(folder),
+            device="cpu",
+            dtype=torch.float32,
         )
         return ways | {
             "pipeline, alone": _through_pipeline(classify, texts),
@@ -219,6 +222,18 @@ def _network_ways(
                 folder, texts
             ),
         }
+
+
+def _why_no_pipeline(network: Any) -> str | None:
+    """Return why loaders that choose their own way of reading do not score; None where they do."""
+    if network.readout is not None or network.template == PAIR:
+        return "not possible: it gives no score of a single text"
+    config = network.module.config
+    if config.get_text_config() is not config:
+        return (
+            "not possible: it reads images too, and wants a processor of them"
+        )
+    return None
 
 
 def direct_scores(
@@ -341,7 +356,9 @@ def _through_cross_encoder(
     """
     from sentence_transformers import CrossEncoder
 
-    encoder = CrossEncoder(str(folder), device="cpu")
+    encoder = CrossEncoder(
+        str(folder), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
     if encoder.tokenizer.chat_template is not None:
         return (
             "not possible: it puts plain texts through the chat template; render the "

@@ -270,3 +270,47 @@ def test_weights_keep_the_number_format_that_is_asked_for(tmp_path: Path) -> Non
     assert short.score(TEXTS) != exact
     with pytest.raises(tm.UsageError, match="float8"):
         tm.load(folder, dtype="float8")  # type: ignore[arg-type]
+
+
+def judged() -> list[tm.Judgement]:
+    """Return labels of a few texts."""
+    return [
+        tm.Label(f"{text} {n}", positive=n % 2 == 0)
+        for n in range(12)
+        for text in TEXTS
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fit_goes_on_from_a_trained_head(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = reward_model(tmp_path / "rm")
+    module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
+    module.save_pretrained(folder)
+    before = tm.load(folder)
+    model = tm.fit(
+        judged(),
+        backbone=tm.Encoder(str(folder), max_length=32, cut="right"),
+        training={"lr": 1e-12},
+        epochs=1,
+        out=tmp_path / "out",
+    )
+    after = tm.load(tmp_path / "out")
+    assert after.score(TEXTS) == pytest.approx(before.score(TEXTS), abs=1e-4)
+    assert (model.contract.data["head"], model.contract.anchor) == ("kept", None)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["dtype"] == str(dtype).removeprefix("torch.")
+    sizes = [
+        f.joinpath("model.safetensors").stat().st_size
+        for f in (folder, tmp_path / "out")
+    ]
+    assert sizes[1] < sizes[0] * 1.1
+
+
+def test_a_head_of_several_classes_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    folder = str(classifier(tmp_path / "stars", STARS))
+    with pytest.raises(tm.ModelError, match=r"5 classes.*--new-head"):
+        tm.fit(judged(), backbone=folder)
+    model = tm.fit(
+        judged(), backbone=tm.Encoder(folder, max_length=32, new_head=True), epochs=1
+    )
+    assert model.contract.data["head"] == "new"

@@ -283,7 +283,6 @@ def test_uniform_numbers_are_uniform_within_rows_and_between_them():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"temperature": 0.0},
         {"temperature": -1.0},
         {"temperature": math.nan},
         {"temperature": math.inf},

@@ -87,6 +87,16 @@ class Encoder:
     )
     cut: Cut = setting("left", _CUT)
     dropout: float = setting(0.0, _DROPOUT, PART)
+    new_head: bool = setting(
+        False,
+        "Draw a new head, also where the backbone has a trained one or tells classes apart.",
+    )
+    lora: int = setting(
+        0,
+        "Rank of low-rank adapters (Hu et al. 2022), which learn in place of the weights; 0: all "
+        "weights learn.",
+        at_least(0),
+    )
     template: str | None = setting(
         None,
         "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
@@ -164,6 +174,7 @@ class Training:
         check(self)
 
 
+_LORA_LR = 2e-4
 _MOST_PASSES = 10
 _MOST_MEMBERS = 64
 # judgements; with more, a part of them calibrates well enough
@@ -222,6 +233,8 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
     recipe = Recipe()
     if isinstance(backbone, Tiny):
         recipe = _NAMED["tiny"].recipe
+    elif isinstance(backbone, Encoder) and backbone.lora:
+        recipe = Recipe(lr=_LORA_LR)
     elif backbone == _NAMED["minilm"].settings:
         recipe = _NAMED["minilm"].recipe
     return Chosen(backbone, recipe)

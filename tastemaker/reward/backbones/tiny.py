@@ -23,13 +23,9 @@ from transformers import (
 )
 
 from tastemaker.errors import DataError
+from tastemaker.reward.backbones.heads import draw_head, head_of
 from tastemaker.reward.backbones.network import Network
-from tastemaker.reward.backbones.opening import (
-    Cut,
-    draw_head,
-    head_of,
-    make_ready,
-)
+from tastemaker.reward.backbones.opening import Cut, make_ready
 
 _SPECIAL_NAMES = (
     "pad_token",

@@ -121,12 +121,16 @@ def _tokenized(
     )
     texts = iter(
         reader.completions(
-            [text for j in judgements for text in j.texts], ended=True
+            [text for j in judgements for text in j.texts], ended=False
         )
     )
+    turn_end = reader.turn_end
     for judgement, prompt in zip(judgements, prompts, strict=True):
+        is_text = isinstance(judgement.prompt, str | None)
+        end = reader.end if is_text else turn_end
         tokens = [
-            np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts
+            np.asarray([*next(texts), end], dtype=np.int32)
+            for _ in judgement.texts
         ]
         yield Judged(prompt, tokens, list(judgement.ranks), judgement.weight)
 

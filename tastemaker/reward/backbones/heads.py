@@ -1,0 +1,127 @@
+"""The head of a network: one output, or several that are an ensemble on one body.
+
+An ensemble may share one network. In memory it has many heads; on disk the head is their mean, so
+that all loaders give the ensemble's score, and the heads lie beside it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tastemaker.errors import ModelError
+
+HOLDS_HEADS = "holds_heads"
+"""The attribute of a last layer that was widened to several heads."""
+
+
+def head_of(module: nn.Module) -> nn.Linear:
+    """Return the last linear layer, the one that gives the score. Raises ModelError when there is
+    none.
+    """
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    heads = [
+        part
+        for part in linear
+        if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)
+    ]
+    if not heads:
+        raise ModelError(
+            f"{type(module).__name__} has no linear layer with one output: it cannot "
+            "be a reward model."
+        )
+    return heads[-1]
+
+
+def draw_head(head: nn.Linear) -> None:
+    """Draw a fresh head: standard deviation 1/√(d+1), so that the first scores vary by about 1; no
+    bias.
+    """
+    with torch.no_grad():
+        head.weight.normal_(0, (head.in_features + 1) ** -0.5)
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+Heads = dict[str, Tensor]
+"""weight [heads, d] and, where the head has one, bias [heads]."""
+
+
+def widen_head(module: Any, heads: int, seed: int) -> None:
+    """Give a network so many fresh heads, drawn from `seed`."""
+    head = head_of(module)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wide = nn.Linear(head.in_features, heads, bias=head.bias is not None)
+        draw_head(wide)
+    _put(head, {name: p.detach() for name, p in wide.named_parameters()})
+
+
+def put_heads(module: Any, heads: Heads) -> None:
+    """Put saved heads in the place of their mean. Raises ModelError where they do not fit."""
+    head = head_of(module)
+    if heads["weight"].shape[1] != head.in_features or ("bias" in heads) != (
+        head.bias is not None
+    ):
+        raise ModelError(
+            "the saved heads do not fit the network. Copy the folder whole again."
+        )
+    _put(head, heads)
+
+
+def standardise_heads(
+    module: Any, means: Sequence[float], deviations: Sequence[float]
+) -> None:
+    """Fold (s − mean)/deviation into each head, so that heads disagree about texts and not about
+    scales.
+
+    A head without a bias keeps its mean.
+    """
+    head = head_of(module)
+    scale = torch.tensor(
+        deviations, dtype=head.weight.dtype, device=head.weight.device
+    ).clamp(min=1e-8)
+    with torch.no_grad():
+        head.weight.div_(scale[:, None])
+        if head.bias is not None:
+            head.bias.sub_(
+                torch.tensor(means, dtype=scale.dtype, device=scale.device)
+            ).div_(scale)
+
+
+@contextmanager
+def one_head(module: Any) -> Iterator[Heads | None]:
+    """Replace the heads of a network by their mean until the block ends; yield the heads.
+
+    Yields None for a network with one head, which stays as it is.
+    """
+    head = head_of(module)
+    if head.out_features == 1:
+        yield None
+        return
+    heads = {
+        name: p.detach().cpu().clone() for name, p in head.named_parameters()
+    }
+    _put(
+        head,
+        {
+            name: tensor.double().mean(0, keepdim=True).float()
+            for name, tensor in heads.items()
+        },
+    )
+    try:
+        yield heads
+    finally:
+        _put(head, heads)
+
+
+def _put(head: nn.Linear, tensors: Heads) -> None:
+    """Replace a head's parameters, on its device."""
+    device = head.weight.device
+    head.weight = nn.Parameter(tensors["weight"].to(device))
+    if "bias" in tensors:
+        head.bias = nn.Parameter(tensors["bias"].to(device))
+    head.out_features = len(tensors["weight"])
+    setattr(head, HOLDS_HEADS, True)
