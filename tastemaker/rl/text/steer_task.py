@@ -15,6 +15,7 @@ from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.writing import NoNumberError
 from tastemaker.maths.rl import explained_variance
+from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller
 from tastemaker.rl.text.rewards import Reward, checked
@@ -37,6 +38,7 @@ from tastemaker.train.run import Run, Say
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
 
 _SAMPLES = 3
+_NOTEBOOK_SAMPLES = 3
 """Completions that are kept of every window."""
 _FORMS = {
     "score": "score {:.2f}",
@@ -101,6 +103,14 @@ class Steered:
         )
         parts.append(f"stopped because {self.stopped_because}")
         return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        """Return what happened and samples before and after, for a notebook."""
+        rows = [["prompt", "before", "after"]]
+        for sample in self.samples[:_NOTEBOOK_SAMPLES]:
+            names = ("prompt", "before", "after")
+            rows.append([str(sample.get(name, "")) for name in names])
+        return notebook_html(str(self).split("; "), rows)
 
 
 class SteerTask(Task):
