@@ -18,7 +18,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(STAMP)
 
-demo: install  ## the main job on the built-in playground: data, two models, scores, a report
+demo: install  ## the main job on the built-in playground: the whole loop, from judgements to a steered GPT
 	$(BIN)/tastemaker demo --out demo
 
 test: install  ## every test but those for a GPU or for peers

@@ -75,7 +75,7 @@ def die_at(root: str, at: int) -> list[int]:
 
 def serve() -> None:
     """Run the commands that come on standard input, each in a fork; answer each with a line."""
-    import tastemaker.demo  # noqa: F401  # imports everything
+    import tastemaker.loop.tasks  # noqa: F401  # imports everything
     from tastemaker.cli import main
 
     for line in sys.stdin:

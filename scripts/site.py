@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ["*.md", "LICENSE", "docs", "lessons", "examples", "benchmarks"]
+SOURCES += ["deploy", "integrations"]
 
 
 def main() -> None:

@@ -50,6 +50,15 @@ class Scores:
             np.concatenate(members, axis=1) if members else None,
         )
 
+    def part(self, start: int, end: int) -> "Scores":
+        """Return the scores of the texts from `start` to before `end`."""
+        members = self.members
+        return Scores(
+            self.values[start:end],
+            self.truncated[start:end],
+            None if members is None else members[:, start:end],
+        )
+
     @property
     def uncertainty(self) -> NDArray[np.float64] | None:
         """The sample standard deviation of the members [n]; None for a single model."""

@@ -95,13 +95,19 @@ def test_every_figure_of_pretraining_is_defined(
     ) - _documented() == set()
 
 
-def test_the_readme_tree_names_every_package() -> None:
+def test_the_chinese_readme_has_the_same_commands_and_code() -> None:
+    def code(page: str) -> list[str]:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"```\w+\n(.*?)```", text, flags=re.DOTALL)
+        lines = "\n".join(blocks).splitlines()
+        return [re.sub(r"\s*(?<!\S)#.*", "", line) for line in lines]
+
+    assert code("README.md") == code("README.zh.md")
+
+
+def test_the_first_command_comes_soon() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for path in sorted((ROOT / "tastemaker").iterdir()):
-        if path.name == "__main__.py" or path.name.startswith((".", "__pycache__")):
-            continue
-        if path.is_dir() or path.suffix == ".py":
-            assert path.name in readme, f"README's tree lacks {path.name}"
+    assert len(readme[: readme.index("$ make demo")].split()) <= 120
 
 
 def test_excerpts_in_extend_are_verbatim() -> None:
@@ -229,7 +235,6 @@ def test_the_readmes_python_runs(little_imdb: Path) -> None:
     for block in _blocks("python"):
         exec(compile(block.replace("tm.KL(0.1),", quick), "README.md", "exec"), names)
     assert names["steered"].figures["steps"] == 2
-    assert (little_imdb / "another-folder" / "tastemaker.json").is_file()
 
 
 def test_the_readmes_commands_run(
@@ -237,8 +242,9 @@ def test_the_readmes_commands_run(
 ) -> None:
     ran = []
     for command in _commands():
-        if command[1] == "fetch" or "distilbert-base-uncased" in command:
-            continue  # these need a network; their options are checked below
+        needs_network = command[1] == "fetch" or "distilbert-base-uncased" in command
+        if needs_network or command[1] in ("rank", "serve"):
+            continue  # servers have tests of their own; the options are checked below
         words = [
             "playground:en:300" if word == "playground" else word
             for word in command[1:]

@@ -1,6 +1,10 @@
-"""What a notebook shows: short HTML that says the verdict, all texts escaped; figures."""
+"""What a notebook shows: short HTML that says the verdict, all texts escaped; figures; examples."""
 
+import contextlib
+import io
+import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,9 @@ from matplotlib.figure import Figure
 
 import tastemaker as tm
 
+ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = "<script>alert(1)</script>"
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +89,34 @@ def test_figures_are_matplotlibs_own(
     for figure in figures.values():
         assert isinstance(figure, Figure)
         assert figure.axes[0].get_title(loc="left")
+
+
+def _code(notebook: Path) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_saved_without_outputs(notebook: Path) -> None:
+    document = json.loads(notebook.read_text(encoding="utf-8"))
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    for cell in document["cells"]:
+        assert cell["id"]
+        assert cell["cell_type"] in {"markdown", "code"}
+        assert cell.get("outputs", []) == []
+    assert sum(map(len, _code(notebook))) > 100
+
+
+@pytest.mark.slow
+def test_the_three_notebooks_run(tmp_path: Path) -> None:
+    assert len(NOTEBOOKS) == 3
+    began = time.process_time()
+    for notebook in NOTEBOOKS:
+        folder = tmp_path / notebook.stem
+        folder.mkdir()
+        names: dict[str, Any] = {"__name__": "__main__"}
+        printed = io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+            for source in _code(notebook):
+                exec(compile(source, notebook.name, "exec"), names)
+    assert time.process_time() - began < 80  # 40 on an idle machine

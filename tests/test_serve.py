@@ -1,17 +1,11 @@
 """`tastemaker serve`: a real server on loopback, every wire, hostile bodies, the end."""
 
-import http.client
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +14,7 @@ import pytest
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
 from tastemaker.rl import reward_of
+from tests.serving import Server, start, stop
 from tests.shell import fails
 
 pytest.importorskip("uvicorn")
@@ -31,79 +26,6 @@ TEXTS = [
     "剧情很精彩 🙂 ñ",
 ]
 QUERY = "How was it?"
-
-
-@dataclass
-class Server:
-    """A running server."""
-
-    process: subprocess.Popen[str]
-    port: int
-    lines: list[str]
-    token: str | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(
-        self,
-        path: str,
-        body: Any = None,
-        *,
-        headers: dict[str, str] | None = None,
-    ) -> tuple[int, Any, http.client.HTTPMessage]:
-        """Return status, JSON (or text) and headers; a body is posted, bytes as they are."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        sent = dict(headers or {})
-        if self.token and headers is None:
-            sent["Authorization"] = f"Bearer {self.token}"
-        try:
-            if body is None:
-                connection.request("GET", path, headers=sent)
-            else:
-                is_raw = isinstance(body, bytes)
-                data = body if is_raw else json.dumps(body).encode()
-                connection.request("POST", path, data, sent)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        kind = answer.headers.get("Content-Type", "")
-        value = json.loads(text) if kind.startswith("application/json") else text
-        return answer.status, value, answer.headers
-
-
-def start(*arguments: object, token: str | None = None) -> Server:
-    """Start a server and wait for its line."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("TASTEMAKER_TOKEN", None)
-    if token:
-        environment["TASTEMAKER_TOKEN"] = token
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tastemaker", "serve", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line.strip())
-        match = re.fullmatch(r"serving on http://127\.0\.0\.1:(\d+)", lines[-1])
-        if match:
-            return Server(process, int(match[1]), lines, token)
-    raise AssertionError(lines)
-
-
-def stop(server: Server) -> str:
-    """End a server; return what else it wrote."""
-    if server.process.poll() is None:
-        server.process.send_signal(signal.SIGTERM)
-    rest, _ = server.process.communicate(timeout=20)
-    assert server.process.returncode == 0
-    return rest
 
 
 @pytest.fixture(scope="module")
@@ -333,21 +255,6 @@ def test_metrics(server: Server) -> None:
     assert "tastemaker_queue_texts 0\n" in text
     for line in text.splitlines():
         assert line.startswith("# TYPE ") or re.fullmatch(r"\S+ [\d.]+", line), line
-
-
-def test_the_page(server: Server, model: tm.RewardModel) -> None:
-    status, page, headers = server.ask("/")
-    assert status == 200
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page)
-    for name in re.findall(r'(?:src|href)="([\w.]+)"', page):
-        assert server.ask(f"/{name}")[0] == 200
-    text = "<b>A warm film.</b>"
-    _, page, _ = server.ask("/", b"text=%3Cb%3EA+warm+film.%3C%2Fb%3E")
-    assert f"{model.score(text):+.3f}" in page
-    assert text not in page
-    assert server.ask("/", b"text=")[0] == 400
-    assert server.ask("/openapi.json")[0] == 200
 
 
 def test_a_remote_reward(

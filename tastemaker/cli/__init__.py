@@ -16,7 +16,7 @@ from tastemaker.cli.ranking import rank
 from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import play, steer, watch
-from tastemaker.cli.serving import serve
+from tastemaker.cli.serving import export, serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
 from tastemaker.readable import visible
@@ -30,6 +30,7 @@ _VERBS = (
     score,
     explain,
     evaluate,
+    export,
     serve,
     rank,
     learning_curve,

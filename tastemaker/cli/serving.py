@@ -52,6 +52,36 @@ def serve(models: tuple[Path, ...], serving: o.Settings, quiet: bool) -> None:
     run(models, Serving(**serving), say=say)
 
 
+EXPORT = """Write a model in another form into its own folder.
+
+Examples:
+
+  tastemaker export taste --onnx
+
+ONNX: `onnx/model.onnx` for ONNX Runtime, whose scores are compared with the model's before the
+file is kept. `tastemaker serve` then takes it where it is faster. Needs the extra `onnx`.
+"""
+
+
+@o.verb(EXPORT)
+@click.argument(
+    "model",
+    metavar="DIR",
+    type=o.PATH,
+    help="A folder saved by `tastemaker fit`.",
+)
+@o.option("--onnx", is_flag=True, help="Write onnx/model.onnx.", panel=o.RUN)
+def export(model: Path, onnx: bool) -> None:
+    """Write a model in another form."""
+    from tastemaker.errors import UsageError
+    from tastemaker.reward import export_onnx
+
+    if not onnx:
+        raise UsageError("no form to write: give --onnx.")
+    path, difference = export_onnx(model)
+    o.say(f"{path}: differs from the model by at most {difference:.1e}")
+
+
 def opened(model: str, **loading: Any) -> Any:
     """Return the model of a folder, or of an address (`http://…`; token: TASTEMAKER_TOKEN).
 

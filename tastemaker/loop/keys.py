@@ -113,7 +113,7 @@ _OWN: dict[str, dict[str, Key]] = {
     "read": _READ,
     "doctor": {},
     "fit": _FIT,
-    "watcher": _FIT,
+    "watcher": {**_FIT, "judgements": Key("texts")},
     "evaluate": {"show": Key("texts")},
     "pretrain": _PRETRAIN,
     "steer": _STEER,

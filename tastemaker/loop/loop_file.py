@@ -175,6 +175,7 @@ _PATHS = {
     ("pretrain", "from"),
     ("fit", "anchor"),
     ("watcher", "anchor"),
+    ("watcher", "judgements"),
     ("steer", "prompts"),
     ("rounds", "judges"),
 }

@@ -102,6 +102,13 @@ def at_round(name: str, number: int) -> str:
     return name if number == 1 else f"round-{number}/{name}"
 
 
+def steered_at(algorithm: str, number: int) -> str:
+    """Return the name of a stage that steers; its folder's name differs from that of any round."""
+    if number == 1:
+        return f"steer-{algorithm}"
+    return f"round-{number}/steer-{number}-{algorithm}"
+
+
 def _placed(
     file: LoopFile, section: str, key: str, sources: Any
 ) -> tuple[tuple[str, str], ...]:
@@ -142,8 +149,14 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
     for name in names:
         settings = {"seed": file.seed, **file.section(name)}
         sources: tuple[tuple[str, str], ...] = ()
-        if "anchor" in settings:
-            sources = _placed(file, name, "anchor", settings["anchor"])
+        for key in ("anchor", "judgements"):
+            if key in settings:
+                sources += _placed(file, name, key, settings[key])
+        if "judgements" in settings:
+            settings["judgements"] = list(settings["judgements"])
+            settings["read"] = dict(file.section("read"))
+        if "positive" in file.section("read"):
+            settings["positive"] = file.section("read")["positive"]
         yield Stage(
             at_round(name, number),
             "fit_model",
@@ -213,7 +226,7 @@ def _steering(file: LoopFile, number: int) -> Iterator[Stage]:
         if "prompts" in values:
             sources = _placed(file, "steer", "prompts", values["prompts"])
         yield Stage(
-            at_round(f"steer-{algorithm}", number),
+            steered_at(algorithm, number),
             "steer_gpt",
             settings,
             sources,
@@ -258,9 +271,7 @@ def _best_of(file: LoopFile, after: tuple[str, ...]) -> Stage:
 
 
 def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
-    steered = tuple(
-        at_round(f"steer-{name}", number - 1) for name in file.algorithms
-    )
+    steered = tuple(steered_at(name, number - 1) for name in file.algorithms)
     values = _writing_values(file)
     write = at_round("write", number)
     yield Stage(

@@ -1,7 +1,7 @@
 """What the stages about judgements and reward models do. Imported when one of them runs."""
 
 import json
-import statistics
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +35,9 @@ Result = dict[str, Any]
 TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
 _PLAYGROUND_JUDGEMENTS = 3000
 _SHOWN_PROBLEMS = 2
+_APART = 100
+"""Between the seeds of the playground's sources; held-out ones and the watcher's lie between."""
+_ANSWERS = re.compile(r"(\d+)-(\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def collect(work: Work) -> Result:
         train, measured = split(judged, held_out=held_out, seed=seed)
     else:
         train = judged
-        measured = list(_read_all(held_out, settings["read"], seed + 1, work))
+        measured = list(
+            _read_all(held_out, settings["read"], seed, work, apart=1)
+        )
     write_rows(work.out / TRAIN, train)
     write_rows(work.out / HELD_OUT, measured)
     counts = Counter(judgement.kind for judgement in train)
@@ -121,18 +126,26 @@ def collect(work: Work) -> Result:
 
 
 def _read_all(
-    sources: Sequence[str], values: Mapping[str, Any], seed: int, work: Work
+    sources: Sequence[str],
+    values: Mapping[str, Any],
+    seed: int,
+    work: Work,
+    *,
+    apart: int = 0,
 ) -> Iterator[Judgement]:
-    """Yield the judgements of all sources."""
+    """Yield the judgements of all sources.
+
+    apart: added to the seed of the playground's reviews, so that they are others; its judges stay.
+    """
     groups = grouped("read", values)
     options = dict(groups[None])
-    skipped: list[DataError] | None = (
-        [] if options.pop("skip_bad", False) else None
-    )
+    skips = options.pop("skip_bad", False)
+    skipped: list[DataError] | None = [] if skips else None
     names = distinct_names(list(sources))
-    for source in sources:
+    for number, source in enumerate(sources):
         if is_playground(source):
-            yield from playground_judgements(source, seed)
+            place = apart + _APART * number
+            yield from playground_judgements(source, seed, apart=place)
             continue
         yield from read(
             source,
@@ -146,15 +159,19 @@ def _read_all(
         work.say(f"{len(skipped):,} rows were left out, such as {skipped[0]}")
 
 
-def playground_judgements(source: str, seed: int) -> list[Judgement]:
-    """Return the judgements of a name such as `playground:en:3000:comparison:troubled`.
+def playground_judgements(
+    source: str, seed: int, *, apart: int = 0
+) -> list[Judgement]:
+    """Return the judgements of a name such as `playground:en:3000:ranking:8-12:troubled`.
 
-    Raises UsageError for a name that is not made like that.
+    apart: added to the seed of the reviews, not to that of the judges. Raises UsageError for a name
+    that is not made like that.
     """
     options: dict[str, Any] = {"language": "en", "kind": "mixed"}
     count = _PLAYGROUND_JUDGEMENTS
     judges = CAREFUL_JUDGES
     for word in source.split(":")[1:]:
+        answers = _ANSWERS.fullmatch(word)
         if word in ("en", "zh"):
             options["language"] = word
         elif word in (*KINDS, "mixed"):
@@ -163,12 +180,14 @@ def playground_judgements(source: str, seed: int) -> list[Judgement]:
             judges = troubled(n=10, seed=seed)
         elif word.isdecimal():
             count = int(word)
+        elif answers:
+            options["answers"] = (int(answers[1]), int(answers[2]))
         else:
             raise UsageError(
-                f"{source}: {word!r} is no language, number, kind of judgement or "
-                "troubled. Write it as playground:en:3000:troubled."
+                f"{source}: {word!r} is no language, number, kind of judgement, range of answers "
+                "or troubled. Write it as playground:en:3000:ranking:3-6:troubled."
             )
-    return judgements(count, judges=judges, seed=seed, **options)
+    return judgements(count, judges=judges, seed=seed + apart, **options)
 
 
 def check_data(work: Work) -> Result:
@@ -213,16 +232,29 @@ def fit_model(work: Work) -> Result:
 
     values = dict(work.settings)
     section, seed = values.pop("section"), values.pop("seed")
+    values.pop("read", None)
+    positive = values.pop("positive", None)
     arguments = fit_arguments(section, values, seed)
+    if positive is not None:
+        arguments["labels"] = {"positive": positive}
     if "anchor" in arguments:
         arguments["anchor"] = read_examples(arguments["anchor"])
-    model = fit(work.train(), out=work.out, resume=True, **arguments)
+    sources = arguments.pop("judgements", None)
+    train = work.train()
+    if sources is not None:
+        reading = work.settings["read"]
+        train = list(_read_all(sources, reading, seed, work, apart=2))
+    model = fit(train, out=work.out, resume=True, **arguments)
     contract = model.contract
     if "verdict" in contract.evaluation:
         work.say(contract.evaluation["verdict"])
     for line in contract.judges_in_words():
         work.say(line)
-    return {"model": repr(model), "evaluation": contract.evaluation}
+    return {
+        "model": repr(model),
+        "evaluation": contract.evaluation,
+        "judges": contract.judges,
+    }
 
 
 def evaluate_model(work: Work) -> Result:
@@ -302,8 +334,3 @@ def _show(models: Mapping[str, Any], work: Work) -> None:
         for name, values in columns.items():
             cells.append(f"{values[number]:{widths[name]}.2f}")
         work.say(f"{''.join(cells)}   {sentence}")
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean."""
-    return statistics.fmean(values)

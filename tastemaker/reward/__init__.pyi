@@ -47,6 +47,13 @@ from .division import divide as divide
 from .explain import Explanation as Explanation
 from .explain import explain as explain
 from .explain import pieces_of as pieces_of
+from .explain import without_each as without_each
+from .export import OnnxScorer as OnnxScorer
+from .export import difference_of as difference_of
+from .export import export_onnx as export_onnx
+from .export import exportable as exportable
+from .export import exported as exported
+from .export import in_8_bits as in_8_bits
 from .fit_network import FitTask as FitTask
 from .fitting import fit as fit
 from .judge_check import check_judges as check_judges

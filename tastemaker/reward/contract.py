@@ -11,11 +11,12 @@ fixed form.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -25,11 +26,18 @@ from tastemaker.errors import ModelError
 from tastemaker.evaluate.estimates import FIGURES
 from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
+from tastemaker.maths.statistics import Floats
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
+if TYPE_CHECKING:  # backbones read their contract
+    from tastemaker.reward.backbones import Backbone
+
 FORMAT = 1
+_STEPS = 100
+# standard deviations: members of an ensemble round their offsets
+_NOTHING = 1e-6
 FITTED, ADOPTED = "fitted", "adopted"
 
 
@@ -40,12 +48,22 @@ class Anchor:
 
     centred: the mean did become 0. A head without a bias, as decoders have, cannot take it off:
     there the standard deviation became 1 and the reference texts score mean/sd on average.
+    quantiles: the anchored scores of the reference texts, from the lowest to the highest in 100
+    equal steps; empty in a contract of an earlier version.
     """
 
     mean: float
     sd: float
     texts: int
     centred: bool = True
+    quantiles: list[float] = field(default_factory=list)
+
+
+def quantiles_of(values: Floats) -> list[float]:
+    """Return the quantiles of scores at 0 %, 1 %, …, 100 %, as an `Anchor` holds them."""
+    levels = np.linspace(0, 1, _STEPS + 1)
+    quantiles: list[float] = np.quantile(values, levels).round(4).tolist()
+    return quantiles
 
 
 def anchor_of(scores: Scores) -> Anchor:
@@ -55,6 +73,19 @@ def anchor_of(scores: Scores) -> Anchor:
     return Anchor(
         float(np.mean(scores.values)), sd if usable else 1.0, len(scores)
     )
+
+
+def anchored(backbone: "Backbone", references: Scores) -> tuple[Anchor, float]:
+    """Rescale a backbone by the scores of its reference texts; return them as anchor, and the
+    offset that was folded into the head.
+    """
+    anchor = anchor_of(references)
+    folded = backbone.rescale(anchor.mean, anchor.sd)
+    quantiles = quantiles_of((references.values - folded) / anchor.sd)
+    is_centred = math.isclose(
+        folded, anchor.mean, rel_tol=0, abs_tol=_NOTHING * anchor.sd
+    )
+    return replace(anchor, centred=is_centred, quantiles=quantiles), folded
 
 
 @dataclass(frozen=True)

@@ -179,22 +179,30 @@ def _deletion_effects(
 ) -> tuple[Part, ...]:
     """Return the parts of a text. An effect is the score minus the score without the part."""
     pieces = pieces_of(example.text, by)
-    if len(pieces) == 1 and example.prompt is None:
+    without = without_each(example, pieces)
+    if not without:
         # without it there is no text, and the mean text scores 0
         return (Part(example.text, score),)
-    without = []
-    for number in range(len(pieces)):
-        rest = list(pieces)
-        del rest[number]
-        without.append(Example("".join(rest), example.prompt))
     effects = score - model.score_all(without).values
     return tuple(map(Part, pieces, effects.tolist()))
 
 
-def pieces_of(text: str, by: By) -> list[str]:
+def without_each(example: Example, pieces: Sequence[str]) -> list[Example]:
+    """Return an example without each of its pieces in turn; none where no text would remain."""
+    if len(pieces) == 1 and example.prompt is None:
+        return []
+    examples = []
+    for number in range(len(pieces)):
+        rest = list(pieces)
+        del rest[number]
+        examples.append(Example("".join(rest), example.prompt))
+    return examples
+
+
+def pieces_of(text: str, by: By, most: int = _MOST_PARTS) -> list[str]:
     """Divide a text into words or sentences. Joined, the pieces give the text.
 
-    There are at most 200 pieces: in a longer text, neighbouring ones are joined.
+    most: how many pieces; in a longer text, neighbouring ones are joined.
     """
     words = _WORD.findall(text)
     sentences = _SENTENCE.findall(text)
@@ -202,7 +210,7 @@ def pieces_of(text: str, by: By) -> list[str]:
     if by == "sentences" or (by == "auto" and len(words) > _MOST_WORDS):
         pieces = sentences
     pieces = _with_leading_text(text, pieces)
-    return _merged(pieces, _MOST_PARTS)
+    return _merged(pieces, most)
 
 
 def _with_leading_text(text: str, pieces: Sequence[str]) -> list[str]:

@@ -41,7 +41,7 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.backbones.linear import LinearBackbone
-from tastemaker.reward.contract import Contract, anchor_of
+from tastemaker.reward.contract import Contract, anchored
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.cross_fitting import (
     CrossFit,
@@ -66,9 +66,6 @@ from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
-
-# standard deviations: members of an ensemble round their offsets
-_NOTHING = 1e-6
 
 # with fewer held-out texts, whose scores may be nearly equal, all texts set the score's scale
 _FEWEST_REFERENCES = 5
@@ -339,13 +336,9 @@ def finish(
     links = _calibrated_links(backbone, observation, division, unseen)
     if anchor is None and len(scores) < _FEWEST_REFERENCES:
         anchor = [*division.held_out.examples, *division.train.examples]
-    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
+    references = scores if anchor is None else backbone.score(anchor)
+    reference, folded = anchored(backbone, references)
     sd = reference.sd
-    folded = backbone.rescale(reference.mean, sd)
-    is_centred = math.isclose(
-        folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd
-    )
-    reference = replace(reference, centred=is_centred)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
     contract = Contract(
         backbone=backbone.kind,

@@ -27,7 +27,6 @@ from tastemaker.data.judgements import (
 )
 from tastemaker.errors import DataError, ModelError, TastemakerError
 from tastemaker.fast.batching import Batch, collate
-from tastemaker.fast.encoder import parts_of
 from tastemaker.files import scratch_folder
 from tastemaker.reward.backbones import Backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
@@ -287,6 +286,9 @@ def _through(
 
 def _left_padded_by_us(network: Any, batch: Batch) -> list[float] | str:
     """Score a left-padded batch by our pass, which finds each text's first token."""
+    # a linear fit must not wait for transformers to be imported
+    from tastemaker.fast.encoder import parts_of
+
     is_located = parts_of(network.module) is not None
     if network.marks_pairs or not is_located:
         reason = _why_not_left(network.module)

@@ -84,9 +84,11 @@ class ScoringQueue:
         tokens = sum(job.lengths)
         with self._changed:
             texts = len(self._waiting) + len(job.examples)
+            seconds = (self._tokens + tokens) / self._tokens_a_second
             is_full = (
                 texts > self._settings.queue
                 or self._tokens + tokens > self._settings.queue_tokens
+                or seconds > self._settings.queue_seconds
             )
             if is_full and self._waiting:
                 raise Refusal(

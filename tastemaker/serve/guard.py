@@ -2,16 +2,11 @@
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemaker.serve.refusals import Refusal, as_tastemaker
 from tastemaker.serve.settings import Serving
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """What probes ask without a token; nothing about the models is in the answers."""
@@ -32,19 +27,19 @@ class Guard:
     name that it controls.
     """
 
-    def __init__(self, app: _App, settings: Serving) -> None:
+    def __init__(self, app: ASGIApp, settings: Serving) -> None:
         self.app, self.settings = app, settings
         self.token = settings.token.encode() if settings.token else None
 
     async def __call__(
-        self, scope: _Message, receive: _Receive, send: _Send
+        self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def safe_send(message: _Message) -> None:
+        async def safe_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), *_SECURITY]
                 message = {**message, "headers": headers}
@@ -73,8 +68,8 @@ class Guard:
         return name in own
 
     def _checked(
-        self, scope: _Message, headers: dict[bytes, bytes]
-    ) -> tuple[_Message, bool]:
+        self, scope: Scope, headers: dict[bytes, bytes]
+    ) -> tuple[Scope, bool]:
         """Return the request without the path's token, and whether it may pass."""
         kind, _, bearer = headers.get(b"authorization", b"").partition(b" ")
         if kind.lower() == b"bearer" and self._is_token(bearer.strip()):
@@ -93,7 +88,7 @@ class Guard:
         )
 
 
-async def _refuse(refusal: Refusal, send: _Send) -> None:
+async def _refuse(refusal: Refusal, send: Send) -> None:
     body = json.dumps(as_tastemaker(refusal)).encode()
     headers = [(b"content-type", b"application/json")]
     headers.append((b"content-length", str(len(body)).encode()))

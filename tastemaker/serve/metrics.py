@@ -3,8 +3,8 @@
 import threading
 from collections import Counter
 
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_SECONDS = tuple(0.001 * 2**power for power in range(16))
+_TEXTS = tuple(2**power for power in range(10))
 
 
 class Histogram:
@@ -39,12 +39,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.requests: Counter[tuple[str, int]] = Counter()
+        self.requests = Counter[tuple[str, int]]()
         self.seconds = Histogram(_SECONDS)
         self.batch_texts = Histogram(_TEXTS)
         self.batch_seconds = Histogram(_SECONDS)
-        self.texts = self.tokens = self.gone = 0
-        self.queue_texts = self.queue_tokens = 0
+        self.texts = 0
+        self.tokens = 0
+        self.gone = 0
+        self.queue_texts = 0
+        self.queue_tokens = 0
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count an answer."""

@@ -1,38 +1,43 @@
-// Scores the text without loading the page again. Without this file the form still works.
+// Replaces the result without loading the page again. Without this file the form still works.
 "use strict";
-const element = (name) => document.getElementById(name);
-const digits = { probabilities: 3, ratings: 2 };
+const form = document.getElementById("form");
+const button = document.getElementById("send");
 
-function show(reply) {
-  const score = reply.scores[0];
-  element("score").textContent = (score < 0 ? "−" : "+") + Math.abs(score).toFixed(3);
-  for (const name of Object.keys(digits)) {
-    const row = element(name);
-    row.hidden = !(name in reply);
-    if (name in reply) row.querySelector("dd").textContent = reply[name][0].toFixed(digits[name]);
-  }
-  element("truncated").hidden = !reply.truncated[0];
-  element("problem").hidden = true;
-  element("result").hidden = false;
+function show(node) {
+  document.getElementById("result").replaceWith(node);
+  // on a phone the result is below the screen
+  if (node.getBoundingClientRect().top > 0.7 * innerHeight) node.scrollIntoView();
 }
 
-function refuse(message) {
-  element("problem").textContent = message;
-  element("problem").hidden = false;
-  element("result").hidden = true;
-  element("truncated").hidden = true;
+function problem(message) {
+  const result = document.createElement("div");
+  result.id = "result";
+  result.setAttribute("aria-live", "polite");
+  const line = result.appendChild(document.createElement("p"));
+  line.className = "problem";
+  line.textContent = message;
+  show(result);
 }
 
-element("form").addEventListener("submit", async (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = JSON.stringify({ model: element("model").value, inputs: [element("text").value] });
+  if (button.disabled) return;
+  button.disabled = true;
+  document.getElementById("result").setAttribute("aria-busy", "true");
   try {
-    const headers = { "Content-Type": "application/json" };
-    const answer = await fetch("score", { method: "POST", headers, body });
-    const reply = await answer.json();
-    if (answer.ok) show(reply);
-    else refuse(reply.error.message);
+    const fields = new FormData(form);
+    if (fields.get("mode") === "one") fields.delete("other");
+    const answer = await fetch(location.href, { method: "POST", body: new URLSearchParams(fields) });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const result = page.getElementById("result");
+    if (result) show(result);
+    else problem(`The server answered with status ${answer.status}.`);
   } catch {
-    refuse("The server did not answer.");
+    problem("The server did not answer.");
   }
+  button.disabled = false;
+});
+
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });

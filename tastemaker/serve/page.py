@@ -1,4 +1,8 @@
-"""The page at `/`: type a text and see its score. It works without JavaScript too."""
+"""The page at `/`: a text, or two side by side, with score, place and the sentences that made it.
+
+The server writes the whole page. Its script only replaces the result without loading the page
+again, so everything works without it.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -9,8 +13,10 @@ from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, Template
 from starlette.requests import ClientDisconnect
 
-from tastemaker.serve.bodies import Reader
+from tastemaker.data.judgements import Example
+from tastemaker.serve.bodies import Reader, checked_numbers
 from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.standing import Question, histogram, preference, signed
 from tastemaker.serve.wires import Work
 
 _FOLDER = Path(__file__).parent
@@ -34,7 +40,27 @@ _FILES = {
 @cache
 def _template() -> Template:
     text = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    return Environment(autoescape=True).from_string(text)
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.filters["signed"] = signed
+    environment.filters["place"] = _place
+    environment.filters["percent"] = _percent
+    return environment.from_string(text)
+
+
+def _place(share: float) -> str:
+    """Return where a text stands among the reference texts, in words."""
+    percent = round(100 * share)
+    if share <= 0 or share >= 1:
+        return f"{'above' if share >= 1 else 'below'} all"
+    return f"above {min(99, max(1, percent))} %"
+
+
+def _percent(probability: float) -> str:
+    """Return a probability; one that rounds to 0 or 1 as a bound, since it is neither."""
+    percent = 100 * probability
+    if percent < 0.05:
+        return "below 0.1 %"
+    return "over 99.9 %" if percent >= 99.95 else f"{percent:.1f} %"
 
 
 def _page(service: Any, status: int = 200, **values: Any) -> Response:
@@ -49,45 +75,73 @@ def add_to(app: FastAPI, service: Any) -> None:
 
     @app.get("/", include_in_schema=False)
     async def show() -> Response:
-        return _page(service)
+        return _page(service, fields={})
 
     @app.post("/", include_in_schema=False)
     async def score(request: Request) -> Response:
+        fields: dict[str, str] = {}
         try:
-            return await _scored(service, request)
+            fields = await _fields(service, request)
+            values = await _scored(service, request, fields)
         except Refusal as refusal:
-            return _page(service, refusal.status, problem=refusal.message)
+            problem = refusal.message
+            return _page(
+                service, refusal.status, fields=fields, problem=problem
+            )
         except ClientDisconnect:
             return Response(status_code=400)
+        return _page(service, fields=fields, **values)
 
     for name, kind in _FILES.items():
         _add_file(app, name, kind)
 
 
-async def _scored(service: Any, request: Request) -> Response:
+async def _fields(service: Any, request: Request) -> dict[str, str]:
+    """Return the fields of the form. Raises Refusal where it cannot be read."""
     body = await service.body(request)
     try:
         fields = parse_qs(body.decode("utf-8"), errors="strict")
     except ValueError as error:
         raise Refusal(400, "the form cannot be read.") from error
-    values = {name: given[0] for name, given in fields.items()}
-    reader = Reader(values, service.settings)
-    served = service.shelf.named(values.get("model"))
-    example = reader.example(values.get("text", ""), "text")
-    work = Work([example], lambda answer: None, served.name)
+    # browsers send lines that end in CRLF; the library reads them as typed
+    return {name: v[0].replace("\r\n", "\n") for name, v in fields.items()}
+
+
+async def _scored(
+    service: Any, request: Request, fields: dict[str, str]
+) -> dict[str, Any]:
+    """Score the texts of a form; return what the page shows of them."""
+    reader = Reader(fields, service.settings)
+    served = service.shelf.named(fields.get("model"))
+    model = served.model
+    prompt = fields.get("prompt") or None
+    if prompt is not None:
+        prompt = reader.text(prompt, "prompt")
+    is_two = fields.get("mode") == "two"
+    names = {"text": "A", "other": "B"} if is_two else {"text": "this text"}
+    questions = []
+    for field, name in names.items():
+        text = reader.text(fields.get(field, ""), field)
+        questions.append(Question(name, Example(text, prompt)))
+    examples = [e for question in questions for e in question.examples]
+    work = Work(examples, lambda answer: None, served.name)
     scores = await service.scores(request, served, work)
-    meanings = {
-        name: numbers[0]
-        for name, numbers in served.model.meanings(scores).items()
+    checked_numbers(scores.as_list())
+    standings = []
+    start = 0
+    for question in questions:
+        end = start + len(question.examples)
+        part = scores.part(start, end)
+        standings.append(question.standing(model, part))
+        start = end
+    values = {
+        "standings": standings,
+        "histogram": histogram(model, standings),
     }
-    return _page(
-        service,
-        text=example.text,
-        model=served.name,
-        score=float(scores.values[0]),
-        truncated=bool(scores.truncated[0]),
-        **meanings,
-    )
+    if len(standings) == 2:
+        first, second = (one.score for one in standings)
+        values["preference"] = preference(model, first, second)
+    return values
 
 
 def _add_file(app: FastAPI, name: str, kind: str) -> None:

@@ -32,7 +32,7 @@ def serve(
         raise MissingExtra("`tastemaker serve`", "serve") from error
     from tastemaker.serve.served import Shelf
 
-    shelf = Shelf.open(folders)
+    shelf = Shelf.open(folders, settings.engine, settings.device)
     with listening(settings.host, settings.port) as listener:
         service = Service(shelf, settings)
         try:
@@ -69,7 +69,7 @@ async def _run(
         )
         say(
             f"{served.name}: the same scores alone and in {len(served.differences)} other ways; "
-            f"largest difference {difference:.1e} ({way})"
+            f"largest difference {difference:.1e} ({way}); engine {served.engine.name}"
         )
 
     def announce(address: str) -> None:

@@ -9,7 +9,9 @@ from tastemaker.data.judgements import Example, plain
 from tastemaker.errors import UsageError
 from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Scores
+from tastemaker.serve.engines import Chosen, choose_engine
 from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.settings import Engine
 
 _BYTES_A_TOKEN = 3
 """Fewer than a tokenizer's usual four, so that batches are rather too small than too large."""
@@ -21,6 +23,7 @@ class Served:
 
     name: str
     model: RewardModel
+    engine: Chosen
     differences: dict[str, float] = field(default_factory=dict)
 
     def estimated_tokens(self, example: Example) -> int:
@@ -34,7 +37,7 @@ class Served:
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """Return the scores in float32."""
-        return self.model.score_all(examples)
+        return self.engine.score(examples)
 
     def about(self) -> dict[str, Any]:
         """Return what `/info` tells of a model."""
@@ -47,6 +50,8 @@ class Served:
             "template": contract.template,
             "judgements": sorted(contract.links),
             "weights": contract.weights,
+            "engine": self.engine.name,
+            "engine_difference": self.engine.difference,
             "differences": self.differences,
         }
 
@@ -59,7 +64,11 @@ class Shelf:
         self.first = models[0]
 
     @staticmethod
-    def open(folders: Sequence[Path | str]) -> "Shelf":
+    def open(
+        folders: Sequence[Path | str],
+        engine: Engine = "auto",
+        device: str = "auto",
+    ) -> "Shelf":
         """Open model folders. Raises UsageError for two of the same name."""
         names: set[str] = set()
         models = []
@@ -70,7 +79,9 @@ class Shelf:
                     f"{folder}: a second model of the name {name!r}. Rename one of the folders."
                 )
             names.add(name)
-            models.append(Served(name, RewardModel.load(folder)))
+            model = RewardModel.load(folder)
+            chosen = choose_engine(Path(folder), model, engine, device)
+            models.append(Served(name, model, chosen))
         if not models:
             raise UsageError("no model to serve: name a model's folder.")
         return Shelf(models)

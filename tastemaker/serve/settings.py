@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tastemaker.errors import UsageError
 from tastemaker.settings import (
@@ -13,6 +13,8 @@ from tastemaker.settings import (
     check,
     setting,
 )
+
+Engine = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 _LIMITS = "Limits"
 _PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
@@ -36,6 +38,17 @@ class Serving:
         "digits, - or _. A command line is visible to other users; TASTEMAKER_TOKEN is not.",
         shown="TASTEMAKER_TOKEN, or none",
     )
+    engine: Engine = setting(
+        "auto",
+        "What computes the scores. onnx: the file of `tastemaker export DIR --onnx`; auto: the "
+        "faster of torch and onnx, where both agree within 1e-4; onnx-int8: 8-bit products, whose "
+        "error is measured at the start.",
+    )
+    device: str = setting(
+        "auto",
+        "Device of torch: cpu, cuda, or auto for a GPU where there is one.",
+        shown="auto",
+    )
     max_batch_tokens: int = setting(
         16_384,
         "Tokens of a batch, padding included; estimated from the texts' bytes.",
@@ -48,6 +61,13 @@ class Serving:
         1_000_000,
         "Estimated tokens that may wait. More are refused with 429.",
         at_least(1024),
+        group=_LIMITS,
+    )
+    queue_seconds: float = setting(
+        30.0,
+        "Seconds that a text may wait, as estimated from the last batches. More are refused with "
+        "429.",
+        POSITIVE,
         group=_LIMITS,
     )
     max_inputs: int = setting(
@@ -111,6 +131,7 @@ class Serving:
             "max_batch_tokens",
             "queue",
             "queue_tokens",
+            "queue_seconds",
             "max_inputs",
             "max_characters",
             "max_body",

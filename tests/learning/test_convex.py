@@ -298,14 +298,14 @@ def test_a_word_repeated_in_one_text_does_not_count_twice() -> None:
 @pytest.mark.slow
 def test_real_reviews_are_learned(shared_data: Path) -> None:
     archive = shared_data / "aclImdb.tar.gz"
-    train = read(archive, split="train", limit=4000)
-    test = read(archive, split="test", limit=2000)
+    train = read(archive, split="train", limit=2500)
+    test = read(archive, split="test", limit=1000)
     labels, grades = (
         [j for j in train if isinstance(j, kind)] for kind in (Label, Grade)
     )
     share = np.mean([j.positive for j in labels])
     assert share == pytest.approx(
-        0.5, abs=0.04
+        0.5, abs=0.05
     )  # five sd: the texts are drawn at random
     model, links, _ = fitted(list(labels))
     is_positive = {j.text: j.positive for j in test if isinstance(j, Label)}
@@ -313,11 +313,11 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
         torch.from_numpy(model.score([Example(text) for text in is_positive]).values)
     )
     assert (
-        float(((predicted > 0.5).numpy() == list(is_positive.values())).mean()) >= 0.86
+        float(((predicted > 0.5).numpy() == list(is_positive.values())).mean()) >= 0.83
     )
     model, links, _ = fitted(list(grades))
     given = {j.text: j.grade for j in test if isinstance(j, Grade)}
     predicted = links[Grade].predict(
         torch.from_numpy(model.score([Example(text) for text in given]).values)
     )
-    assert np.corrcoef(predicted.detach().numpy(), list(given.values()))[0, 1] >= 0.72
+    assert np.corrcoef(predicted.detach().numpy(), list(given.values()))[0, 1] >= 0.66

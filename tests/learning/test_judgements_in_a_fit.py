@@ -24,8 +24,10 @@ def film(good: int, draw: np.random.Generator, filler: int = 0) -> str:
     return " ".join([*draw.permutation(words), f"film {draw.integers(10**6)}"])
 
 
-@pytest.mark.parametrize("backbone", ["linear", "tiny"])
-@pytest.mark.parametrize("kind", ["comparison", "ranking", "mixed"])
+@pytest.mark.parametrize(
+    ("kind", "backbone"),
+    [("comparison", "linear"), ("ranking", "linear"), ("mixed", "tiny")],
+)
 def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
     settings: Any = {"backbone": "linear"}
     if backbone == "tiny":

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import tastemaker as tm
+from tastemaker.demo import loop_of
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -121,3 +122,26 @@ def test_what_contradicts_or_is_missing(
 def test_a_mapping_is_checked_like_a_file() -> None:
     with pytest.raises(tm.UsageError, match=r"the loop: .*'fits': did you mean fit"):
         tm.Loop({"judgements": "playground:en:50", "fits": {}})
+
+
+@pytest.mark.parametrize("name", ["loop.yaml", "small.yaml"])
+def test_the_example_on_imdb_is_a_loop(name: str, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "imdb" / name
+    (tmp_path / "aclImdb_v1.tar.gz").touch()
+    path = tmp_path / name
+    path.write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
+    file = tm.Loop(path).file
+    assert file.has_gpt
+    assert file.algorithms
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_demo_is_a_loop(language: Any) -> None:
+    loop = tm.Loop(loop_of(language, texts=2000, has_gpt=True))
+    assert loop.file.judgements[0].startswith(f"playground:{language}:1500:ranking")
+
+
+def test_a_word_of_the_playground_that_is_none_is_said(tmp_path: Path) -> None:
+    loop = tm.Loop({"judgements": "playground:en:50:rankin"})
+    with pytest.raises(tm.UsageError, match="'rankin' is no language, number, kind"):
+        loop.run(tmp_path / "run")

@@ -119,7 +119,8 @@ def test_a_changed_input_and_a_removed_stage_are_computed_again(
     run: Run, loop: Path
 ) -> None:
     (loop / "run" / "best-of" / "best_of.json").unlink()
-    assert computed(again(run, loop)) == ["best-of", "compare", "report"]
+    # with the same seed it has the same result, so what follows stays
+    assert computed(again(run, loop)) == ["best-of"]
     with (loop / "reviews.jsonl").open("a") as file:
         row = {"chosen": "A warm film.", "rejected": "A grey film.", "prompt": "new"}
         file.write(json.dumps(row) + "\n")
@@ -170,7 +171,7 @@ def test_a_full_disk_is_said_and_the_next_call_goes_on(
     assert len(err.splitlines()) == 1
     assert "disk" in err
     monkeypatch.undo()
-    assert computed(again(run, loop)) == ["compare", "report"]
+    assert computed(again(run, loop)) == ["compare"]
 
 
 def test_another_round_judges_what_the_steered_policy_wrote(
@@ -180,10 +181,10 @@ def test_another_round_judges_what_the_steered_policy_wrote(
     text += "rounds: {judges: playground, judgements: 12}\n"
     (loop / "loop.yaml").write_text(text)
     result = again(run, loop, "--rounds", 2)
-    for name in ("write", "judge", "fit", "evaluate", "steer-rloo"):
+    for name in ("write", "judge", "fit", "evaluate", "steer-2-rloo"):
         assert f"round-2/{name}" in computed(result)
     assert "fit" not in computed(result)
-    assert result["policy"].endswith("round-2/steer-rloo")
+    assert result["policy"].endswith("round-2/steer-2-rloo")
     judged = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
     assert len(judged) == 12
     learned = json.loads((loop / "run/round-2/fit/tastemaker.json").read_text())

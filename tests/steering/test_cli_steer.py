@@ -1,6 +1,7 @@
 """`tastemaker steer` on the command line: from a reward, from judgements, and what it refuses."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "".join(json.dumps(to_row(j)) + "\n" for j in judgements)
         )
     return path
+
+
+def test_a_run_writes_its_report(run: Any, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "steered"
+    reward = ("--reward", "length_reward:reward")
+    (tmp_path / "length_reward.py").write_text(
+        "def reward(prompts, texts):\n    return [float(len(text)) for text in texts]\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        words = (folder / "gpt", *reward, "--out", out, *SHORT, "--report")
+        code, _, err = run("steer", *words)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert code == 0, err
+    page = out / "report" / "report.html"
+    assert f"report: {page}" in err
+    assert "only the reward itself was measured" in page.read_text("utf-8")
 
 
 def fails(result: tuple[int, str, str], *words: str) -> None:

@@ -29,6 +29,7 @@ from tastemaker.rl import (
 from tastemaker.scores import Scores
 
 ASKED: list[dict[str, Any]] = []
+BUSY: list[int] = []
 
 
 def wrote(text: str, prompt: Any = "p ", ended: str = "end") -> Completion:
@@ -210,7 +211,10 @@ def address() -> Iterator[str]:
             if self.path == "/garbage":
                 self.wfile.write(b"what?\r\n\r\n")
                 return
-            self.send_response(500 if self.path == "/error" else 200)
+            status = 500 if self.path == "/error" else 200
+            if self.path == "/busy":
+                status = BUSY.pop() if BUSY else 200
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(answers.get(self.path, "[1, 2]").encode())
 
@@ -279,12 +283,24 @@ def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
     assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
 
 
+def test_an_address_that_is_busy_is_asked_again(address: str) -> None:
+    BUSY[:] = [503, 429]
+    ASKED.clear()
+    assert HttpReward(f"{address}/busy").score(TWO) == [1, 2]
+    assert len(ASKED) == 3
+    BUSY[:] = [429] * 5
+    with pytest.raises(RewardError, match="429"):
+        HttpReward(f"{address}/busy", retries=1).score(TWO)
+    assert len(BUSY) == 3
+    BUSY.clear()
+
+
 def test_an_address_where_nobody_is() -> None:
     with pytest.raises(
         RewardError,
         match=r"^http://127\.0\.0\.1:9/x .*refused",
     ):
-        HttpReward("http://127.0.0.1:9/x", seconds=5).score(TWO)
+        HttpReward("http://127.0.0.1:9/x", seconds=5, retries=1).score(TWO)
 
 
 def test_what_can_be_counted() -> None:

@@ -17,8 +17,10 @@
 import http.client
 import json
 import math
+import random
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -43,6 +45,8 @@ _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
 _SERVED_PATHS = ("", "/")
 """The paths of an address of `tastemaker serve`; any other answers as OpenRLHF's."""
+_WORTH_RETRYING = frozenset({408, 425, 429, 502, 503, 504})
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 """What is raised where an address does not answer with JSON."""
 
@@ -145,10 +149,15 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores. seconds: the time limit of a whole answer."""
+    """An HTTP address that scores.
+
+    seconds: the time limit of a whole answer. retries: how often a request is repeated that was
+    refused for overload or found nobody; the waits double, with jitter.
+    """
 
     address: str
     seconds: float = 60.0
+    retries: int = 4
 
     @property
     def name(self) -> str:
@@ -171,7 +180,7 @@ class HttpReward:
         request = urllib.request.Request(
             self.address, body, {"Content-Type": "application/json"}
         )
-        answers, error = _within(self.seconds, lambda: self._answer(request))
+        answers, error = self._asked(request)
         is_timeout = not answers and error is None
         if is_timeout or isinstance(error, _NO_ANSWER):
             reason = " ".join(str(error or "timed out").split())
@@ -190,6 +199,23 @@ class HttpReward:
             )
         return rewards
 
+    def _asked(
+        self, request: urllib.request.Request
+    ) -> tuple[list[Any], BaseException | None]:
+        """Return the answers and the error of a request, repeated where that may help."""
+        answers, error = _within(self.seconds, lambda: self._answer(request))
+        for attempt in range(self.retries):
+            pause = _pause_after(error)
+            if pause is None:
+                break
+            # jitter keeps workers that were refused together apart
+            wait = _SHORTEST_WAIT * 2**attempt * random.uniform(0.5, 1)
+            time.sleep(min(_LONGEST_WAIT, max(wait, pause)))
+            answers, error = _within(
+                self.seconds, lambda: self._answer(request)
+            )
+        return answers, error
+
     def _answer(self, request: urllib.request.Request) -> Any:
         """Return the JSON of an answer.
 
@@ -203,6 +229,17 @@ class HttpReward:
         except urllib.error.HTTPError as error:
             error.close()
             raise
+
+
+def _pause_after(error: BaseException | None) -> float | None:
+    """Return the seconds that a refusal asks to wait; None where asking again is of no use."""
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code not in _WORTH_RETRYING:
+            return None
+        seconds = error.headers.get("Retry-After") or ""
+        return float(seconds) if seconds.isdecimal() else 0.0
+    reason = getattr(error, "reason", error)
+    return 0.0 if isinstance(reason, ConnectionError) else None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,455 @@
+"""A server under load on loopback, beside a plain FastAPI server with transformers' pipeline.
+
+    python benchmarks/serve.py                      # fits a MiniLM model first, a minute
+    python benchmarks/serve.py --model taste/ --only load latency
+
+load: 32 connections, each sends one IMDB review at a time; the plain servers (a `def` and an
+`async def` path around the pipeline) and ours take turns. latency: one connection, short texts, and
+the model alone. linear: batches of 100 short texts. overload: ten times as many requests as the
+server can answer, 30 s. sigterm: the end under load. The client is a process of its own and speaks
+HTTP/1.1 on plain sockets, so that it takes little of the machine. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
+PARTS = ("load", "latency", "linear", "overload", "sigterm")
+SHORT = "A warm and clever film, number {}, with a tired ending."
+PLAIN = """
+import sys
+from typing import Any
+import uvicorn
+from fastapi import Body, FastAPI
+from transformers import pipeline
+
+folder, port, kind = sys.argv[1:]
+classify = pipeline(
+    "text-classification", model=folder, device="cpu", function_to_apply="none"
+)
+app = FastAPI()
+
+def scored(text: str) -> Any:
+    return classify(text, truncation=True)[0]
+
+if kind == "def":
+    @app.post("/score")
+    def score(text: str = Body(embed=True)) -> Any:
+        return scored(text)
+else:
+    @app.post("/score")
+    async def score(text: str = Body(embed=True)) -> Any:
+        return scored(text)
+
+uvicorn.run(app, port=int(port), log_level="error", access_log=False)
+"""
+
+
+# --- the client: a process of its own ---
+
+
+@dataclass
+class Answers:
+    """What a client saw. seconds: of the answers of status 200."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    broken: int = 0
+    wall: float = 0.0
+    without_retry_after: int = 0
+
+
+class Connection:
+    """One HTTP/1.1 connection that is opened when it is needed."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, path: str, body: bytes) -> tuple[int, bytes, bytes]:
+        """Return status, head and body of an answer."""
+        if self.writer is None:
+            opened = await asyncio.open_connection("127.0.0.1", self.port)
+            self.reader, self.writer = opened
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body)
+        answered = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", answered)
+        text = await self.reader.readexactly(int(length[1]) if length else 0)
+        if b"connection: close" in answered.lower():
+            self.close()
+        return int(answered[9:12]), answered, text
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+
+async def ask_once(
+    connection: Connection, path: str, body: bytes, answers: Answers
+) -> bool:
+    """Ask and count; return whether there was an answer."""
+    began = time.perf_counter()
+    try:
+        status, head, _ = await connection.ask(path, body)
+    except (OSError, asyncio.IncompleteReadError):
+        answers.broken += 1
+        connection.close()
+        return False
+    answers.statuses[status] += 1
+    if status == 200:
+        answers.seconds.append(time.perf_counter() - began)
+    elif b"retry-after" not in head.lower():
+        answers.without_retry_after += 1
+    return True
+
+
+async def closed_loop(
+    port: int, path: str, bodies: Sequence[bytes], count: int, seconds: float
+) -> Answers:
+    """Each connection asks again as soon as it is answered."""
+    answers = Answers()
+    turns = itertools.cycle(bodies)
+    began = time.perf_counter()
+
+    async def one() -> None:
+        connection = Connection(port)
+        while time.perf_counter() - began < seconds:
+            if not await ask_once(connection, path, next(turns), answers):
+                break
+        connection.close()
+
+    await asyncio.gather(*(one() for _ in range(count)))
+    answers.wall = time.perf_counter() - began
+    return answers
+
+
+async def open_loop(
+    port: int, path: str, bodies: Sequence[bytes], rate: float, seconds: float
+) -> Answers:
+    """Requests start at a fixed rate, whether others are answered or not."""
+    answers = Answers()
+    free: list[Connection] = []
+    running: set[asyncio.Task[None]] = set()
+    began = time.perf_counter()
+
+    async def one(body: bytes) -> None:
+        connection = free.pop() if free else Connection(port)
+        if await ask_once(connection, path, body, answers):
+            free.append(connection)
+
+    for number, body in enumerate(itertools.cycle(bodies)):
+        due = began + number / rate
+        if due > began + seconds:
+            break
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        task = asyncio.create_task(one(body))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    answers.wall = time.perf_counter() - began
+    await asyncio.gather(*running)
+    return answers
+
+
+def client(kind: str, *arguments: Any) -> Answers:
+    """Run one of the two loops; called in the client's process."""
+    loop = closed_loop if kind == "closed" else open_loop
+    return asyncio.run(loop(*arguments))
+
+
+# --- the servers ---
+
+
+@contextmanager
+def running(command: Sequence[object]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a server; yield its process and port once it answers."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    port = 0
+    try:
+        for line in process.stdout:
+            if match := re.match(r"serving on http://.*:(\d+)$", line):
+                port = int(match[1])
+                break
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield process, port
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextmanager
+def plain(folder: Path, kind: str, port: int) -> Iterator[int]:
+    """Run a plain server; yield its port once it answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PLAIN, str(folder), str(port), kind],
+        stderr=subprocess.DEVNULL,
+    )
+    body = json.dumps({"text": "Good."}).encode()
+    try:
+        for _ in range(600):
+            if client("closed", port, "/score", [body], 1, 0.01).statuses[200]:
+                break
+            time.sleep(0.2)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serve(folder: Path, *options: object) -> list[object]:
+    """Return the command that serves a model."""
+    return ["-m", "tastemaker", "serve", folder, "--port", 0, *options]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return a quantile in milliseconds."""
+    ordered = sorted(values)
+    place = min(len(ordered) - 1, int(share * len(ordered)))
+    return round(1000 * ordered[place], 2)
+
+
+def figures(answers: Answers) -> dict[str, float]:
+    """Return requests a second and latencies."""
+    return {
+        "requests_a_second": round(len(answers.seconds) / answers.wall, 2),
+        "p50_ms": quantile(answers.seconds, 0.5),
+        "p99_ms": quantile(answers.seconds, 0.99),
+        "not_200": answers.broken
+        + sum(n for s, n in answers.statuses.items() if s != 200),
+    }
+
+
+def memory(process: subprocess.Popen[str]) -> float:
+    """Return the megabytes that a process holds."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    match = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(match[1]) / 1024 if match else float("nan")
+
+
+# --- the parts ---
+
+
+@dataclass
+class Bench:
+    """What the parts share."""
+
+    pool: ProcessPoolExecutor
+    minilm: Path
+    linear: Path
+    reviews: list[str]
+    seconds: float
+    rounds: int
+    engine: str | None
+
+    def ask(self, kind: str, *arguments: Any) -> Answers:
+        """Run a client in its own process."""
+        return self.pool.submit(client, kind, *arguments).result()
+
+    def command(self, folder: Path, *options: object) -> list[object]:
+        """Return the command of our server."""
+        engine = ["--engine", self.engine] if self.engine else []
+        return serve(folder, *engine, *options)
+
+    @property
+    def ours(self) -> list[bytes]:
+        """The reviews as our wire reads them."""
+        return [json.dumps({"inputs": [text]}).encode() for text in self.reviews]
+
+
+def load(bench: Bench) -> dict[str, Any]:
+    """32 connections: ours and the plain servers in turn."""
+    theirs = [json.dumps({"text": text}).encode() for text in bench.reviews]
+    rows: dict[str, list[dict[str, float]]] = {}
+    for _ in range(bench.rounds):
+        with running(bench.command(bench.minilm)) as (_, port):
+            found = bench.ask("closed", port, "/score", bench.ours, 32, bench.seconds)
+            rows.setdefault("ours", []).append(figures(found))
+        for place, kind in enumerate(("def", "async")):
+            with plain(bench.minilm, kind, 18_431 + place) as port:
+                found = bench.ask("closed", port, "/score", theirs, 32, bench.seconds)
+                rows.setdefault(kind, []).append(figures(found))
+    speeds = {}
+    for name, each in rows.items():
+        speeds[name] = statistics.median(row["requests_a_second"] for row in each)
+    best = max(speeds["def"], speeds["async"])
+    return {"rows": rows, "times_the_best_plain": round(speeds["ours"] / best, 2)}
+
+
+def latency(bench: Bench) -> dict[str, Any]:
+    """One connection, against the model's own time."""
+    import tastemaker as tm
+
+    result: dict[str, Any] = {}
+    texts = [SHORT.format(number) for number in range(200)]
+    bodies = [json.dumps({"inputs": [text]}).encode() for text in texts]
+    for name, folder in (("minilm", bench.minilm), ("linear", bench.linear)):
+        model = tm.load(folder)
+        ratios, own, served = [], [], []
+        with running(bench.command(folder)) as (_, port):
+            for _ in range(bench.rounds):
+                alone = []
+                for text in texts:
+                    began = time.perf_counter()
+                    model.score(text)
+                    alone.append(time.perf_counter() - began)
+                found = bench.ask("closed", port, "/score", bodies, 1, 3)
+                own.append(quantile(alone, 0.5))
+                served.append(quantile(found.seconds, 0.5))
+                ratios.append(round(served[-1] / own[-1], 2))
+        result[name] = {"own_p50_ms": own, "served_p50_ms": served, "times": ratios}
+    return result
+
+
+def linear(bench: Bench) -> dict[str, Any]:
+    """Batches of 100 short texts, two connections."""
+    body = json.dumps({"inputs": [SHORT.format(n) for n in range(100)]}).encode()
+    speeds = []
+    with running(serve(bench.linear)) as (_, port):
+        for _ in range(bench.rounds):
+            found = bench.ask("closed", port, "/score", [body], 2, 4)
+            speeds.append(round(100 * len(found.seconds) / found.wall))
+    return {"texts_a_second": speeds}
+
+
+def overload(bench: Bench) -> dict[str, Any]:
+    """Ten times the requests that can be answered, 30 s; then one request."""
+    command = bench.command(bench.minilm, "--queue-seconds", 5)
+    with running(command) as (process, port):
+        before = bench.ask("closed", port, "/score", bench.ours, 32, 5)
+        capacity = len(before.seconds) / before.wall
+        held = [memory(process)]
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.5):
+                held.append(memory(process))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        found = bench.ask("open", port, "/score", bench.ours, 10 * capacity, 30)
+        began = time.perf_counter()
+        after = bench.ask("closed", port, "/score", bench.ours[:1], 1, 0.01)
+        recovery = time.perf_counter() - began
+        done.set()
+        watcher.join()
+    return {
+        "offered_a_second": round(10 * capacity, 1),
+        "statuses": dict(found.statuses),
+        "broken": found.broken,
+        "without_retry_after": found.without_retry_after,
+        "accepted_p50_ms": quantile(found.seconds, 0.5),
+        "accepted_p99_ms": quantile(found.seconds, 0.99),
+        "answered_a_second_before": round(capacity, 1),
+        "answered_a_second": round(len(found.seconds) / 30, 1),
+        "memory_before_mb": round(held[0]),
+        "memory_most_mb": round(max(held)),
+        "after": dict(after.statuses),
+        "seconds_to_next_answer": round(recovery, 2),
+    }
+
+
+def sigterm(bench: Bench) -> dict[str, Any]:
+    """SIGTERM while 32 connections ask: all that were accepted are answered."""
+    with running(bench.command(bench.minilm)) as (process, port):
+        asking = bench.pool.submit(
+            client, "closed", port, "/score", bench.ours, 32, 600.0
+        )
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        began = time.perf_counter()
+        code = process.wait(60)
+        ended = time.perf_counter() - began
+        found = asking.result()
+    return {
+        "exit_code": code,
+        "seconds_to_end": round(ended, 2),
+        "answered": found.statuses[200],
+        "other_statuses": {s: n for s, n in found.statuses.items() if s != 200},
+        "refused_connections": found.broken,
+    }
+
+
+def models(given: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
+    """Return a MiniLM and a linear model: those given, or small ones fitted now."""
+    import tastemaker as tm
+    from tastemaker.playground import gold_score, reviews
+
+    texts = list(reviews(120))
+    judgements = [tm.Label(text, gold_score(text) > 5) for text in texts]
+    minilm, simple = given.model, given.linear
+    if minilm is None:
+        minilm = folder / "minilm"
+        tm.fit(judgements[:40], backbone="minilm", epochs=1, out=minilm)
+    if simple is None:
+        simple = folder / "linear"
+        tm.fit(judgements, backbone="linear", out=simple)
+    return Path(minilm), Path(simple)
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    match = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.processor()
+
+
+def main() -> None:
+    """Run the parts, and print the JSON line."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--model", type=Path, help="a network's folder; else fitted")
+    options.add_argument("--linear", type=Path, help="a linear model; else fitted")
+    options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    options.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--engine", help="of our server; else its default")
+    given = options.parse_args()
+
+    import tastemaker as tm
+
+    examples = tm.read_examples(ARCHIVE, split="test", limit=200)
+    results: dict[str, Any] = {"benchmark": "serve", "processor": processor()}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # not forked: the threads of torch do not survive it
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        minilm, simple = models(given, Path(folder))
+        reviews = [example.text for example in examples]
+        bench = Bench(
+            pool, minilm, simple, reviews, given.seconds, given.rounds, given.engine
+        )
+        results["load_average"] = [round(number, 1) for number in os.getloadavg()]
+        for name in given.only:
+            results[name] = globals()[name](bench)
+            print(name, json.dumps(results[name]), file=sys.stderr)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

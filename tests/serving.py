@@ -1,0 +1,84 @@
+"""A real server in a process of its own, for the tests that ask it."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[str]
+    port: int
+    lines: list[str]
+    token: str | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any, http.client.HTTPMessage]:
+        """Return status, JSON (or text) and headers; a body is posted, bytes as they are."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = dict(headers or {})
+        if self.token and headers is None:
+            sent["Authorization"] = f"Bearer {self.token}"
+        try:
+            if body is None:
+                connection.request("GET", path, headers=sent)
+            else:
+                is_raw = isinstance(body, bytes)
+                data = body if is_raw else json.dumps(body).encode()
+                connection.request("POST", path, data, sent)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        kind = answer.headers.get("Content-Type", "")
+        value = json.loads(text) if kind.startswith("application/json") else text
+        return answer.status, value, answer.headers
+
+
+def start(*arguments: object, token: str | None = None) -> Server:
+    """Start a server and wait for its line."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("TASTEMAKER_TOKEN", None)
+    if token:
+        environment["TASTEMAKER_TOKEN"] = token
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tastemaker", "serve", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        match = re.fullmatch(r"serving on http://127\.0\.0\.1:(\d+)", lines[-1])
+        if match:
+            return Server(process, int(match[1]), lines, token)
+    raise AssertionError(lines)
+
+
+def stop(server: Server) -> str:
+    """End a server; return what else it wrote."""
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+    rest, _ = server.process.communicate(timeout=90)
+    assert server.process.returncode == 0
+    return rest

@@ -1,0 +1,63 @@
+"""The engines of `tastemaker serve`, and `tastemaker export --onnx`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tastemaker as tm
+from tastemaker.playground import gold_score, reviews
+from tests.serving import start, stop
+from tests.shell import fails
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+TEXTS = ["A warm and clever film.", "Dull, and too long. " * 30, "剧情很精彩 🙂"]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network."""
+    folder = tmp_path_factory.mktemp("models") / "taste"
+    judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
+    tiny = tm.Tiny(vocabulary=320, max_length=64)
+    training = tm.Training(epochs=4, lr=3e-3)
+    tm.fit(judgements, backbone=tiny, training=training, out=folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_engines(taste: Path, run: Run) -> None:
+    fails(run("serve", taste, "--engine", "onnx"), "no ONNX file", "export")
+    fails(run("export", taste), "--onnx")
+    code, out, err = run("export", taste, "--onnx")
+    assert code == 0, err
+    assert "onnx/model.onnx" in out
+    expected = tm.load(taste).score(TEXTS)
+    for engine, tolerance in (("onnx", 1e-4), ("onnx-int8", 0.5)):
+        server = start(taste, "--port", 0, "--engine", engine)
+        reply = server.ask("/score", {"inputs": TEXTS})[1]
+        assert reply["scores"] == pytest.approx(expected, abs=tolerance)
+        (model,) = server.ask("/info")[1]["models"]
+        assert model["engine"] == engine
+        assert 0 <= model["engine_difference"] < tolerance
+        assert stop(server) == ""
+    # a file of other weights is not taken
+    source = taste / "onnx" / "source.json"
+    values = json.loads(source.read_text())
+    values["weights"] = {"model.safetensors": "0"}
+    source.write_text(json.dumps(values))
+    fails(run("serve", taste, "--engine", "onnx"), "no ONNX file")
+
+
+def test_what_no_engine_does(tmp_path: Path, run: Run) -> None:
+    judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
+    tm.fit(judgements, backbone="linear", out=tmp_path / "linear")
+    fails(run("export", tmp_path / "linear", "--onnx"), "only a single network")
+    fails(run("serve", tmp_path / "linear", "--engine", "onnx"), "single network")
+    fails(run("serve", tmp_path / "linear", "--device", "tpu"), "device")
+    fails(run("serve", tmp_path / "linear", "--engine", "tensorflow"), "engine")
