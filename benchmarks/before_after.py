@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,25 @@ def ratings(count):
 
 def length(prompts, texts):
     return [float(len(text)) for text in texts]
+
+def rows_file(ending):
+    import csv, json, os, tempfile
+    words = "the film was a long and rather slow story of two friends, told with care".split()
+    folder = tempfile.mkdtemp(dir=os.environ["ROWS"])
+    path = os.path.join(folder, "rows." + ending)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if ending == "csv":
+            writer.writerow(["id", "text", "label", "date"])
+        for number in range(int(os.environ["COUNT"])):
+            text = " ".join(words[(number + k) % len(words)] for k in range(30))
+            row = {"id": number, "text": f"{number} {text}", "label": number % 2}
+            row["date"] = "2026-01-02"
+            if ending == "csv":
+                writer.writerow(row.values())
+            else:
+                file.write(json.dumps(row) + "\\n")
+    return path
 """
 WORK = {
     "fit_linear": 'tm.fit(judgements, backbone="linear")',
@@ -43,6 +63,8 @@ WORK = {
     "steer": "tm.steer(policy, length, sampling=tm.Sampling(max_tokens=64), "
     "steering=tm.Steering(steps=10, windows=1, measured=2))",
     "play": 'tm.play("CartPole-v1", steps=20_000, episodes=1)',
+    "read_csv": "tm.read(path)",
+    "read_jsonl": "tm.read(path)",
 }
 # made before the clock starts: the playground's own speed is not the verb's
 BEFORE_WORK = {
@@ -51,6 +73,8 @@ BEFORE_WORK = {
     "fit_minilm": "judgements = ratings(120)",
     "pretrain": "texts = list(reviews(2000))",
     "steer": 'policy = tm.pretrain(reviews(300), size="tiny")',
+    "read_csv": "path = rows_file('csv')",
+    "read_jsonl": "path = rows_file('jsonl')",
 }
 TIMED = """
 def used():
@@ -112,11 +136,16 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="the checkout to compare with")
     parser.add_argument("--verbs", nargs="+", choices=list(WORK), default=list(WORK))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--rows", type=int, default=100_000, help="of files that are read"
+    )
     options = parser.parse_args()
     results = {}
-    for verb in options.verbs:
-        results[verb] = compare(verb, options.other.resolve(), options.repeats)
-        print(f"{verb}: {results[verb]}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"ROWS": folder, "COUNT": str(options.rows)}
+        for verb in options.verbs:
+            results[verb] = compare(verb, options.other.resolve(), options.repeats)
+            print(f"{verb}: {results[verb]}", file=sys.stderr, flush=True)
     print(json.dumps({"repeats": options.repeats, "verbs": results}))
 
 

@@ -1,6 +1,7 @@
 """The verb `rank`: people judge texts on a page."""
 
 import os
+from pathlib import Path
 
 import click
 
@@ -17,6 +18,8 @@ Examples:
   tastemaker rank judgements.db --items answers.csv
 
   tastemaker rank judgements.db --items answers.csv --judge ann --judge bo --judges-per-item 2
+
+  tastemaker rank judgements.db --export pairs.jsonl --format trl
 
   tastemaker fit judgements.db --out taste
 
@@ -44,6 +47,29 @@ is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
     help="What to ask of single texts.",
     shown="grade",
 )
+@o.option(
+    "--calibration", help="Judgements whose answers are known, to test judges."
+)
+@o.option(
+    "--form",
+    "form_file",
+    type=o.PATH,
+    help="A YAML file of what is asked beside, and how (docs/rank.md).",
+)
+@o.option(
+    "--export",
+    "export_to",
+    type=o.PATH,
+    help="Write the judgements into a file, and open no page.",
+)
+@o.option(
+    "--format",
+    type=click.Choice(
+        ["jsonl", "csv", "trl", "kto", "nemo", "rewardbench", "full"]
+    ),
+    help="Format of the export.",
+    shown="by the name: csv, else jsonl",
+)
 @o.settings("judging")
 @o.option("--quiet", "-q", is_flag=True, help="Only the links.", panel=o.RUN)
 def rank(
@@ -51,17 +77,30 @@ def rank(
     items: str | None,
     judges: tuple[str, ...],
     question: str | None,
+    calibration: str | None,
+    form_file: Path | None,
+    export_to: Path | None,
+    format: str | None,
     judging: o.Settings,
     quiet: bool,
 ) -> None:
     """Let people judge texts on a web page."""
-    from tastemaker.data.store import read_items
-    from tastemaker.rank import Judging
+    from tastemaker.data.store import calibration_items, read_items
+    from tastemaker.rank import Judging, export, read_form
     from tastemaker.rank import rank as run
 
+    if export_to is not None:
+        format = format or ("csv" if export_to.suffix == ".csv" else "jsonl")
+        rows = export(
+            store, export_to, format, lambda line: o.note(line, quiet=quiet)
+        )
+        o.say(f"{export_to}: {rows:,} rows")
+        return
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     left_out: list[str] = []
     chosen = []
+    form = None if form_file is None else read_form(form_file)
+    scale = (1, 7) if form is None else form.scale
     if items is not None:
         chosen = read_items(items, ask=question, left_out=left_out)
     for reason in left_out[:_LISTED]:
@@ -73,4 +112,6 @@ def rank(
         if "://" in line or not quiet:
             o.say(line)
 
-    run(store, chosen, Judging(**judging), judges=judges, say=say)
+    if calibration is not None:
+        chosen += calibration_items(calibration, scale=scale)
+    run(store, chosen, Judging(**judging), judges=judges, form=form, say=say)

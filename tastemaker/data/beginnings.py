@@ -7,6 +7,21 @@ from tastemaker.data.values import parse_number
 from tastemaker.errors import DataError
 
 _POINTER = b"version https://git-lfs"
+_OTHER_KINDS = {
+    b"\x1f\x8b": "the bytes are those of gzip. Add .gz to the name, or unpack it.",
+    b"pk\x03\x04": "the bytes are those of a zip archive, as .xlsx files are too. Unpack it, or "
+    "save the sheet as CSV.",
+    b"\x28\xb5\x2f\xfd": "the bytes are those of Zstandard. Add .zst to the name, or unpack it.",
+    b"par1": "the bytes are those of Parquet. Let its name end in .parquet.",
+    b"\xff\xfe": "not UTF-8 at byte 0: the text is UTF-16. Convert the file to UTF-8.",
+    b"\xfe\xff": "not UTF-8 at byte 0: the text is UTF-16. Convert the file to UTF-8.",
+    b"<!doctype": "a web page, not a table. Get the file itself.",
+    b"<html": "a web page, not a table. Get the file itself.",
+    b"%pdf": "a PDF, not a table. Write its rows as CSV or JSONL.",
+    b"sep=": "its first line, 'sep=…', is for a spreadsheet. Remove the line.",
+}
+"""How the first line of another kind of file begins, in small letters, and what to do."""
+
 _WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
 _DELIMITERS = {
     ";": "semicolons",
@@ -22,6 +37,9 @@ def check_first_line(line: bytes, file: str) -> None:
         raise DataError(
             f"{file}: a Git LFS pointer, not the file itself. Get that with `git lfs pull`."
         )
+    for start, kind in _OTHER_KINDS.items():
+        if line.lower().startswith(start):
+            raise DataError(f"{file}: {kind}")
     inner = line.rstrip(b"\r\n")
     is_only_line = not line.endswith(b"\n")
     if is_only_line and b"\r" in inner and not inner.startswith((b"{", b"[")):
@@ -40,14 +58,34 @@ def check_is_row(row: dict[str, Any], file: str) -> None:
                 f"{file}: one object that holds the rows in {name!r}. Write that list alone as a "
                 ".json file."
             )
+    if _are_columns(row):
+        raise DataError(
+            f"{file}: one object with a column under each name, as pandas' to_json writes it. "
+            "Write rows: to_json(..., orient='records', lines=True)."
+        )
+    if row and all(_is_number_of_row(*entry) for entry in row.items()):
+        raise DataError(
+            f"{file}: one object with a row under each number. Write the rows alone, one a line."
+        )
+
+
+def _are_columns(row: dict[str, Any]) -> bool:
+    """Return whether an object holds columns: their cells by number, or as lists."""
+    if not row:
+        return False
+    by_number = True
     for cells in row.values():
         is_column = isinstance(cells, dict) and bool(cells)
-        if not is_column or not all(key.isdigit() for key in cells):
-            return
-    raise DataError(
-        f"{file}: one object with a column under each name, as pandas' to_json writes it. "
-        "Write rows: to_json(..., orient='records', lines=True)."
-    )
+        by_number = by_number and is_column and all(k.isdigit() for k in cells)
+    if by_number:
+        return True
+    # without a column of texts, the lists may be the answers of one row
+    are_lists = all(isinstance(cells, list) for cells in row.values())
+    return are_lists and "text" in row and len(row) > 1
+
+
+def _is_number_of_row(name: str, value: Any) -> bool:
+    return name.isdigit() and isinstance(value, dict)
 
 
 def json_hint(line: str) -> str:
@@ -58,7 +96,14 @@ def json_hint(line: str) -> str:
             " A file that is one JSON array ends in .json; "
             "in others write one object a line."
         )
-    if start.rstrip() == "{":
+    end = start.rstrip()
+    if end.endswith("},"):
+        return " A comma ends the line: end each row with a line end alone."
+    if end.startswith("{'"):
+        return " It is written as Python writes it: write it with json.dumps."
+    if end.startswith("{") and end.endswith("}") and "} {" in end:
+        return " Several objects are in the line: write one object a line."
+    if end == "{":
         return (
             " It is one object over several lines: if it holds the rows, write their list alone "
             "as a .json file; else write each object on one line."

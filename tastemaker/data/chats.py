@@ -7,6 +7,7 @@
 | content parts | `{"role": "user", "content": [{"type": "text", "text": "Hi"}]}` |
 | as text | the same in JSON, or as Python prints lists, in a cell of text |
 | columns | `{"role": ["user", …], "content": ["Hi", …]}` |
+| in an object | `{"messages": [{"role": "user", "content": "Hi"}, …]}` |
 
 Reasoning that stands beside the answer comes before it as `<think>…</think>`, and a tool call is
 written as `<tool_call>{…}</tool_call>`: the forms in which chat templates write them. Parts that
@@ -30,7 +31,8 @@ from tastemaker.data.values import (
 from tastemaker.errors import DataError
 
 _SPELLED = re.compile(
-    r"""\s*(?:array\()?\[\s*\{\s*(['"])(?:role|content|from|value)\1\s*:"""
+    r"""\s*(?:\{\s*["'](?:messages|conversations?)["']\s*:\s*|array\()?"""
+    r"""\[\s*\{\s*(['"])(?:role|content|from|value)\1\s*:"""
 )
 """How a text begins that spells a list of messages."""
 
@@ -48,6 +50,7 @@ _SHAREGPT_ROLES = {
     "observation": "tool",
 }
 _FEW_KEYS = 4
+_WRAPPERS = ("messages", "conversations", "conversation")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -73,6 +76,9 @@ def with_chat(value: Any) -> Any:
     library `datasets` gives one object of equally long lists; it is transposed.
     """
     if isinstance(value, dict) and value:
+        for name in _WRAPPERS:
+            if is_messages(value.get(name)):
+                return value[name]
         is_chat = is_message(value) and all(
             isinstance(cells, list) for cells in value.values()
         )
@@ -80,14 +86,17 @@ def with_chat(value: Any) -> Any:
             turns = zip(*value.values(), strict=False)
             return [dict(zip(value, turn, strict=True)) for turn in turns]
     if isinstance(value, str) and _is_spelled(value):
-        messages = _parsed(value)
+        parsed = _parsed(value)
+        messages = with_chat(parsed) if isinstance(parsed, dict) else parsed
         if is_messages(messages):
             return messages
     return value
 
 
 def _is_spelled(text: str) -> bool:
-    return text[:1] in ("[", "a", " ", "\n") and bool(_SPELLED.match(text))
+    return text[:1] in ("[", "{", "a", " ", "\n") and bool(
+        _SPELLED.match(text)
+    )
 
 
 def _parsed(text: str) -> Any:
@@ -284,6 +293,9 @@ def example_from(
     prompt: what other columns say. The text of a chat is its last message; the messages before it
     are of the prompt. Raises DataError for an empty text.
     """
+    if isinstance(value, str) and not _is_spelled(value):
+        # nearly all cells: no chat in another spelling
+        return Example(text_of(value, where, column), prompt)
     value = with_chat(value)
     if isinstance(value, list):
         turns = messages_of(value, where, column)

@@ -72,6 +72,9 @@ _FILLERS = {
 }
 """… and of these beside them: `customer_review`, `review_stars`."""
 
+_CHATS = ("messages", "conversation", "conversations", "dialogue", "chat")
+"""Names of a column of chats."""
+
 _FEW_WORDS = 7
 """A column of so many different words holds answers to a question rather than texts."""
 
@@ -154,7 +157,11 @@ def plan(
     names, surveys, head = _survey(table, columns, past_bad)
     columns = columns.with_table_spelling(names)
     check_named(table, columns, names)
-    text = columns.text or recognised("text", names, columns.named())
+    text = (
+        columns.text
+        or recognised("text", names, columns.named())
+        or _chat_column(names, columns.named(), head)
+    )
     if text is None:
         raise DataError(
             f"{table.name}: no column with a text among {listed(names)}. "
@@ -192,6 +199,21 @@ def plan(
         )
     _describe(layout, text, prompts, metadata, cells)
     return Plan(table, text, prompts, metadata, cells, layout)
+
+
+def _chat_column(
+    names: Collection[str],
+    used: Collection[str],
+    head: Sequence[Row],
+) -> str | None:
+    """Return the column of chats; their last turns are the texts. None for none, or several."""
+    columns = []
+    for name in names:
+        if plain_name(name) in _CHATS and name not in used:
+            cells = [with_chat(row.get(name)) for row in head]
+            if any(is_messages(cell) for cell in cells):
+                columns.append(name)
+    return columns[0] if len(columns) == 1 else None
 
 
 def _check_beside_chats(

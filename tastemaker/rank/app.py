@@ -1,42 +1,38 @@
-"""The web application: a judge's page, the answers it posts, and its files."""
+"""The web application: a judge's page, the answers it posts, the lead's page, and their files."""
 
-import asyncio
-import json
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tastemaker.data.store import Judge, Store
-from tastemaker.errors import StorageError, UsageError
+from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.rank import pages
+from tastemaker.rank.asking import Asker
+from tastemaker.rank.forms import Form
 from tastemaker.rank.guard import Guard
+from tastemaker.rank.leading import add_lead
+from tastemaker.rank.requests import (
+    Rate,
+    Refused,
+    as_json,
+    body_of,
+    in_thread,
+    whole,
+)
 from tastemaker.rank.settings import Judging
 
-MOST_BODY = 65_536
-"""Bytes of a post: an answer has numbers and a comment."""
-_BODY_SECONDS = 20
 _LONGEST_KEY = 64
-T = TypeVar("T")
 
 
-class Refused(Exception):
-    """A request that is refused: its status, and why in words."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-def make_app(store: Store, judging: Judging) -> FastAPI:
+def make_app(store: Store, address: str | Path, judging: Judging) -> FastAPI:
     """Return the application of a store."""
     app = FastAPI(
         title="Tastemaker", docs_url=None, redoc_url=None, openapi_url=None
     )
-    _add_judge(app, store)
+    _add_judge(app, store, Asker(store, judging.ask, judging.refit_after))
+    add_lead(app, store, address)
     for name, kind in pages.FILES.items():
         _add_file(app, name, kind)
 
@@ -58,7 +54,7 @@ def make_app(store: Store, judging: Judging) -> FastAPI:
     async def refuse(request: Request, error: Exception) -> Response:
         status = getattr(error, "status", getattr(error, "status_code", 500))
         message = str(error) if isinstance(error, Refused) else ""
-        if isinstance(error, UsageError):
+        if isinstance(error, UsageError | DataError):
             status, message = 422, str(error)
         if isinstance(error, StorageError):
             status, message = 503, str(error)
@@ -67,47 +63,55 @@ def make_app(store: Store, judging: Judging) -> FastAPI:
             return pages.notice(request, name, status)
         return as_json({"error": message or f"refused ({status})."}, status)
 
-    for kind_of_error in (
+    kinds = (
         HTTPException,
         Refused,
         UsageError,
+        DataError,
         StorageError,
         Exception,
-    ):
+    )
+    for kind_of_error in kinds:
         app.add_exception_handler(kind_of_error, refuse)
     app.add_middleware(Guard, judging=judging)
     return app
 
 
-def _add_judge(app: FastAPI, store: Store) -> None:
+def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
+    rate = Rate()
+    empty = Form().as_dict()
+
     @app.get("/j/{token}/")
     async def page(token: str, request: Request) -> Response:
         """Show the next item."""
         judge = await invited(store, token)
         view = await in_thread(store.next_view, judge)
         left = await in_thread(store.left)
-        return pages.judge_page(request, judge, view, left)
+        form = empty | await in_thread(store.setting, "form", {})
+        return pages.judge_page(request, judge, view, left, form)
 
     @app.post("/j/{token}/answer")
     async def answer(token: str, request: Request) -> Response:
         """Save an answer; the reply comes when it is on the disk."""
         judge = await invited(store, token)
+        rate.check(token)
         body = await body_of(request)
-        view, key = body.get("view"), body.get("key")
-        if not isinstance(view, int) or isinstance(view, bool):
-            raise Refused(422, "the view is no number.")
+        view, key = whole(body.get("view"), "view"), body.get("key")
         if not isinstance(key, str) or not 8 <= len(key) <= _LONGEST_KEY:
             raise Refused(422, f"the key has 8 to {_LONGEST_KEY} characters.")
         save = partial(store.answer, judge, view, key)
         outcome = await in_thread(
             save, body.get("answer"), body.get("seconds")
         )
+        if outcome.is_new:
+            asker.answered()
         return as_json(outcome._asdict())
 
     @app.post("/j/{token}/undo")
     async def undo(token: str) -> Response:
         """Withdraw the last answer and show its item again."""
         judge = await invited(store, token)
+        rate.check(token)
         return as_json({"undone": await in_thread(store.undo, judge)})
 
 
@@ -120,45 +124,9 @@ def _add_file(app: FastAPI, name: str, kind: str) -> None:
         return Response(content, 200, headers, kind)
 
 
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function that waits for the disk, without holding up other requests."""
-    return await run_in_threadpool(function, *arguments)
-
-
 async def invited(store: Store, token: str) -> Judge:
     """Return the judge of an invitation. Raises Refused for an unknown or a revoked one."""
     judge = await in_thread(store.judge_of, token)
     if judge is None:
         raise Refused(404, "no such invitation: ask for a new link.")
     return judge
-
-
-async def body_of(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a post. Raises Refused for anything else, or too much of it."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    if kind != "application/json":
-        raise Refused(415, "a post is JSON.")
-    too_much = Refused(413, f"the body has more than {MOST_BODY:,} bytes.")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > MOST_BODY:
-                    raise too_much
-    except TimeoutError as error:
-        raise Refused(408, "the body did not arrive in time.") from error
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "the body is no JSON.") from error
-    if not isinstance(value, dict):
-        raise Refused(400, "the body is no JSON object.")
-    return value
-
-
-def as_json(value: Any, status: int = 200) -> Response:
-    """Return a JSON response."""
-    text = json.dumps(value, ensure_ascii=False)
-    headers = {"Cache-Control": "no-store"}
-    return Response(text, status, headers, "application/json; charset=utf-8")

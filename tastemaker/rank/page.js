@@ -130,7 +130,15 @@ function forget() {
   location.reload();
 }
 
-function answer(value) {
+// What is asked beside: flags that are ticked, a comment.
+function besides() {
+  const flags = [...document.querySelectorAll(".flag:checked")].map((flag) => flag.value);
+  const comment = byId("comment")?.value.trim();
+  return { ...(flags.length && { flags }), ...(comment && { comment }) };
+}
+
+function answer(given) {
+  const value = "skip" in given ? given : { ...given, ...besides() };
   const text = JSON.stringify(value);
   if (text !== posted) {
     key = drawnKey();
@@ -173,8 +181,12 @@ function digit(number) {
   }
   if (mode === "rank") return number && act({ type: "choose", place: number - 1 });
   if (mode === "pair") {
+    if (isOpen("strengths")) return number >= 1 && number <= 3 && answer({ tiers: pair, strength: number });
     const tiers = { 0: [[0, 1]], 1: [[0], [1]], 2: [[1], [0]] }[number];
-    return tiers && answer({ tiers });
+    if (!tiers || !number || !("strength" in main.dataset)) return tiers && answer({ tiers });
+    pair = tiers;
+    byId("strengths").hidden = false;
+    return byId("strengths").querySelector("button").focus();
   }
   if (mode === "label") return (number === 1 || number === 2) && answer({ value: number === 1 });
   const button = document.querySelector(`.choice[data-digit="${number}"]`);
@@ -183,7 +195,9 @@ function digit(number) {
 
 // --- skipping
 
-const isSkipping = () => byId("reasons") && !byId("reasons").hidden;
+const isOpen = (id) => Boolean(byId(id)) && !byId(id).hidden;
+const isSkipping = () => isOpen("reasons");
+let pair = null; // which of two is better, while it is asked by how much
 
 function skip(open) {
   byId("reasons").hidden = !open;
@@ -215,7 +229,10 @@ document.addEventListener("keydown", (event) => {
     Delete: () => act({ type: "take" }),
     s: () => skip(true),
     u: undo,
-    Escape: () => isSkipping() && skip(false),
+    Escape: () => {
+      if (isSkipping()) skip(false);
+      if (isOpen("strengths")) byId("strengths").hidden = true;
+    },
     Enter: () => submit(),
   };
   if (/^[0-9]$/.test(name)) digit(Number(name));

@@ -1,6 +1,7 @@
 """The pages, written by the server: templates escape texts, and no text is part of a script."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 from fastapi import Request, Response
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from tastemaker.data.judgements import Message
 from tastemaker.data.store import Judge, View
@@ -17,6 +19,7 @@ LANGUAGES = {"en": "English", "zh": "中文"}
 FILES = {
     "machine.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "lead.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
 _HTML = "text/html; charset=utf-8"
@@ -84,19 +87,58 @@ def notice(request: Request, name: str, status: int) -> Response:
 
 
 def judge_page(
-    request: Request, judge: Judge, view: View | None, left: int
+    request: Request,
+    judge: Judge,
+    view: View | None,
+    left: int,
+    form: dict[str, Any],
 ) -> Response:
     """Return a judge's page: an item, or the end."""
-    lang = language(request)
+    phrases = words()[language(request)]
     values: dict[str, Any] = {"judge": judge, "left": left, "view": view}
     if view is not None:
         values["turns"] = _turns(view)
         values["mode"] = _mode(view)
+        values["texts"] = [safe(text) for text in view.texts]
         values["messages"] = json.dumps(
-            words()[lang]["messages"], ensure_ascii=False
+            phrases["messages"], ensure_ascii=False
         )
         values["answer"] = json.dumps(view.answer)
+        values["form"] = form
+        values["scale"] = form.get("scale") or [1, 7]
+        values["labels"] = form.get("labels") or [
+            phrases["positive"],
+            phrases["negative"],
+        ]
+        values["reasons"] = form.get("reasons") or phrases["reasons"]
     return page(request, "judge.html", **values)
+
+
+_HIDDEN = {
+    "\u202a": "LRE",
+    "\u202b": "RLE",
+    "\u202d": "LRO",
+    "\u202e": "RLO",
+    "\u200b": "ZWSP",
+    "\u2060": "WJ",
+    "\ufeff": "BOM",
+    "\x00": "NUL",
+}
+"""Characters that nobody sees and that change what one reads: they are shown by name."""
+_HIDDEN_PATTERN = re.compile("|".join(map(re.escape, _HIDDEN)))
+
+
+def safe(text: str) -> Markup:
+    """Return a text as HTML: escaped, with hidden characters shown by name."""
+    parts = []
+    start = 0
+    for match in _HIDDEN_PATTERN.finditer(text):
+        parts.append(escape(text[start : match.start()]))
+        mark = '<span class="mark">{}</span>'
+        parts.append(Markup(mark).format(_HIDDEN[match[0]]))
+        start = match.end()
+    parts.append(escape(text[start:]))
+    return Markup("").join(parts)
 
 
 def _mode(view: View) -> str:
@@ -110,5 +152,5 @@ def _turns(view: View) -> list[Message]:
     if view.prompt is None:
         return []
     if isinstance(view.prompt, str):
-        return [Message("", view.prompt)]
-    return list(view.prompt)
+        return [Message("", safe(view.prompt))]
+    return [Message(turn.role, safe(turn.content)) for turn in view.prompt]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tastemaker.data.store import Item, Judge, Store
 from tastemaker.errors import MissingExtra
+from tastemaker.rank.forms import Form
 from tastemaker.rank.settings import Judging
 
 Say = Callable[[str], None]
@@ -17,13 +18,15 @@ def rank(
     judging: Judging | None = None,
     *,
     judges: Sequence[str] = (),
+    form: Form | None = None,
     say: Say = lambda line: None,
 ) -> None:
     """Let people judge items on a web page until SIGTERM or Ctrl-C.
 
     store: a SQLite file, or the address of a PostgreSQL database; it is made where there is none.
     items: added to those of the store. judges: names to invite beside those of the store; one
-    called "judge" where there would be none. say: gets the link of each judge, once the page is
+    called "judge" where there would be none. form: what is asked beside, and how; that of the store
+    by default. say: gets the link of each judge, once the page is
     ready. Every acknowledged judgement is in the store, however the process ends.
     """
     judging = judging or Judging()
@@ -38,7 +41,10 @@ def rank(
         opened = Store(store)
         try:
             _fill(opened, items, judging, judges, say)
-            app = make_app(opened, judging)
+            if form is not None:
+                opened.set("form", form.as_dict())
+                opened.set("scale", form.scale)
+            app = make_app(opened, store, judging)
 
             def announce(address: str) -> None:
                 for line in links(opened, address):
@@ -66,16 +72,23 @@ def _fill(
         say(f"{store.name}: {count:,} new items, {here:,} were here already")
     if judging.token is not None:
         store.set("lead", judging.token)
+    plan = {
+        "repeats": judging.repeats,
+        "calibration": judging.calibration_share,
+        "ask": judging.ask,
+    }
+    store.set("plan", plan)
     for name in judges or ([] if store.judges() else ["judge"]):
         store.judge(name)
 
 
 def links(store: Store, address: str) -> list[str]:
-    """Return a line for each judge who may judge, with the link."""
+    """Return a line for each judge who may judge and for the lead, with the link."""
     lines = []
     for judge in store.judges():
         if not judge.is_revoked:
             lines.append(f"{judge.name}: {link(judge, address)}")
+    lines.append(f"lead: {address}/lead/{store.setting('lead')}/")
     return lines
 
 

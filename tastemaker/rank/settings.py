@@ -1,11 +1,11 @@
 """The settings of the page. The module imports no web library, so that `--help` is fast."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tastemaker.errors import UsageError
 from tastemaker.serve import Serving
-from tastemaker.settings import Check, at_least, check, setting
+from tastemaker.settings import PART, Check, at_least, check, setting
 
 _PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
 
@@ -29,6 +29,22 @@ class Judging:
     )
     judges_per_item: int = setting(
         1, "Judges that each new item is shown to.", at_least(1)
+    )
+    ask: Literal["random", "disagreement", "optimal"] = setting(
+        "optimal",
+        "Order of the items. optimal: those that teach a model of the judgements so far the most "
+        "(D-optimal). 15 % are random in any case.",
+    )
+    refit_after: int = setting(
+        40, "Judgements after which what to ask is computed anew.", at_least(5)
+    )
+    repeats: float = setting(
+        0.05,
+        "Share of the views that show a judge an earlier item again, to measure consistency.",
+        PART,
+    )
+    calibration_share: float = setting(
+        0.1, "Share of the views that show an item of --calibration.", PART
     )
 
     def __post_init__(self) -> None:

@@ -156,3 +156,35 @@ def test_an_answer_of_nothing_is_refused(
     row = {"prompt": ASKED, "chosen": [answer], "rejected": [BAD]}
     with pytest.raises(DataError, match=r"a\.jsonl:1: "):
         tm.read(write(tmp_path / "a.jsonl", row))
+
+
+TURN = {"role": "user", "content": "Q"}
+ANSWER = {"role": "assistant", "content": "A"}
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        [TURN, ANSWER],
+        json.dumps([TURN, ANSWER]),
+        {"messages": [TURN, ANSWER]},
+        json.dumps({"messages": [TURN, ANSWER]}),
+        [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}],
+    ],
+)
+@pytest.mark.parametrize("name", ["messages", "conversation", "conversations", "text"])
+def test_a_rated_chat(chat: Any, name: str) -> None:
+    first, second = tm.read([{name: chat, "stars": 1}, {name: chat, "stars": 5}])
+    assert first == tm.Grade("A", 1, 1, 5, prompt=(tm.Message("user", "Q"),))
+    assert second.texts == ("A",)
+
+
+def test_a_system_column_beside_answers_of_one_turn() -> None:
+    other = {"role": "assistant", "content": "B"}
+    row = {"system": "Be kind.", "prompt": [TURN], "chosen": [ANSWER]}
+    (comparison,) = tm.read([{**row, "rejected": [other]}])
+    turns = (tm.Message("system", "Be kind."), tm.Message("user", "Q"))
+    assert comparison == tm.Comparison("A", "B", prompt=turns)
+    whole = {**row, "chosen": [TURN, ANSWER], "rejected": [TURN, other]}
+    (comparison,) = tm.read([whole])
+    assert comparison.prompt == (tm.Message("user", "Q"),)

@@ -1,9 +1,11 @@
 """What reading says of a source: roles, what is not used, notes, and other readings."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -155,6 +157,8 @@ def test_tables_in_memory() -> None:
     sources: list[Any] = [rows, columns, pa.Table.from_pylist(rows)]
     sources.append(pytest.importorskip("pandas").DataFrame(rows))
     sources.append(pytest.importorskip("datasets").Dataset.from_list(rows))
+    sources += [pl.DataFrame(rows), pl.DataFrame(rows).lazy()]
+    sources += pa.Table.from_pylist(rows).to_batches()
     for source in sources:
         assert read(source) == expected
         assert read(source, text="reviewText", grade="stars") == expected
@@ -236,3 +240,20 @@ def test_what_score_wrote_is_no_judgement(tmp_path: Path) -> None:
     shown = reported(write(tmp_path / "s.jsonl", *judged))
     assert shown.roles == {"text": "text", "grade": "stars"}
     assert shown.notes == ()
+
+
+def test_columns_of_polars_and_arrow_of_every_type() -> None:
+    """Categories, lists of structs, times and missing cells are read as from a list of dicts."""
+    when = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    rows = [
+        {"messages": chat, "label": "pos", "timestamp": when, "judge": "ann"},
+        {"messages": chat, "label": "neg", "timestamp": when, "judge": None},
+        {"messages": chat, "label": None, "timestamp": None, "judge": "bob"},
+    ]
+    frame = pl.DataFrame(rows).with_columns(pl.col("label").cast(pl.Categorical))
+    expected = read(rows)
+    assert [(one.time, one.judge) for one in expected] == [(when, "ann"), (when, None)]
+    assert read(frame) == expected
+    assert read(frame.to_arrow()) == expected
+    assert read(pa.Table.from_pylist(rows)) == expected

@@ -343,13 +343,19 @@ def _prompts(
         return chosen
     if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
         return PromptColumns()
-    is_dialogue = any(
-        isinstance(row.get(name), list)
-        for row in first_rows
-        for name in format.columns
-        if name != PROMPT
-    )
-    return PromptColumns() if is_dialogue else chosen
+    for row in first_rows:
+        for name in format.columns:
+            if name != PROMPT and _may_be_dialogue(row.get(name)):
+                return PromptColumns()
+    return chosen
+
+
+def _may_be_dialogue(cell: Any) -> bool:
+    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
+    match cell:
+        case [{"role": "assistant"}] | [{"from": "gpt"}]:
+            return False
+    return isinstance(cell, list)
 
 
 def _layout(
@@ -392,9 +398,7 @@ def _layout(
     return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
 
 
-def _stem(
-    name: str,
-) -> str:
+def _stem(name: str) -> str:
     return name.rstrip("0123456789")
 
 

@@ -31,7 +31,7 @@ from tastemaker.data.store.migrations import (
 from tastemaker.errors import DataError, MissingExtra, StorageError
 
 BUSY_SECONDS = 10
-"""How long a write waits for another program's."""
+"""For how long a write waits for another program's."""
 _WRITER = 0x7A57E
 """The number of the lock of PostgreSQL."""
 
@@ -39,12 +39,18 @@ _WRITER = 0x7A57E
 class Database:
     """An open store: transactions that read, and transactions that write."""
 
-    def __init__(self, address: str | Path, *, must_exist: bool) -> None:
+    def __init__(
+        self,
+        address: str | Path,
+        *,
+        must_exist: bool,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         self.name = shown_name(address)
         self.path = None if is_database(address) else Path(address)
         if self.path is not None:
             _check_path(self.path, must_exist)
-        self._engine = _engine(address)
+        self._engine = _engine(address, busy_seconds)
         self._writer = threading.Lock()
 
     @contextmanager
@@ -127,12 +133,12 @@ def _copied(path: Path, number: int) -> Path:
     return copy
 
 
-def _engine(address: str | Path) -> Engine:
+def _engine(address: str | Path, busy_seconds: float) -> Engine:
     if is_database(address):
         return _postgres(str(address))
     engine = create_engine(
         f"sqlite:///{Path(address)}",
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
     )
     event.listen(engine, "connect", _connected)
     event.listen(engine, "begin", _begun)
@@ -196,7 +202,7 @@ def _advice(message: str) -> str:
     lower = line.lower()
     if "locked" in lower or "busy" in lower:
         return (
-            f"another program has held the store for {BUSY_SECONDS} seconds; nothing was written. "
+            "another program has held the store for too long; nothing was written. "
             "End it, or try again."
         )
     if "full" in lower:

@@ -53,13 +53,15 @@ _HEAD = 100
 class Item:
     """A prompt and what is judged: several texts to be ranked, or one.
 
-    ask: one of `ASKS`. source: the name of the file it came from.
+    ask: one of `ASKS`. source: the name of the file it came from. expected: the answer of an item
+    for calibration, as it is saved: {"tiers": [[0], [1]]} or {"value": 5}.
     """
 
     texts: tuple[str, ...]
     prompt: Prompt | None = None
     ask: str = "rank"
     source: str = ""
+    expected: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.texts)
@@ -136,6 +138,40 @@ def read_items(
         reason = problems[0] if problems else "no rows in it"
         raise DataError(f"{name}: nothing to judge: {reason}")
     return items
+
+
+def calibration_items(
+    source: Any, *, scale: tuple[int, int] = (1, 7)
+) -> list[Item]:
+    """Return the judgements of a source as items whose answers are known."""
+    items: dict[str, Item] = {}
+    for judgement in read(source):
+        item = _with_answer(judgement, scale)
+        items.setdefault(item.digest, item)
+    return list(items.values())
+
+
+_ASK_OF = {"label": "label", "grade": "grade", "rating": "rate"}
+
+
+def _with_answer(judgement: Judgement, scale: tuple[int, int]) -> Item:
+    """Return a judgement as a calibration item. Raises DataError for a grade of another scale."""
+    if not judgement.ranks:
+        value = judgement.details[0]
+        if judgement.scale not in (None, scale):
+            raise judgement.wrong(
+                f"a grade of the scale {judgement.scale}; the page asks for {scale}."
+            )
+        ask = _ASK_OF[judgement.kind]
+        return Item(
+            judgement.texts, judgement.prompt, ask, expected={"value": value}
+        )
+    tiers: dict[int, list[int]] = {}
+    for number, rank in enumerate(judgement.ranks):
+        if rank != judgement.unordered_rank:
+            tiers.setdefault(rank, []).append(number)
+    expected = {"tiers": [tiers[rank] for rank in sorted(tiers)]}
+    return Item(judgement.texts, judgement.prompt, expected=expected)
 
 
 _Group = tuple[Prompt | None, Sequence[str]]

@@ -34,8 +34,23 @@ _FIRST = (
         WHERE withdrawn IS NULL""",
 )
 
+_REPEATS = (
+    "ALTER TABLE items ADD COLUMN expected TEXT",
+    "CREATE INDEX items_with_answers ON items (id) WHERE expected IS NOT NULL",
+    "ALTER TABLE views ADD COLUMN reason TEXT NOT NULL DEFAULT 'new'",
+    "CREATE INDEX views_of_a_judge ON views (judge_id, id)",
+)
+
+_ASKING = (
+    "ALTER TABLE items ADD COLUMN priority {real}",
+    "CREATE INDEX items_to_ask_first ON items (priority) WHERE priority IS NOT NULL",
+    "ALTER TABLE views ADD COLUMN arm TEXT NOT NULL DEFAULT 'random'",
+)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("items, judges, views, judgements", _FIRST),
+    ("planned repeats, and items with expected answers", _REPEATS),
+    ("what to ask next", _ASKING),
 )
 """(name, statements) of each step. {key}: a number that counts up. {real}: 64 bits."""
 

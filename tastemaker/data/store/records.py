@@ -1,6 +1,7 @@
 """The judgements of a store as rows of our own format, so that it is a source like any other.
 
-Only columns of the first schema are read, so that an old store can be read without migrating it.
+An old store is read as it is: the columns are those of the first schema, and others are asked for
+only where they are.
 """
 
 import json
@@ -25,6 +26,7 @@ from tastemaker.data.store.addresses import shown_name
 from tastemaker.data.store.answering import renumbered
 from tastemaker.data.store.engines import Database
 from tastemaker.data.store.items import prompt_of
+from tastemaker.data.store.migrations import schema_number
 from tastemaker.data.tables import Rows, Table
 from tastemaker.errors import DataError
 
@@ -62,8 +64,12 @@ def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
                 )
                 or "[1, 7]"
             )
+            query = answered()
+            if schema_number(connection) > 1:
+                # a repeat says how consistent a judge is, not more about the texts
+                query = query.where(s.views.c.reason != "repeat")
             streamed = connection.execution_options(yield_per=1000)
-            for row in streamed.execute(answered()):
+            for row in streamed.execute(query):
                 yield row.id, judgement_of(row, (scale[0], scale[1]))
     finally:
         database.close()

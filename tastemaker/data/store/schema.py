@@ -44,6 +44,8 @@ items = Table(
     Column("lot", Float, nullable=False),  # its place in the random order
     Column("wanted", Integer, nullable=False),  # judgements
     Column("judged", Integer, nullable=False),  # times, repeats left out
+    Column("expected", Text),  # JSON: the answer of a calibration item
+    Column("priority", Float),  # lowest first; none: in the random order
 )
 
 judges = Table(
@@ -67,6 +69,8 @@ views = Table(
     Column("shown", Text, nullable=False),  # JSON: numbers of the texts
     Column("is_open", Boolean, nullable=False),
     Column("time", Float, nullable=False),
+    Column("reason", Text, nullable=False),  # new, repeat, calibration
+    Column("arm", Text, nullable=False),  # random, disagreement, optimal
 )
 
 judgements = Table(

@@ -16,8 +16,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
-    and_,
-    exists,
     func,
     insert,
     select,
@@ -31,12 +29,16 @@ from tastemaker.data.store.answering import (
     checked_answer,
     renumbered,
 )
-from tastemaker.data.store.engines import Database
+from tastemaker.data.store.choosing import (
+    Chosen,
+    Plan,
+    next_item,
+    next_number,
+)
+from tastemaker.data.store.engines import BUSY_SECONDS, Database
 from tastemaker.data.store.items import Item, prompt_cell, prompt_of
 from tastemaker.errors import UsageError
 
-LEASE = 900.0
-"""Seconds for which an open view holds its place among the judgements that an item wants."""
 _BATCH = 1000
 _LONGEST_NAME = 80
 
@@ -67,13 +69,20 @@ class Store:
     """A store of judgements in a SQLite file, or in PostgreSQL by address.
 
     Raises StorageError for a store that cannot be opened or was written by a newer version. `copy`
-    is the copy of an older store that was migrated, None otherwise.
+    is the copy of an older store that was migrated, None otherwise. busy_seconds: for how long a
+    write waits for another program's.
     """
 
     def __init__(
-        self, address: str | Path, *, must_exist: bool = False
+        self,
+        address: str | Path,
+        *,
+        must_exist: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
-        self.database = Database(address, must_exist=must_exist)
+        self.database = Database(
+            address, must_exist=must_exist, busy_seconds=busy_seconds
+        )
         self.copy = self.database.migrate()
         with self.database.writing() as connection:
             first = {
@@ -109,7 +118,8 @@ class Store:
     def add(self, items: Iterable[Item], wanted: int = 1) -> int:
         """Add items and return how many are new. Those that are here already stay as they are.
 
-        wanted: from how many judges a judgement is wanted of each.
+        wanted: from how many judges a judgement is wanted of each. An item with an expected answer
+        is for calibration: each judge may get it.
         """
         if wanted < 1:
             raise UsageError(f"{wanted} judges an item: it takes at least 1.")
@@ -196,10 +206,11 @@ class Store:
         with self.database.writing() as connection:
             view = _open_view(connection, judge)
             if view is None:
-                item = self._next_item(connection, judge)
-                if item is None:
+                plan = self._plan(connection)
+                chosen = next_item(connection, plan, judge.id)
+                if chosen is None:
                     return None
-                view = self._show(connection, judge, item)
+                view = self._show(connection, judge, chosen, plan.seed)
         return view
 
     def left(self) -> int:
@@ -209,39 +220,46 @@ class Store:
         with self.database.reading() as connection:
             return int(connection.scalar(query) or 0)
 
-    def _next_item(
-        self, connection: Connection, judge: Judge
-    ) -> Row[Any] | None:
-        query = select(s.judges.c.cursor).where(s.judges.c.id == judge.id)
-        cursor = float(connection.scalar(query) or -1.0)
-        # past the last item asked; at the end, once more from the beginning
-        for start in (cursor, -1.0):
-            item = connection.execute(_wanted_items(judge.id, start)).first()
-            if item is not None:
-                change = update(s.judges).where(s.judges.c.id == judge.id)
-                connection.execute(change.values(cursor=item.lot))
-                return item
-        return None
+    def _plan(self, connection: Connection) -> Plan:
+        saved = _setting(connection, "plan") or {}
+        seed = int(_setting(connection, "seed"))
+        return Plan(seed, **saved)
 
     def _show(
-        self, connection: Connection, judge: Judge, item: Row[Any]
+        self, connection: Connection, judge: Judge, chosen: Chosen, seed: int
     ) -> View:
-        number = _count(connection, s.views)
-        seed = _setting(connection, "seed")
-        texts = json.loads(item.texts)
+        texts = json.loads(chosen.item.texts)
         shown = list(range(len(texts)))
+        number = next_number(connection)
         random.Random(f"{seed}:{judge.id}:{number}").shuffle(shown)
         values = {
-            "item_id": item.id,
+            "item_id": chosen.item.id,
             "judge_id": judge.id,
             "shown": json.dumps(shown),
             "is_open": True,
             "time": time.time(),
+            "reason": chosen.reason,
+            "arm": chosen.arm,
         }
         made = connection.execute(insert(s.views).values(values))
         key = made.inserted_primary_key
         assert key is not None
-        return _view(int(key[0]), item, shown, None)
+        return _view(int(key[0]), chosen.item, shown, None)
+
+    def show_item(self, judge: Judge, item: int) -> None:
+        """Show a judge one item, whether or not it wants a judgement.
+
+        Raises UsageError where there is no such item.
+        """
+        query = select(s.items).where(s.items.c.id == item)
+        with self.database.writing() as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                raise UsageError("there is no such item.")
+            seed = self._plan(connection).seed
+            self._show(
+                connection, judge, Chosen(row, "decide", "planned"), seed
+            )
 
     # --- judgements
 
@@ -282,7 +300,10 @@ class Store:
                 "time": time.time(),
             }
             made = connection.execute(insert(s.judgements).values(values))
-            _close_view(connection, view, 0 if values["is_skip"] else 1)
+            counts = not values["is_skip"] and view.reason == "new"
+            _close_view(
+                connection, view, int(counts), int(not values["is_skip"])
+            )
             number = made.inserted_primary_key
             assert number is not None
             return Outcome(int(number[0]), is_new=True)
@@ -290,8 +311,12 @@ class Store:
     def undo(self, judge: Judge) -> bool:
         """Withdraw the judge's last answer and open its view again; False where there is none."""
         query = (
-            select(s.judgements.c.id, s.judgements.c.is_skip, s.views.c.id)
-            .add_columns(s.views.c.item_id, s.views.c.judge_id)
+            select(
+                s.judgements.c.id,
+                s.judgements.c.is_skip,
+                s.judgements.c.view_id,
+            )
+            .add_columns(s.views.c.item_id, s.views.c.reason)
             .join(s.views, s.views.c.id == s.judgements.c.view_id)
             .where(s.views.c.judge_id == judge.id)
             .where(s.judgements.c.withdrawn.is_(None))
@@ -302,12 +327,15 @@ class Store:
             last = connection.execute(query).first()
             if last is None:
                 return False
-            number, is_skip, view_id, item_id, _ = last
-            change = update(s.judgements).where(s.judgements.c.id == number)
+            change = update(s.judgements).where(s.judgements.c.id == last.id)
             connection.execute(change.values(withdrawn=time.time()))
-            change = update(s.views).where(s.views.c.id == view_id)
+            change = update(s.views).where(s.views.c.id == last.view_id)
             connection.execute(change.values(is_open=True))
-            _count_answer(connection, item_id, judge.id, 0 if is_skip else -1)
+            counts = not last.is_skip and last.reason == "new"
+            judged = -int(not last.is_skip)
+            _count_answer(
+                connection, last.item_id, judge.id, -int(counts), judged
+            )
         return True
 
 
@@ -322,8 +350,12 @@ def _item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
         "texts": json.dumps(item.texts, ensure_ascii=False),
         "source": item.source,
         "lot": lot,
-        "wanted": wanted,
+        # calibration items have a place of their own in the plan
+        "wanted": wanted if item.expected is None else 0,
         "judged": 0,
+        "expected": None
+        if item.expected is None
+        else json.dumps(item.expected),
     }
 
 
@@ -345,29 +377,6 @@ def _count(connection: Connection, table: Any) -> int:
 
 def _judge(row: Row[Any]) -> Judge:
     return Judge(row.id, row.name, row.token, row.is_revoked, row.judged)
-
-
-def _wanted_items(judge: int, start: float) -> Any:
-    """Select the next item in the random order that wants a judgement of this judge.
-
-    Open views of others hold a place for a while, so that two judges do not answer the last one.
-    """
-    items, views = s.items.c, s.views.c
-    is_his = exists().where(views.item_id == items.id, views.judge_id == judge)
-    since = time.time() - LEASE
-    others = (
-        select(func.count())
-        .select_from(s.views)
-        .where(views.item_id == items.id, views.is_open, views.time > since)
-        .scalar_subquery()
-    )
-    is_wanted = and_(items.judged < items.wanted, items.lot > start)
-    return (
-        select(s.items)
-        .where(is_wanted, ~is_his, others < items.wanted - items.judged)
-        .order_by(items.lot)
-        .limit(1)
-    )
 
 
 def _open_view(connection: Connection, judge: Judge) -> View | None:
@@ -422,19 +431,26 @@ def _view_row(connection: Connection, judge: Judge, view_id: int) -> Row[Any]:
     return view
 
 
-def _close_view(connection: Connection, view: Row[Any], answers: int) -> None:
+def _close_view(
+    connection: Connection, view: Row[Any], answers: int, judged: int
+) -> None:
     change = update(s.views).where(s.views.c.id == view.id)
     connection.execute(change.values(is_open=False))
-    _count_answer(connection, view.item_id, view.judge_id, answers)
+    _count_answer(connection, view.item_id, view.judge_id, answers, judged)
 
 
 def _count_answer(
-    connection: Connection, item_id: int, judge_id: int, answers: int
+    connection: Connection,
+    item_id: int,
+    judge_id: int,
+    answers: int,
+    judged: int,
 ) -> None:
+    """Count an answer. answers: to what the item wants. judged: of the judge, repeats included."""
     item = update(s.items).where(s.items.c.id == item_id)
     connection.execute(item.values(judged=s.items.c.judged + answers))
     judge = update(s.judges).where(s.judges.c.id == judge_id)
-    connection.execute(judge.values(judged=s.judges.c.judged + answers))
+    connection.execute(judge.values(judged=s.judges.c.judged + judged))
 
 
 def _plausible(seconds: float | None, begun: float) -> float:

@@ -1,0 +1,106 @@
+"""What is asked beside the ranking, from a small YAML file.
+
+instructions: Which answer would you rather get?
+scale: [1, 7]                  # of grades
+labels: [Yes, No]              # of labels: what is positive, what is negative
+strength: true                 # of two answers: slightly, clearly or much better
+flags: [unsafe, off topic]     # may be ticked
+comment: true                  # a text field
+reasons: [I cannot decide]     # why an item is skipped, 1 to 9 of them
+"""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tastemaker.errors import UsageError
+from tastemaker.settings import nearest
+
+_MOST = 9
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Form:
+    """The questions of a page. Raises UsageError for a value that cannot be."""
+
+    instructions: str = ""
+    scale: tuple[int, int] = (1, 7)
+    labels: tuple[str, ...] = ()
+    strength: bool = False
+    flags: tuple[str, ...] = ()
+    comment: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("instructions", str),
+            ("strength", bool),
+            ("comment", bool),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(
+                    f"form: {name} {getattr(self, name)!r}: no {kind.__name__}."
+                )
+        for name in ("labels", "flags", "reasons"):
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        if len(self.labels) not in (0, 2):
+            raise UsageError(
+                "form: labels are two: the positive one, then the negative one."
+            )
+        object.__setattr__(self, "scale", _scale(self.scale))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, list | tuple) and len(value) <= _MOST
+    if not is_list or not all(
+        isinstance(each, str | bool | int) for each in value
+    ):
+        raise UsageError(
+            f"form: {name} {value!r}: a list of at most {_MOST} texts."
+        )
+    # YAML reads a plain Yes as true
+    words = {True: "Yes", False: "No"}
+    texts = tuple(
+        words[each] if isinstance(each, bool) else str(each) for each in value
+    )
+    if any(not text.strip() or len(text) > _LONGEST for text in texts):
+        raise UsageError(
+            f"form: {name}: a text has 1 to {_LONGEST} characters."
+        )
+    return texts
+
+
+def _scale(value: Any) -> tuple[int, int]:
+    match value:
+        case [int(low), int(high)] if 0 <= low < high <= _MOST:
+            return low, high
+    raise UsageError(
+        f"form: scale {value!r}: two whole numbers from 0 to 9, such as [1, 7]."
+    )
+
+
+def read_form(path: Path) -> Form:
+    """Return the form of a YAML file. Raises UsageError for an unknown key or value."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())
+        raise UsageError(
+            f"{path}: cannot be read as YAML ({message})."
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must hold `question: value` lines.")
+    names = [field.name for field in fields(Form)]
+    for key in values:
+        if key not in names:
+            raise UsageError(
+                f"{path}: unknown key {key!r}: {nearest(str(key), names)}."
+            )
+    return Form(**values)

@@ -1,0 +1,26 @@
+// The lead's page: invite, end an invitation, decide an item. Each is a post, then the page again.
+const live = document.getElementById("live");
+
+async function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  try {
+    const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    const value = await reply.json();
+    if (!reply.ok) live.textContent = value.error;
+    else if (value.link) location.assign(value.link);
+    else location.reload();
+  } catch {
+    live.textContent = "The server did not answer.";
+  }
+}
+
+document.getElementById("invite").addEventListener("submit", (event) => {
+  event.preventDefault();
+  post("invite", { name: document.getElementById("name").value });
+});
+
+document.addEventListener("click", (event) => {
+  const { post: path, name, value, item } = event.target.dataset;
+  if (path === "revoke") post(path, { name, is_revoked: Boolean(value) });
+  if (path === "decide") post(path, { item: Number(item) });
+});

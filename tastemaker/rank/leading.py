@@ -1,0 +1,94 @@
+"""The lead's page and what it can do: invite, end an invitation, decide an item, export."""
+
+import hmac
+import tempfile
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+
+from tastemaker.data.store import Store
+from tastemaker.rank import pages
+from tastemaker.rank.exporting import FORMATS, export
+from tastemaker.rank.overview import overview
+from tastemaker.rank.requests import (
+    Refused,
+    as_json,
+    body_of,
+    in_thread,
+    whole,
+)
+
+LEAD = "lead"
+"""The judge who decides the items on which others disagree."""
+
+
+def add_lead(app: FastAPI, store: Store, address: str | Path) -> None:
+    """Add the lead's page. address: of the store, for the export."""
+
+    def check(token: str) -> None:
+        """Raise Refused for a token that is not the lead's."""
+        expected = str(store.setting("lead"))
+        if not hmac.compare_digest(token.encode(), expected.encode()):
+            raise Refused(404, "no such page: ask for the lead's link.")
+
+    @app.get("/lead/{token}/")
+    async def page(token: str, request: Request) -> Response:
+        """Show progress, agreement and judges."""
+        await in_thread(check, token)
+        figures = await in_thread(overview, store)
+        return pages.page(
+            request, "lead.html", o=figures, formats=list(FORMATS)
+        )
+
+    @app.post("/lead/{token}/invite")
+    async def invite(token: str, request: Request) -> Response:
+        """Invite a judge by name."""
+        await in_thread(check, token)
+        name = (await body_of(request)).get("name")
+        if not isinstance(name, str):
+            raise Refused(422, "the name is no text.")
+        judge = await in_thread(store.judge, name)
+        return as_json({"name": judge.name})
+
+    @app.post("/lead/{token}/revoke")
+    async def revoke(token: str, request: Request) -> Response:
+        """End an invitation, or renew it."""
+        await in_thread(check, token)
+        body = await body_of(request)
+        name, is_revoked = body.get("name"), body.get("is_revoked")
+        if not isinstance(name, str) or not isinstance(is_revoked, bool):
+            raise Refused(422, "a name, and whether its invitation ends.")
+        await in_thread(lambda: store.revoke(name, is_revoked=is_revoked))
+        return as_json({"name": name})
+
+    @app.post("/lead/{token}/decide")
+    async def decide(token: str, request: Request) -> Response:
+        """Show an item to the lead, whose answer counts as one more."""
+        await in_thread(check, token)
+        item = whole((await body_of(request)).get("item"), "item")
+        judge = await in_thread(store.judge, LEAD)
+        await in_thread(store.show_item, judge, item)
+        return as_json({"link": f"/j/{judge.token}/"})
+
+    @app.get("/lead/{token}/export/{format}")
+    async def exported(token: str, format: str) -> Response:
+        """Return the judgements as a file."""
+        await in_thread(check, token)
+        content, name = await in_thread(_exported, address, format)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        }
+        return Response(content, 200, headers, "application/octet-stream")
+
+
+def _exported(address: str | Path, format: str) -> tuple[bytes, str]:
+    if format not in FORMATS:
+        raise Refused(404, "no such format.")
+    name = (
+        "judgements.csv" if format == "csv" else f"judgements-{format}.jsonl"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / name
+        export(address, target, format, lambda line: None)
+        return target.read_bytes(), name

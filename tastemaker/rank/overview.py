@@ -1,0 +1,266 @@
+"""What the lead sees: progress, agreement, each judge, and the items that judges disagree on.
+
+All figures are of the last 20,000 judgements. An undefined figure says why it is undefined.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, islice
+from statistics import median
+from typing import Any
+
+from sqlalchemy import func, select
+
+from tastemaker.data.judgements import Judgement
+from tastemaker.data.store import Judge, Store
+from tastemaker.data.store import schema as s
+from tastemaker.data.store.records import answered, judgement_of
+from tastemaker.doctor.catalogue import catalogue_of
+from tastemaker.doctor.judges import agreements
+from tastemaker.maths.statistics import wilson_interval
+
+MOST = 20_000
+_SHOWN_ITEMS = 20
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % interval (Wilson). why: the reason where there is none."""
+
+    hits: float
+    n: int
+    why: str = ""
+
+    def __str__(self) -> str:
+        if not self.n:
+            return self.why
+        low, high = wilson_interval(self.hits, self.n)
+        share = self.hits / self.n
+        return (
+            f"{share:.0%} ({float(low):.0%}–{float(high):.0%}, n = {self.n})"
+        )
+
+
+@dataclass
+class _Tally:
+    hits: float = 0.0
+    n: int = 0
+
+    def add(self, is_hit: float) -> None:
+        self.hits += is_hit
+        self.n += 1
+
+    def share(self, why: str) -> Share:
+        return Share(self.hits, self.n, why)
+
+
+@dataclass(frozen=True)
+class OfJudge:
+    """One judge's figures."""
+
+    judge: Judge
+    answers: int
+    seconds: float | None
+    agrees: Share
+    consistent: Share
+    correct: Share
+    first: Share
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An item whose judges disagree: the share of pairs in a different order, and the texts."""
+
+    item: int
+    share: float
+    judges: int
+    prompt: str
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything on the lead's page."""
+
+    items: int
+    finished: int
+    judgements: int
+    skips: int
+    agreement: dict[str, str]
+    judges: list[OfJudge]
+    disagreements: list[Disagreement]
+    skip_reasons: dict[str, int] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+def overview(store: Store) -> Overview:
+    """Return the figures of a store."""
+    scale = tuple(store.setting("scale", [1, 7]))
+    rows = _answers(store)
+    with store.database.reading() as connection:
+        items = connection.scalar(select(func.count()).select_from(s.items))
+        skipped = select(s.judgements.c.answer).where(
+            s.judgements.c.is_skip, s.judgements.c.withdrawn.is_(None)
+        )
+        reasons: dict[str, int] = defaultdict(int)
+        for text in connection.scalars(skipped.limit(MOST)):
+            reasons[str(json.loads(text).get("skip"))] += 1
+        total = select(func.count()).select_from(s.judgements)
+        number = connection.scalar(
+            total.where(s.judgements.c.withdrawn.is_(None))
+        )
+    new = [row for row in rows if row.reason != "repeat"]
+    judged = [judgement_of(row, scale) for row in new]
+    skips = sum(reasons.values())
+    return Overview(
+        items=int(items or 0),
+        finished=int(items or 0) - store.left(),
+        judgements=int(number or 0) - skips,
+        skips=skips,
+        agreement=_agreement(judged),
+        judges=_judges(store, rows, scale),
+        disagreements=_disagreements(new),
+        skip_reasons=dict(reasons),
+        curve=store.setting("curve", []),
+    )
+
+
+def _answers(store: Store) -> list[Any]:
+    query = answered().add_columns(
+        s.views.c.reason,
+        s.views.c.item_id,
+        s.views.c.judge_id,
+        s.items.c.expected,
+    )
+    query = query.order_by(None).order_by(s.judgements.c.id.desc()).limit(MOST)
+    with store.database.reading() as connection:
+        return list(connection.execute(query))[::-1]
+
+
+def _agreement(judgements: list[Judgement]) -> dict[str, str]:
+    """Return Krippendorff's alpha and pairwise agreement of each kind, in words."""
+    if not judgements:
+        return {"all": "undefined: nobody has judged anything yet"}
+    lines = {}
+    by_kind = agreements(catalogue_of(judgements))
+    for kind in sorted({judgement.kind for judgement in judgements}):
+        if kind not in by_kind:
+            lines[kind] = (
+                "undefined: no two judges have judged the same item yet"
+            )
+            continue
+        figures = by_kind[kind]
+        alpha = f"Krippendorff's α = {figures.alpha:.2f}"
+        if math.isnan(figures.alpha):
+            alpha = "Krippendorff's α is undefined: all answers are equal"
+        pairwise = figures.pairwise
+        lines[kind] = (
+            f"{alpha}; two judges agree on {pairwise.share:.0%} "
+            f"({pairwise.low:.0%}–{pairwise.high:.0%}) of {pairwise.pairs:,} pairs of verdicts"
+        )
+    return lines
+
+
+def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
+    """Return what an answer says of each pair of texts: 1, −1, 0 for a tie; (0, 0): its value."""
+    if "tiers" not in answer:
+        return {(0, 0): answer["value"]}
+    rank = {}
+    for number, tier in enumerate(answer["tiers"]):
+        rank.update(dict.fromkeys(tier, number))
+    pairs = {}
+    for a, b in combinations(sorted(rank), 2):
+        pairs[a, b] = (rank[a] < rank[b]) - (rank[a] > rank[b])
+    return pairs
+
+
+def equal_share(one: Answer, other: Answer) -> tuple[int, int]:
+    """Return on how many pairs two answers agree, and how many both judge."""
+    mine, theirs = verdicts(one), verdicts(other)
+    shared = mine.keys() & theirs.keys()
+    return sum(mine[pair] == theirs[pair] for pair in shared), len(shared)
+
+
+def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
+    of_item: dict[int, list[tuple[int, str, Answer]]] = defaultdict(list)
+    own: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        of_item[row.item_id].append(
+            (row.judge_id, row.reason, json.loads(row.answer))
+        )
+        own[row.judge_id].append(row)
+    figures = []
+    for judge in store.judges():
+        agrees, consistent, correct, first = (
+            _Tally(),
+            _Tally(),
+            _Tally(),
+            _Tally(),
+        )
+        mine = own[judge.id]
+        for row in mine:
+            answer = json.loads(row.answer)
+            for other, reason, theirs in of_item[row.item_id]:
+                if other != judge.id and "repeat" not in (reason, row.reason):
+                    _add(agrees, answer, theirs)
+                if other == judge.id and row.reason == "repeat" != reason:
+                    _add(consistent, answer, theirs)
+            if row.expected is not None and row.reason == "calibration":
+                _add(correct, answer, json.loads(row.expected))
+            if row.ask == "rank":
+                _add_places(first, answer, json.loads(row.shown))
+        seconds = [row.seconds for row in mine if row.seconds is not None]
+        figures.append(
+            OfJudge(
+                judge,
+                len(mine),
+                median(seconds) if seconds else None,
+                agrees.share("no item shared with another judge"),
+                consistent.share("no repeated item"),
+                correct.share("no calibration item"),
+                first.share("no ordered pair"),
+            )
+        )
+    return figures
+
+
+def _add(tally: _Tally, one: Answer, other: Answer) -> None:
+    hits, n = equal_share(one, other)
+    tally.hits += hits
+    tally.n += n
+
+
+def _add_places(tally: _Tally, answer: Answer, shown: list[int]) -> None:
+    """Count of each ordered pair whether the better text was shown before the other."""
+    place = {number: at for at, number in enumerate(shown)}
+    for (a, b), verdict in verdicts(answer).items():
+        if verdict:
+            better, worse = (a, b) if verdict > 0 else (b, a)
+            tally.add(place[better] < place[worse])
+
+
+def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
+    """Return the items with the largest share of verdicts on which two judges differ."""
+    of_item: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        of_item[row.item_id].append(row)
+    listed = []
+    for item, answers in of_item.items():
+        tally = _Tally()
+        for one, other in combinations(answers, 2):
+            if one.judge_id != other.judge_id:
+                _add(tally, json.loads(one.answer), json.loads(other.answer))
+        if tally.n and tally.hits < tally.n:
+            row = answers[0]
+            prompt = "" if row.prompt is None else json.loads(row.prompt)
+            text = prompt if isinstance(prompt, str) else prompt[-1][1]
+            share = 1 - tally.hits / tally.n
+            names = {each.judge_id for each in answers}
+            texts = json.loads(row.texts)
+            listed.append(Disagreement(item, share, len(names), text, texts))
+    listed.sort(key=lambda each: -each.share)
+    return list(islice(listed, _SHOWN_ITEMS))
