@@ -164,7 +164,12 @@ def _drawn(
             weights = values.gather(1, places).exp().double()
             place, _ = _inverse_cdf_and_rest(weights, numbers)
             return order.gather(1, place)
-    return _inverse_cdf(filtered(log_probs, sampling).exp(), numbers)
+    weights = log_probs.exp()
+    if sampling.is_filtered:
+        # the exponential of −∞ is slow
+        is_out = filtered(log_probs, sampling) == _NEVER
+        weights.masked_fill_(is_out, 0)
+    return _inverse_cdf(weights, numbers)
 
 
 def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:

@@ -166,9 +166,11 @@ class ScoringQueue:
             job.put(place, _row(scores, row))
         seconds = max(1e-6, time.monotonic() - started)
         tokens = sum(job.lengths[place] for job, place in items)
-        self._tokens_a_second += 0.2 * (
-            tokens / seconds - self._tokens_a_second
-        )
+        # a small batch is slow for its tokens: it tells little of a full one
+        rate = tokens / seconds
+        is_large = 4 * tokens >= self._settings.max_batch_tokens
+        if is_large or rate > self._tokens_a_second:
+            self._tokens_a_second += 0.2 * (rate - self._tokens_a_second)
         self._metrics.batch(len(items), tokens, seconds)
 
     def _score_apart(self, items: list[_Item], error: Exception) -> None:

@@ -32,16 +32,16 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
 
 def test_the_coefficient_adapts_to_its_target() -> None:
     """A KL of e times the target, then of the target, over a horizon of 5 steps: e^0.2 at once, and
-    e^-1 as the error goes from 1 to 0. Below the target it falls a quarter as fast while the KL
-    rises.
+    e^-2 as the error goes from 1 to 0. An error below the target counts as -0.5 at most. The
+    coefficient falls a quarter as fast while the KL rises.
     """
     controller = Controller(KL(coef=0.2, target=6.0), 0.2)
     changes = []
-    for ratio in (math.e, 1.0, 0.0, math.exp(-0.5)):
+    for ratio in (math.e, 1.0, 0.0, math.exp(-0.25)):
         before = controller.coef
         controller.observe(6.0 * ratio)
         changes.append(math.log(controller.coef / before))
-    assert changes == pytest.approx([0.2, -1, -1.5 - 0.3, 1 - 0.025])
+    assert changes == pytest.approx([0.2, -2, -1 - 0.1, 0.5 - 0.0125])
     slow = Controller(KL(coef=0.2, target=6.0, horizon=100.0), 0.2)
     slow.observe(6.0 * math.e)
     assert slow.coef == pytest.approx(0.2 * math.exp(0.01))
@@ -59,6 +59,27 @@ def test_the_coefficient_brings_a_kl_that_follows_it_to_the_target(delay: int) -
         course.append(course[-1] + (1 / controller.coef - course[-1]) / (5 * delay))
         controller.observe(course[-1])
     assert max(abs(kl / 8 - 1) for kl in course[-30:]) < 0.3
+
+
+@pytest.mark.parametrize("target", [4.0, 12.0])
+@pytest.mark.parametrize("gain", [0.5, 1.0, 2.0])
+def test_a_policy_that_steps_as_far_as_it_may_does_not_swing_around_the_target(
+    gain: float, target: float
+) -> None:
+    """As TRPO: steps of one length, in a direction that changes slowly. gain: the reward for a unit
+    of the way, whose KL is half its square.
+    """
+    controller = Controller(KL(coef=0.1, target=target), 0.1)
+    way = direction = 0.0
+    course = []
+    for _ in range(90):
+        course.append(way**2 / 2 + 1e-3)
+        push = (gain - controller.coef * way) / 0.3
+        direction = 0.8 * direction + 0.2 * min(max(push, -1.0), 1.0)
+        way = max(0.0, way + 0.25 * direction)
+        controller.observe(course[-1])
+    assert max(course) < 3 * target
+    assert sum(course[60:]) / 30 == pytest.approx(target, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,19 @@ class Penalty:
         return self.coef * self.kl.costs(now.log_probs, experience.reference)
 
 
-_LEAST_ERROR = -1.5
+_LEAST_ERROR = -0.5
 _MOST_ERROR = 3.0
-"""Log-ratios of the KL to its target, at which an error counts no more."""
+"""Log-ratios of the KL to its target, at which an error counts no more.
+
+Far below the target an error says only that the policy is slow: a cost that fell for long would
+take as long to come back, while the KL goes far beyond the target.
+"""
+_REACTION = 2.0
+"""How strongly the coefficient follows a change of the error.
+
+A policy whose steps are all as long as a trust region allows goes on in its direction for a while.
+At 1 its KL swung to three times the target.
+"""
 
 
 @dataclass
@@ -112,10 +122,9 @@ class Controller:
     """The coefficient of the KL cost, adapted to a target.
 
     It is a proportional–integral controller of the logarithms: after a step with the error e =
-    ln(KL / target), ln coef changes by e / horizon and by the change of e since the step before, so
-    that it already resists a KL on its way up (as Stooke et al. 2020 do for a constraint). Below
-    the target it falls a quarter as fast while the KL rises: the policy is slow, and a cost that
-    fell too far would let the KL go far beyond the target.
+    ln(KL / target), ln coef changes by e / horizon and by twice the change of e since the step
+    before, so that it already resists a KL on its way up (as Stooke et al. 2020 do for a
+    constraint). Below the target it falls slowly, and a quarter as fast while the KL rises.
 
     error: of the last step; None before the first.
     """
@@ -136,7 +145,7 @@ class Controller:
         change = error / self.kl.horizon
         if error < 0 < rise:
             change /= 4
-        self.coef *= math.exp(change + rise)
+        self.coef *= math.exp(change + _REACTION * rise)
         self.error = error
 
     def state(self) -> dict[str, Any]:
