@@ -106,11 +106,16 @@ class Steered:
 
     def _repr_html_(self) -> str:
         """Return what happened and samples before and after, for a notebook."""
-        rows = [["prompt", "before", "after"]]
+        heading = ["prompt", "before", "after"]
+        rows = [heading]
         for sample in self.samples[:_NOTEBOOK_SAMPLES]:
-            names = ("prompt", "before", "after")
-            rows.append([str(sample.get(name, "")) for name in names])
-        return notebook_html(str(self).split("; "), rows)
+            row = []
+            for name in heading:
+                text = sample.get(name, "")
+                row.append(str(text))
+            rows.append(row)
+        sentences = str(self).split("; ")
+        return notebook_html(sentences, rows)
 
 
 class SteerTask(Task):
