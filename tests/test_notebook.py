@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,9 @@ def test_every_result_shows_itself_in_a_notebook(
 
 
 def test_a_learning_curve_shows_itself_in_a_notebook() -> None:
-    from tastemaker.reward.learning_curve import Point
-
+    Point = namedtuple("Point", ["judgements", "value", "margin"])
     points = tuple(Point(100 * 2**n, 0.7 + n / 100, None) for n in range(3))
-    html = tm.LearningCurve("<i>accuracy</i>", points)._repr_html_()
+    html = tm.LearningCurve("<i>accuracy</i>", points)._repr_html_()  # type: ignore[arg-type]
     assert "&lt;i&gt;accuracy" in html
     assert "<td>400</td><td>0.720</td>" in html
     _is_harmless(html)
