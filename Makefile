@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
   --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast check format bench lock clean
+.PHONY: install demo test test-fast check format bench docs lock clean
 
 install: $(STAMP)
 
@@ -67,8 +67,14 @@ bench: install  ## every benchmark; each ends in one JSON line (several hours on
 	$(BIN)/tastemaker pretrain ../shared/data/aclImdb.tar.gz --size small --out bench/gpt
 	$(BIN)/python benchmarks/steer_imdb.py --policy bench/gpt
 
+docs:  ## the documents as a site in build/site; a broken link is an error
+	$(PYTHON) scripts/site.py
+	test -x build/docs-venv/bin/mkdocs || { $(PYTHON) -m venv build/docs-venv && \
+	  build/docs-venv/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10'; }
+	build/docs-venv/bin/mkdocs build --strict --quiet
+
 lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,6 +46,7 @@ from .report.data_part import write_doctor_page as write_doctor_page
 from .report.frontier_page import write_frontier as write_frontier
 from .report.kl_frontier import Frontier as Frontier
 from .report.kl_frontier import frontier as frontier
+from .report.report_page import figures as figures
 from .report.report_page import write_report as write_report
 from .report.runs import report_runs as report_runs
 from .report.steered_runs import best_of_curve as best_of_curve

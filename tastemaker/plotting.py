@@ -105,6 +105,16 @@ def panel_svg(panel: Panel) -> bytes:
     return file.getvalue()
 
 
+def panel_figure(panel: Panel) -> Figure:
+    """Return one panel with its title as a matplotlib figure, such as a notebook shows."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_PAGE_SIZE, layout=ConstrainedLayoutEngine())
+        axes = figure.add_subplot()
+        panel.draw(axes)
+        axes.set_title(textwrap.fill(panel.title, _TITLE_WIDTH))
+    return figure
+
+
 def panel_numbers(panel: Panel) -> list[list[str]]:
     """Return what a panel draws as a table, a heading first: its lines and bars.
 

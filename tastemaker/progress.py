@@ -1,4 +1,7 @@
-"""A progress line with the time left; without a terminal, a line a minute. None by `--quiet`."""
+"""A progress line with the time left. None by `--quiet`.
+
+Without a terminal it is a plain line a minute; in a notebook, every ten seconds.
+"""
 
 import sys
 import time
@@ -12,6 +15,8 @@ Advance = Callable[[float, str], None]
 
 BEAT = 60.0
 """Seconds between two lines where there is no terminal."""
+NOTEBOOK_BEAT = 10.0
+"""The same in a notebook, where a person waits beside the cell."""
 
 _quiet = False
 
@@ -75,6 +80,7 @@ def _heartbeat(title: str, total: float | None) -> Advance:
     began = last = time.monotonic()
     first: float | None = None
     done = 0.0
+    beat = NOTEBOOK_BEAT if "ipykernel" in sys.modules else BEAT
 
     def advance(amount: float, note: str) -> None:
         nonlocal last, first, done
@@ -83,7 +89,7 @@ def _heartbeat(title: str, total: float | None) -> Advance:
             # what a resumed run had done before
             first = done
         now = time.monotonic()
-        if now - last < BEAT:
+        if now - last < beat:
             return
         last = now
         words = [f"{title}:"]

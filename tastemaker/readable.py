@@ -1,4 +1,4 @@
-"""Readable text: lists in a sentence, tables, excerpts and model cards.
+"""Readable text: lists in a sentence, tables, excerpts, notebook cells and model cards.
 
 A model card is `README.md` beside the weights, filled in from a template. All its values are
 hostile: names of judges, sources and labels come from data. The template escapes all it is given
@@ -6,9 +6,10 @@ but what is `Markdown` already. huggingface_hub's ModelCard neither escapes what
 writes atomically, so it would save only the two lines of the front matter.
 """
 
+import html
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ INVISIBLE = UNPRINTABLE | {"Cf"}
 """Unicode categories: these, and characters that only direct the layout."""
 _REPLACEMENT = "\ufffd"
 _LONGEST_NAME = 200
+_NOTEBOOK_ROWS = 20
+_NOTEBOOK_CELL = 160  # characters
 
 
 def listed(items: Iterable[str]) -> str:
@@ -49,6 +52,43 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         lines.append("  ".join(cells).rstrip())
     rule = "─" * (sum(widths) + 2 * len(widths) - 2)
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def notebook_html(
+    sentences: Iterable[str], *tables: Sequence[Sequence[str]]
+) -> str:
+    """Return what a notebook shows of an object: sentences, and tables with a heading each.
+
+    All texts are escaped. There are no scripts and no styles of our own, so that it fits any theme.
+    """
+    parts = ["<div>"]
+    for sentence in sentences:
+        parts.append(f"<p>{_cell(sentence, len(sentence))}</p>")
+    for rows in tables:
+        parts += _html_table(rows)
+    return "\n".join([*parts, "</div>"])
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    heading, *others = rows
+    yield "<table>"
+    yield _html_row("th", heading)
+    for row in others[:_NOTEBOOK_ROWS]:
+        yield _html_row("td", row)
+    yield "</table>"
+    rest = len(others) - _NOTEBOOK_ROWS
+    if rest > 0:
+        yield f"<p>and {rest:,} more; <code>print</code> shows all</p>"
+
+
+def _html_row(tag: str, row: Sequence[str]) -> str:
+    cells = [f"<{tag}>{_cell(text, _NOTEBOOK_CELL)}</{tag}>" for text in row]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(text: str, characters: int) -> str:
+    shown = excerpt(text, characters, replaced=INVISIBLE)
+    return html.escape(shown)
 
 
 def excerpt(

@@ -68,6 +68,7 @@ PUBLIC = [
     "evaluate",
     "explain",
     "fetch",
+    "figures",
     "fit",
     "from_row",
     "frontier",

@@ -11,6 +11,7 @@ from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns, Roles, with_roles
 from tastemaker.data.source_names import is_several
 from tastemaker.errors import DataError, UsageError
+from tastemaker.readable import notebook_html
 
 _EXAMPLES = 3
 _REASONS = {
@@ -37,6 +38,14 @@ class Inspection:
             "options": list(self.changes),
             "skipped": self.skipped,
         }
+
+    def _repr_html_(self) -> str:
+        """Return what was read and three judgements, for a notebook."""
+        rows = [["example", "field", "value"]]
+        for number, judgement in enumerate(self.examples, 1):
+            for name, value in to_row(judgement).items():
+                rows.append([str(number), name, str(value)])
+        return notebook_html([str(self.read_as), *self.changes], rows)
 
     def __str__(self) -> str:
         """Return the lines for the shell."""

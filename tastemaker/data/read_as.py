@@ -18,6 +18,7 @@ from tastemaker.data.prompts import RECOGNISED as PROMPTS
 from tastemaker.data.roles import plain_name, written_by_score
 from tastemaker.data.values import is_missing, parse_number, show
 from tastemaker.errors import DataError
+from tastemaker.readable import notebook_html
 
 Head: TypeAlias = "Sequence[dict[str, Any]]"
 """The first rows of a table."""
@@ -142,6 +143,14 @@ class ReadAs:
             "left_out": dict(self.left_out),
             "unlabelled": dict(self.unlabelled),
         }
+
+    def _repr_html_(self) -> str:
+        """Return each role with its column, for a notebook."""
+        rows = [["role", "column", "detail"]]
+        for role, column in self.roles.items():
+            rows.append([role, column, self.details.get(role, "")])
+        sentence = f"{self.judgements:,} judgements from {self.source}"
+        return notebook_html([sentence, *self.notes], rows)
 
     def __str__(self) -> str:
         """Return one line: `read as: text=review_text, grade=stars (1–5); not used: date`."""

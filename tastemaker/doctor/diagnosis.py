@@ -39,6 +39,7 @@ from tastemaker.doctor.texts import (
     relatives,
 )
 from tastemaker.errors import DataError, UsageError
+from tastemaker.readable import notebook_html
 
 _SHOWN_JUDGES = 8
 _SHOWN_PLACES = 5
@@ -114,6 +115,19 @@ class Diagnosis:
         return "\n".join([*self._facts(), "", *self._problem_lines()])
 
     __str__ = table
+
+    def _repr_html_(self) -> str:
+        """Return the problems, the worst first, for a notebook."""
+        healthy = (
+            "No problem was found."
+            if self.is_healthy
+            else "Look at these first."
+        )
+        rows = [["severity", "problem", "what to try"]]
+        for problem in self.problems:
+            rows.append([problem.severity, problem.what, problem.advice])
+        sentences = [f"{self.rows:,} rows. {healthy}"]
+        return notebook_html(sentences, *([rows] if self.problems else []))
 
     def _facts(self) -> Iterator[str]:
         yield f"rows        {self._rows()}"

@@ -22,7 +22,7 @@ from tastemaker.evaluate.estimates import (
 from tastemaker.evaluate.verdict import verdict
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats
-from tastemaker.readable import aligned
+from tastemaker.readable import aligned, notebook_html
 
 # --- records ----------------------------------------------------------------------------------
 
@@ -254,6 +254,11 @@ class Evaluation:
         return list(verdicts(self))
 
     __str__ = table
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and a table of each kind, for a notebook."""
+        tables = [measure_rows(findings) for findings in self.kinds]
+        return notebook_html([self.verdict()], *tables)
 
 
 def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from .frontier_page import write_frontier as write_frontier
 from .kind_panels import panels as panels
 from .kl_frontier import Frontier as Frontier
 from .kl_frontier import frontier as frontier
+from .report_page import figures as figures
 from .report_page import html_of as html_of
 from .report_page import overview_png as overview_png
 from .report_page import write_report as write_report

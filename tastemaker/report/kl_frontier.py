@@ -14,7 +14,7 @@ import numpy as np
 from tastemaker.errors import UsageError
 from tastemaker.maths.overoptimisation import LEARNED, Fitted, fitted
 from tastemaker.maths.statistics import Floats
-from tastemaker.readable import aligned, listed
+from tastemaker.readable import aligned, listed, notebook_html
 from tastemaker.report.steered_runs import (
     SERIES,
     BestOfCurve,
@@ -392,6 +392,13 @@ class Frontier:
         ]
         notes = [f"Note: {note}" for note in self.notes]
         return "\n".join([aligned(self.rows), "", *verdicts, *notes])
+
+    def _repr_html_(self) -> str:
+        """Return the table and the verdict on each run, for a notebook."""
+        verdicts = [
+            f"{course.label}: {course.verdict}" for course in self.courses
+        ]
+        return notebook_html([*verdicts, *self.notes], self.rows)
 
 
 def frontier(

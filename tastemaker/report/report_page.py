@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, plain
@@ -20,7 +21,7 @@ from tastemaker.evaluate.findings import (
 )
 from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
-from tastemaker.plotting import rendered
+from tastemaker.plotting import panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import (
@@ -76,6 +77,11 @@ def overview_png(evaluation: Evaluation) -> bytes:
     heading = " · ".join(parts)
     heading = heading[:1].upper() + heading[1:]
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")
+
+
+def figures(evaluation: Evaluation) -> dict[str, Figure]:
+    """Return the figures of the report by name, as matplotlib's own objects."""
+    return {panel.name: panel_figure(panel) for panel in panels(evaluation)}
 
 
 class Explained(Protocol):

@@ -15,6 +15,7 @@ import numpy as np
 from tastemaker.data.judgements import Example, joined
 from tastemaker.errors import UsageError
 from tastemaker.maths.statistics import Floats
+from tastemaker.readable import notebook_html
 from tastemaker.reward.backbones.linear import (
     LinearBackbone,
     NgramNames,
@@ -28,6 +29,7 @@ from tastemaker.reward.model import RewardModel
 By = Literal["auto", "words", "sentences"]
 
 _MOST_PARTS = 200
+_NOTEBOOK_PARTS = 10
 # a longer text is explained by its sentences
 _MOST_WORDS = 60
 _SPACELESS = (
@@ -87,6 +89,13 @@ class Explanation:
         return "\n".join(lines)
 
     __str__ = table
+
+    def _repr_html_(self) -> str:
+        """Return the score and its strongest parts, for a notebook."""
+        rows = [["effect", "part"]]
+        for part in self.strongest(_NOTEBOOK_PARTS):
+            rows.append([f"{part.effect:+.3f}", part.text])
+        return notebook_html([f"score {self.score:+.3f}"], rows)
 
 
 def explain(

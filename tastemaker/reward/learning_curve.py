@@ -10,6 +10,7 @@ from typing import Any
 from tastemaker.data.judgements import Judgement, lot, plain
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
+from tastemaker.readable import notebook_html
 from tastemaker.reward.fitting import Backbones, fit
 
 _HELD_OUT = 0.2
@@ -84,6 +85,13 @@ class LearningCurve:
         return "\n".join(lines)
 
     __str__ = table
+
+    def _repr_html_(self) -> str:
+        """Return the sentence and the points, for a notebook."""
+        rows = [["judgements", self.figure]]
+        for point in self.points:
+            rows.append([f"{point.judgements:,}", f"{point.value:.3f}"])
+        return notebook_html([self.sentence()], rows)
 
 
 def learning_curve(

@@ -25,6 +25,7 @@ from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
 from tastemaker.near_copies import Sketches
+from tastemaker.readable import notebook_html
 from tastemaker.reward.backbones import Backbone, load_backbone, move
 from tastemaker.reward.contract import (
     ADOPTED,
@@ -38,6 +39,7 @@ from tastemaker.train.run import CONTRACT, versions
 
 TRAINING_TEXTS = "training_texts.safetensors"
 BASELINE = "baseline"
+_NOTEBOOK_FIGURES = ("accuracy", "ece", "pearson", "mae", "kendall_tau")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 Scorable = str | Example
 
@@ -287,6 +289,18 @@ class RewardModel:
         chosen = choose_device(device)
         move(self.backbone, chosen)
         return self
+
+    def _repr_html_(self) -> str:
+        """Return what the model is and its verdict, for a notebook."""
+        evaluation = self.contract.evaluation
+        sentences = [repr(self)]
+        if "verdict" in evaluation:
+            sentences.append(str(evaluation["verdict"]))
+        rows = [["figure", "held-out value"]]
+        for name in _NOTEBOOK_FIGURES:
+            if isinstance(evaluation.get(name), float):
+                rows.append([name, f"{evaluation[name]:.3f}"])
+        return notebook_html(sentences, *([rows] if len(rows) > 1 else []))
 
     def __repr__(self) -> str:
         counts = self.contract.data.get("judgements", {})

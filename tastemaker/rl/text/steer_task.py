@@ -15,6 +15,7 @@ from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.writing import NoNumberError
 from tastemaker.maths.rl import explained_variance
+from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller
 from tastemaker.rl.text.rewards import Reward, checked
@@ -37,6 +38,7 @@ from tastemaker.train.run import Run, Say
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
 
 _SAMPLES = 3
+_NOTEBOOK_SAMPLES = 3
 """Completions that are kept of every window."""
 _FORMS = {
     "score": "score {:.2f}",
@@ -101,6 +103,19 @@ class Steered:
         )
         parts.append(f"stopped because {self.stopped_because}")
         return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        """Return what happened and samples before and after, for a notebook."""
+        heading = ["prompt", "before", "after"]
+        rows = [heading]
+        for sample in self.samples[:_NOTEBOOK_SAMPLES]:
+            row = []
+            for name in heading:
+                text = sample.get(name, "")
+                row.append(str(text))
+            rows.append(row)
+        sentences = str(self).split("; ")
+        return notebook_html(sentences, rows)
 
 
 class SteerTask(Task):

@@ -1,0 +1,122 @@
+"""What a notebook shows: short HTML that says the verdict, all texts escaped; figures; examples."""
+
+import contextlib
+import io
+import json
+import re
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+import tastemaker as tm
+
+ROOT = Path(__file__).resolve().parents[1]
+HOSTILE = "<script>alert(1)</script>"
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def taste_and_judgements() -> tuple[Any, list[Any]]:
+    """A linear model of hostile texts, and its judgements."""
+    judgements = []
+    for number in range(120):
+        word = "good" if number % 2 == 0 else "bad"
+        text = f"A {word} {HOSTILE} film, number {number}."
+        judgements.append(tm.Label(text, number % 2 == 0, judge=HOSTILE))
+    return tm.fit(judgements, backbone="linear"), judgements
+
+
+def _is_harmless(html: str) -> None:
+    tags = set(re.findall(r"<\s*/?\s*(\w+)", html))
+    assert tags <= {"div", "p", "table", "tr", "th", "td", "code"}, tags
+    assert " on" not in "".join(re.findall(r"<[^>]*>", html))
+
+
+def test_every_result_shows_itself_in_a_notebook(
+    taste_and_judgements: tuple[Any, list[Any]], tmp_path: Path
+) -> None:
+    taste, judgements = taste_and_judgements
+    evaluation = tm.evaluate(taste, judgements)
+    html = evaluation._repr_html_()
+    assert "<table>" in html
+    _is_harmless(html)
+    source = tmp_path / "labels.csv"
+    rows = "".join(f'"{HOSTILE} {n}",{n % 2}\n' for n in range(40))
+    source.write_text("text,label\n" + rows)
+    explanation = tm.explain(taste, HOSTILE)
+    for shown in (taste, tm.doctor(judgements), explanation, tm.inspect(source)):
+        _is_harmless(shown._repr_html_())
+    assert "script" in explanation._repr_html_()  # the words are shown, not run
+    inspected = tm.inspect(source)
+    assert "&lt;script&gt;" in inspected._repr_html_()
+    assert "<td>label</td>" in inspected.read_as._repr_html_()
+
+
+def test_a_learning_curve_shows_itself_in_a_notebook() -> None:
+    Point = namedtuple("Point", ["judgements", "value", "margin"])
+    points = tuple(Point(100 * 2**n, 0.7 + n / 100, None) for n in range(3))
+    html = tm.LearningCurve("<i>accuracy</i>", points)._repr_html_()  # type: ignore[arg-type]
+    assert "&lt;i&gt;accuracy" in html
+    assert "<td>400</td><td>0.720</td>" in html
+    _is_harmless(html)
+
+
+def test_a_steered_policy_shows_itself_in_a_notebook() -> None:
+    figures = {
+        "score_before": 1.0,
+        "score_after": 2.0,
+        "kl": 3.0,
+        "distinct": 1.0,
+        "stopped_because": "all steps were taken",
+    }
+    samples = [{"prompt": HOSTILE, "before": "bad", "after": "<b>good</b>"}]
+    html = tm.Steered(None, figures, samples)._repr_html_()  # type: ignore[arg-type]
+    assert "score 1.00 → 2.00" in html
+    assert "&lt;b&gt;good&lt;/b&gt;" in html
+    _is_harmless(html)
+
+
+def test_figures_are_matplotlibs_own(
+    taste_and_judgements: tuple[Any, list[Any]],
+) -> None:
+    taste, judgements = taste_and_judgements
+    figures = tm.figures(tm.evaluate(taste, judgements))
+    assert figures
+    for figure in figures.values():
+        assert isinstance(figure, Figure)
+        assert figure.axes[0].get_title(loc="left")
+
+
+def _code(notebook: Path) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_saved_without_outputs(notebook: Path) -> None:
+    document = json.loads(notebook.read_text(encoding="utf-8"))
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    for cell in document["cells"]:
+        assert cell["id"]
+        assert cell["cell_type"] in {"markdown", "code"}
+        assert cell.get("outputs", []) == []
+    assert sum(map(len, _code(notebook))) > 100
+
+
+@pytest.mark.slow
+def test_the_three_notebooks_run(tmp_path: Path) -> None:
+    assert len(NOTEBOOKS) == 3
+    began = time.process_time()
+    for notebook in NOTEBOOKS:
+        folder = tmp_path / notebook.stem
+        folder.mkdir()
+        names: dict[str, Any] = {"__name__": "__main__"}
+        printed = io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+            for source in _code(notebook):
+                exec(compile(source, notebook.name, "exec"), names)
+    assert time.process_time() - began < 80  # 40 on an idle machine
