@@ -113,7 +113,9 @@ class GatedNetwork:
             )
             torch.mul(normed, scale.weight, out=turning)
         _turn(turning, rotations)
-        keys_values = parts[:, self.heads :].unflatten(1, (2, self.kv_heads))
+        keys_values = parts[:, self.heads :]
+        shape = (len(parts), 2, self.kv_heads, *parts.shape[2:])
+        keys_values = keys_values.reshape(shape)
         return parts[:, : self.heads], keys_values.transpose(0, 1)
 
     def rest(self, layer: GatedLayer, x: Tensor, attended: Tensor) -> Tensor:
@@ -238,4 +240,5 @@ def _projection(attention: Any, heads: int, kv_heads: int) -> _Map:
 
 def _side_by_side(numbers: Tensor) -> Tensor:
     """Return numbers of heads [..., d]: those at i and i + d/2 side by side."""
-    return numbers.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    halves = numbers.reshape(*numbers.shape[:-1], 2, -1)
+    return halves.transpose(-1, -2).flatten(-2)

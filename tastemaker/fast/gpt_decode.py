@@ -231,7 +231,7 @@ class OwnDecoder:
         network = self.network
         rows, length = batch.ids.shape
         positions = batch.positions.flatten()
-        x = network.embedded(batch.ids.flatten(), positions)
+        x: Tensor = network.embedded(batch.ids.flatten(), positions)
         rotations = network.rotations(positions)
         for number, layer in enumerate(network.layers):
             query, of_tokens = network.attention_inputs(layer, x, rotations)

@@ -109,7 +109,7 @@ def _named(
     name: str | None,
 ) -> list[Table | tuple[Path, str]]:
     """Return the parts of a source, its tables under another name if there is one."""
-    named = []
+    named: list[Table | tuple[Path, str]] = []
     for part in parts:
         if name is not None and isinstance(part, Table):
             named.append(replace(part, name=name))

@@ -32,7 +32,7 @@ from tastemaker.loop.work import (
     read_rows,
     write_rows,
 )
-from tastemaker.playground.judges import CAREFUL_JUDGES, troubled
+from tastemaker.playground.judges import CAREFUL_JUDGES, Judge, troubled
 from tastemaker.report.frontier_page import write_frontier
 from tastemaker.report.kl_frontier import frontier
 from tastemaker.report.runs import report_runs
@@ -314,7 +314,7 @@ def _simulated(work: Work) -> list[Judgement]:
         is_playground(source) and "troubled" in source
         for source in work.settings["collected"]
     )
-    judges = CAREFUL_JUDGES
+    judges: tuple[Judge, ...] = CAREFUL_JUDGES
     if is_troubled:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []

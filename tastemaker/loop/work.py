@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.formats.single import from_row, to_row
-from tastemaker.data.judgements import Judgement
+from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.reading import read, read_examples
 from tastemaker.data.roles import Columns
 from tastemaker.data.source_names import distinct_names
@@ -26,6 +26,7 @@ from tastemaker.loop.stages import Stage, at_round
 from tastemaker.playground.judges import (
     CAREFUL_JUDGES,
     KINDS,
+    Judge,
     judgements,
     troubled,
 )
@@ -169,7 +170,7 @@ def playground_judgements(
     """
     options: dict[str, Any] = {"language": "en", "kind": "mixed"}
     count = _PLAYGROUND_JUDGEMENTS
-    judges = CAREFUL_JUDGES
+    judges: tuple[Judge, ...] = CAREFUL_JUDGES
     for word in source.split(":")[1:]:
         answers = _ANSWERS.fullmatch(word)
         if word in ("en", "zh"):
@@ -304,7 +305,7 @@ def _against_gold(
     """Return Kendall's τ of each model with the true score, on the held-out texts."""
     from tastemaker.maths.statistics import kendall
 
-    examples = []
+    examples: list[Example] = []
     for judgement in held_out:
         examples += judgement.examples
     gold = np.array(_gold(work, [example.text for example in examples]))

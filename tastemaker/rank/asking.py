@@ -232,7 +232,7 @@ class Asker:
 
 
 def _is_test(row: Any) -> bool:
-    return row.arm == "random" and row.id % _TESTED == 0
+    return bool(row.arm == "random" and row.id % _TESTED == 0)
 
 
 def _of_item(row: Any) -> Floats:

@@ -271,7 +271,7 @@ def _direct(
 
 
 def _through_pipeline(
-    classify: Any, texts: list[str], **options: Any
+    classify: Any, texts: Sequence[Any], **options: Any
 ) -> list[float]:
     answers = classify(texts, truncation=True, **options)
     return [answer["score"] for answer in answers]
@@ -280,7 +280,7 @@ def _through_pipeline(
 def _through(
     module: Any,
     tokenizer: Any,
-    texts: list[Any],
+    texts: Sequence[Any],
     side: str,
     readout: Readout | None = None,
     **more: torch.Tensor,
@@ -330,7 +330,7 @@ def _why_not_left(module: Any) -> str | None:
 
 
 def _left_padded(
-    module: Any, tokenizer: Any, texts: list[str]
+    module: Any, tokenizer: Any, texts: Sequence[Any]
 ) -> list[float] | str:
     """Score left-padded texts; positions count from the first real token."""
     reason = _why_not_left(module)
@@ -348,7 +348,7 @@ def _left_padded(
 
 
 def _through_cross_encoder(
-    folder: Path, texts: list[str]
+    folder: Path, texts: Sequence[Any]
 ) -> list[float] | str:
     """Score texts with CrossEncoder's tokenizer, network and activation.
 

@@ -134,7 +134,7 @@ async def _scored(
         part = scores.part(start, end)
         standings.append(question.standing(model, part))
         start = end
-    values = {
+    values: dict[str, Any] = {
         "standings": standings,
         "histogram": histogram(model, standings),
     }

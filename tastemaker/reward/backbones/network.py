@@ -351,7 +351,8 @@ class Network:
             return None
         ends = (batch.ids == self.tokenizer.sep_token_id) & batch.is_text
         is_second = (ends.cumsum(1) - ends.long()) > 0
-        return (is_second & batch.is_text).long()
+        types: Tensor = (is_second & batch.is_text).long()
+        return types
 
     def forward_texts(
         self, texts: Sequence[TokenIds], batch_tokens: int
