@@ -74,6 +74,7 @@ class _Endless:
     """A reader of a tokenizer whose texts never end."""
 
     end, pad = -1, 0
+    ends: frozenset[int] = frozenset()
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
