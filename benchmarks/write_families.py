@@ -79,6 +79,7 @@ class _Reader:
 
     def __init__(self, end: Any) -> None:
         self.end = end
+        self.ends = frozenset({end})
 
 
 def _network(family: str) -> Any:

@@ -196,14 +196,14 @@ def test_a_padding_token_that_is_missing_from_the_embeddings_gets_a_row(
     for path in source.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     tokenizer.save_pretrained(tmp_path)
-    network = Network.open(str(tmp_path))
-    assert network.module.get_input_embeddings().num_embeddings == len(
-        network.tokenizer
-    )
-    assert network.pad_id != network.tokenizer.eos_token_id
-    assert np.isfinite(
-        network.score([Example("<299> film"), Example("a")]).values
-    ).all()
+    for new_head in (True, False):
+        network = Network.open(str(tmp_path), new_head=new_head)
+        embeddings = network.module.get_input_embeddings()
+        assert embeddings.num_embeddings == len(network.tokenizer)
+        # a trained head pads as it has learned to
+        assert not new_head or network.pad_id != network.tokenizer.eos_token_id
+        scores = network.score([Example("<299> film"), Example("a")]).values
+        assert np.isfinite(scores).all()
 
 
 def test_rescale_folds_offset_and_scale_into_the_head(folder):
@@ -220,11 +220,12 @@ def test_rescale_folds_offset_and_scale_into_the_head(folder):
 def test_the_seed_draws_the_head(make_folder):
     source = str(make_folder("bert"))
     first, again, other = (
-        Network.open(source, seed=seed).score(EXAMPLES).values for seed in (1, 1, 2)
+        Network.open(source, seed=seed, new_head=True).score(EXAMPLES).values
+        for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 1e-2
-    head = opening.head_of(Network.open(source).module)
+    head = opening.head_of(Network.open(source, new_head=True).module)
     assert head.weight.std().item() == pytest.approx(33**-0.5, rel=0.4)
     assert head.bias.item() == 0
 

@@ -224,6 +224,7 @@ def keep_padding(module: Any, tokenizer: Any) -> None:
     if is_decoder and token is not None:
         tokenizer.pad_token = token
         module.config.pad_token_id = number
+        _embed_all_tokens(module, tokenizer)
     elif is_decoder or tokenizer.pad_token is None:
         give_padding_token(module, tokenizer)
 
@@ -238,11 +239,16 @@ def give_padding_token(module: Any, tokenizer: Any) -> None:
         or tokenizer.pad_token_id == tokenizer.eos_token_id
     ):
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    _embed_all_tokens(module, tokenizer)
+    module.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    module.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _embed_all_tokens(module: Any, tokenizer: Any) -> None:
+    """Give every token of the tokenizer a row of the embeddings."""
     embeddings = module.get_input_embeddings()
     if len(tokenizer) > embeddings.num_embeddings:
         module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    module.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    module.config.pad_token_id = tokenizer.pad_token_id
 
 
 def choose_max_length(
