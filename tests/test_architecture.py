@@ -23,7 +23,7 @@ LIMITS = {
     "data": 4.10,
     "doctor": 4.21,
     "evaluate": 4.40,
-    "fast": 4.28,
+    "fast": 4.3,
     "gpt": 3.94,
     "kinds": 3.84,
     "loop": 4.3,
@@ -32,7 +32,7 @@ LIMITS = {
     "rank": 4.52,
     "report": 4.1,
     "reward": 3.96,
-    "rl": 3.6,
+    "rl": 3.65,
     "serve": 4.0,
     "train": 3.72,
 }

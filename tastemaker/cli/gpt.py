@@ -436,13 +436,16 @@ def evaluate_policy(
         reading.format,
         leave_out_bad=skip_bad,
         limit=reading.limit,
-        say_read_as=r.sayer([source], json=json, quiet=quiet),
     )
     policy = tm.Policy.load(model)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     measured = tm.perplexity(policy, documents)
     o.note_skipped(documents.bad, quiet=quiet)
+    # with the result: an error is one line
+    say_one = r.sayer([source], json=json, quiet=quiet)
+    for each in documents.read_as:
+        say_one(each)
     if json:
         o.say_json(
             measured.as_dict() | {"read_as": r.as_list(documents.read_as)}

@@ -121,7 +121,7 @@ def test_a_curve_says_whether_more_data_would_help() -> None:
         curve(0.8, 0.801, 0.802).sentence().startswith("More data of this kind would")
     )
     uncertain = curve(0.8, 0.81, 0.82, margin=0.1).sentence()
-    assert uncertain.startswith("Whether more data would help cannot be told")
+    assert uncertain.startswith("It is not clear whether more data would help")
     assert "accuracy by +0.010" in uncertain
 
 

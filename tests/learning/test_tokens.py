@@ -284,7 +284,8 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
         return memory
 
     peak(600)  # whatever is made on first use
-    assert peak(8000) < 1.3 * peak(800)
+    # the order of an epoch is a few numbers for each text; its tokens would be 400 bytes
+    assert peak(8000) - peak(800) < 40 * 7200
 
 
 def test_a_whole_folder_is_opened_again_and_one_that_is_not_is_written_anew(

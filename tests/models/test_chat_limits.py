@@ -125,13 +125,8 @@ def test_a_chat_that_the_template_refuses_is_one_line(tmp_path: Path) -> None:
     assert "Be brief." in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("adds_end", "problem"),
-    [(True, "scores differently"), (False, "cannot score texts")],
-)
-def test_what_cannot_be_saved_is_refused_before_it_is_trained(
-    adds_end: bool, problem: str, tmp_path: Path
-) -> None:
+def encoder_decoder(folder: Path, *, adds_end: bool) -> str:
+    """Save a drawn T5. adds_end: whether its tokenizer writes the end that the head reads."""
     tokenizer = make_tokenizer(adds_start=False)
     if adds_end:
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -148,12 +143,24 @@ def test_what_cannot_be_saved_is_refused_before_it_is_trained(
         pad_token_id=0,
         eos_token_id=1,
     )
-    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_what_cannot_be_saved_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    source = encoder_decoder(tmp_path / "base", adds_end=False)
     out = tmp_path / "model"
-    with pytest.raises(ModelError, match=problem):
-        tm.fit(comparisons(12), backbone=str(tmp_path / "base"), epochs=1, out=out)
+    with pytest.raises(ModelError, match="cannot score texts"):
+        tm.fit(comparisons(12), backbone=source, epochs=1, out=out)
     assert not list(tmp_path.rglob("metrics.jsonl"))
     assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == [
         "base"
     ]
+
+
+def test_an_encoder_decoder_whose_texts_end_is_fitted(tmp_path: Path) -> None:
+    source = encoder_decoder(tmp_path / "base", adds_end=True)
+    out = tmp_path / "model"
+    model = tm.fit(comparisons(12), backbone=source, epochs=1, out=out)
+    assert tm.load(out).score("good film") == pytest.approx(model.score("good film"))

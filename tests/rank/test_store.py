@@ -81,14 +81,14 @@ def test_each_kind_of_judgement_reads_back(store: Store, tmp_path: Path) -> None
 
 
 def test_the_order_differs_from_view_to_view(store: Store) -> None:
-    store.add([Item(TEXTS, f"prompt {n}") for n in range(30)])
+    store.add([Item(TEXTS, f"prompt {n}") for n in range(80)])
     ann = store.judge("ann")
     places = []
-    for number in range(30):
+    for number in range(80):
         view = shown(store, ann)
         places.append(view.texts.index("first"))
         store.answer(ann, view.id, f"key {number}", {"tiers": [[0], [1]]})
-    assert {places.count(place) > 2 for place in range(4)} == {True}
+    assert {places.count(place) > 4 for place in range(4)} == {True}
 
 
 def test_a_repeated_post_changes_nothing(store: Store, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_what_a_model_asks_for_comes_first(store: Store) -> None:
         store.answer(ann, view.id, f"the key {number}", {"tiers": [[0], [1]]})
     with store.database.reading() as connection:
         arms = connection.execute(text("SELECT arm, COUNT(*) FROM views GROUP BY arm"))
-        counts = dict(arms.tuples().all())
+        counts = {arm: count for arm, count in arms}  # noqa: C416
     assert prompts.index("prompt 199") < 6
     assert 2 <= counts["random"] <= 20
     assert counts["random"] + counts["optimal"] == 60

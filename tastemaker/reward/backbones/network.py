@@ -350,9 +350,8 @@ class Network:
         if not self.marks_pairs:
             return None
         ends = (batch.ids == self.tokenizer.sep_token_id) & batch.is_text
-        is_second = (ends.cumsum(1) - ends.long()) > 0
-        types: Tensor = (is_second & batch.is_text).long()
-        return types
+        second: Tensor = batch.is_text & (ends.cumsum(1) > ends.long())
+        return second.long()
 
     def forward_texts(
         self, texts: Sequence[TokenIds], batch_tokens: int
