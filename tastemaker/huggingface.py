@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,24 +27,54 @@ def code_allowed(trust_remote_code: bool) -> dict[str, Any]:
 _ALIGNED = 64  # bytes
 
 
+class _Silence:
+    """The settings of the libraries before the first of several blocks that overlap in threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.blocks = 0
+        self.verbosities: list[int] = []
+        self.bars = False
+
+    def begin(self) -> None:
+        """Silence the libraries, unless another block has."""
+        with self.lock:
+            self.blocks += 1
+            if self.blocks > 1:
+                return
+            self.bars = transformers_logging.is_progress_bar_enabled()
+            self.verbosities = [one.get_verbosity() for one in _LIBRARIES]
+            for library in _LIBRARIES:
+                library.set_verbosity(logging.ERROR)
+            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+    def end(self) -> None:
+        """Give the libraries their settings back after the last block."""
+        with self.lock:
+            self.blocks -= 1
+            if self.blocks:
+                return
+            settings = zip(_LIBRARIES, self.verbosities, strict=True)
+            for library, verbosity in settings:
+                library.set_verbosity(verbosity)
+            if self.bars:
+                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+_LIBRARIES = (transformers_logging, hub_logging)
+_silence = _Silence()
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence the load reports, retries and progress bars of transformers and its hub client within
-    the block.
+    the block. Blocks of several threads may overlap.
     """
-    libraries = (transformers_logging, hub_logging)
-    verbosities = [library.get_verbosity() for library in libraries]
-    bars = transformers_logging.is_progress_bar_enabled()
-    for library in libraries:
-        library.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    _silence.begin()
     try:
         yield
     finally:
-        for library, verbosity in zip(libraries, verbosities, strict=True):
-            library.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        _silence.end()
 
 
 def is_path(source: str) -> bool:
