@@ -78,7 +78,7 @@ def loop_of(
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
             "algorithms": {ALGORITHM: {"lr": 9e-4}},
-            "steps": 110,
+            "steps": 80,
             "batch": 96,
             "windows": 8,
             "temperature": 0.7,

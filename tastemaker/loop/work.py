@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.formats.single import from_row, to_row
-from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.judgements import Example, Judgement, fingerprint
 from tastemaker.data.reading import read, read_examples
 from tastemaker.data.roles import Columns
 from tastemaker.data.source_names import distinct_names
@@ -109,8 +109,10 @@ def collect(work: Work) -> Result:
         train, measured = split(judged, held_out=held_out, seed=seed)
     else:
         train = judged
-        measured = list(
-            _read_all(held_out, settings["read"], seed, work, apart=1)
+        measured = _unseen(
+            list(_read_all(held_out, settings["read"], seed, work, apart=1)),
+            train,
+            work,
         )
     write_rows(work.out / TRAIN, train)
     write_rows(work.out / HELD_OUT, measured)
@@ -124,6 +126,23 @@ def collect(work: Work) -> Result:
         "held_out": len(measured),
         "judges": len(judges),
     }
+
+
+def _unseen(
+    measured: Sequence[Judgement], train: Sequence[Judgement], work: Work
+) -> list[Judgement]:
+    """Return the held-out judgements of texts that are not in the training data; say how many."""
+    learned = {fingerprint(text) for j in train for text in j.texts}
+    unseen = []
+    for judgement in measured:
+        if not any(fingerprint(text) in learned for text in judgement.texts):
+            unseen.append(judgement)
+    left_out = len(measured) - len(unseen)
+    if left_out:
+        work.say(
+            f"{left_out:,} held-out judgements are of texts in the training data and are left out"
+        )
+    return unseen
 
 
 def _read_all(

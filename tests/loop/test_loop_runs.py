@@ -223,3 +223,27 @@ def test_a_loop_killed_again_and_again_ends_in_the_same_report(
             process.wait()
     subprocess.run(command, check=True)
     assert measured(folder / "run") == measured(finished / "run")
+
+
+def test_held_out_texts_of_the_training_data_are_left_out(
+    run: Run, tmp_path: Path
+) -> None:
+    def rows(numbers: range) -> str:
+        lines = []
+        for number in numbers:
+            good = number % 2 == 0
+            text = f"A {'warm' if good else 'dull'} film, number {number}."
+            lines.append(json.dumps({"text": text, "label": int(good)}) + "\n")
+        return "".join(lines)
+
+    (tmp_path / "train.jsonl").write_text(rows(range(40)))
+    (tmp_path / "test.jsonl").write_text(rows(range(35, 60)))
+    (tmp_path / "loop.yaml").write_text(
+        "judgements: train.jsonl\nheld_out: test.jsonl\nfit: {min_count: 1}\n"
+    )
+    words = (tmp_path / "loop.yaml", "--out", tmp_path / "run")
+    code, out, err = run("loop", *words)
+    assert code == 0, err
+    assert "5 held-out judgements are of texts in the training data" in out + err
+    held_out = (tmp_path / "run" / "collect" / "held_out.jsonl").read_text()
+    assert len(held_out.splitlines()) == 20
