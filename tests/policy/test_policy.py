@@ -99,8 +99,14 @@ def test_the_log_probs_of_a_batch_can_be_learned_from(fresh):
     assert all(p.grad is not None for p in fresh.module.parameters())
 
 
-def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
+def test_padding_brings_no_advice_of_transformers(
+    letters, monkeypatch, caplog, request
+):
     """It recommends a mask where the pad token stands, once in a process: here again."""
+    # a test before may have left it silent
+    verbosity = transformers_logging.get_verbosity()
+    request.addfinalizer(lambda: transformers_logging.set_verbosity(verbosity))
+    transformers_logging.set_verbosity_warning()
     transformers_logging.warning_once.cache_clear()
     monkeypatch.setattr(letters.module.config, "pad_token_id", letters.reader.pad)
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
