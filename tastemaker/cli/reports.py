@@ -1,5 +1,6 @@
 """The verbs `report` and `frontier`, and the reports that other verbs write about their runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,20 @@ tastemaker report taste --language zh --out page
 """
 
 
+def _folders(meaning: str) -> Callable[[o.F], o.F]:
+    """Give a verb the argument RUN…. meaning: which folders these are."""
+    return click.argument(
+        "runs",
+        metavar="RUN...",
+        type=o.PATH,
+        nargs=-1,
+        required=True,
+        help=meaning,
+    )
+
+
 @o.verb(REPORT)
-@click.argument(
-    "runs",
-    metavar="RUN...",
-    type=o.PATH,
-    nargs=-1,
-    required=True,
-    help="Folders of runs.",
-)
+@_folders("Folders of runs.")
 @o.option(
     "--out",
     type=o.PATH,
@@ -73,14 +79,7 @@ def report(
 
 
 @o.verb(FRONTIER)
-@click.argument(
-    "runs",
-    metavar="RUN...",
-    type=o.PATH,
-    nargs=-1,
-    required=True,
-    help="Folders of `steer`.",
-)
+@_folders("Folders of `steer`.")
 @o.option(
     "--out",
     type=o.PATH,

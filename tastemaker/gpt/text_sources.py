@@ -72,9 +72,9 @@ def documents(
     format: those of `read`, for tables. each: one document of a text file, "file", "paragraph" or
     "line"; one longer than `plain.LONGEST` characters is cut. skip_bad: a list that gets the errors
     of unreadable rows, which are then left out. name: what a table is called in messages. report:
-    is told what the source is read as, when the first text is asked for. Raises DataError, one line
-    with file and row or line, when it reaches bad input, and at the end of a source without a text;
-    UsageError for an unknown split, format or `each`.
+    is called with what the source is read as, when the first text is asked for. Raises DataError,
+    one line with file and row or line, when it reaches bad input, and at the end of a source
+    without a text; UsageError for an unknown split, format or `each`.
     """
     if each not in plain.EACH:
         raise UsageError(
@@ -83,13 +83,13 @@ def documents(
     format_of_table = table_format(columns, format)
     before = len(skip_bad or ())
 
-    def told(default: str, layout: Layout) -> None:
+    def report_part(default: str, layout: Layout) -> None:
         if report is not None:
             report(texts_read_as(name or default, layout))
 
     examples = _without_splits(source, split, format, each)
     if examples is not None:
-        examples = _told(examples, str(source), each, told)
+        examples = _reported(examples, str(source), each, report_part)
     else:
         examples = chain.from_iterable(
             _of_part(
@@ -97,7 +97,7 @@ def documents(
                 columns or Columns(),
                 format_of_table,
                 skip_bad,
-                told,
+                report_part,
             )
             for part in _named(_parts(source, split, format), name)
         )
@@ -118,18 +118,20 @@ def _named(
     return named
 
 
-def _told(
+def _reported(
     examples: Iterator[Example],
     source: str,
     each: Each,
-    told: _Report,
+    report: _Report,
 ) -> Iterator[Example]:
-    """Yield the texts of the playground or of text files; tell first what they are read as."""
+    """Report what the playground or text files are read as; then yield their texts."""
     if _is_playground(source):
-        told(source, Layout(_PLAYGROUND, {"text": "reviews"}))
+        report(source, Layout(_PLAYGROUND, {"text": "reviews"}))
     else:
         article = "the" if each == "file" else "each"
-        told(Path(source).name, Layout("text", {"text": f"{article} {each}"}))
+        report(
+            Path(source).name, Layout("text", {"text": f"{article} {each}"})
+        )
     yield from examples
 
 
@@ -282,19 +284,19 @@ def _of_part(
     columns: Columns,
     format: str | None,
     skipped: _Skipped,
-    told: _Report,
+    report: _Report,
 ) -> Iterator[Example]:
     if not isinstance(part, Table):
         folder, split = part
         roles = {"text": "the file"}
-        told(f"{folder.name}[{split}]", Layout("aclimdb", roles))
+        report(f"{folder.name}[{split}]", Layout("aclimdb", roles))
         yield from (review.example() for review in aclimdb.reviews(*part))
         return
     reading = recognise(part, format, past_bad=skipped is not None)
     if reading is None:
-        yield from _of_rows(part, columns, skipped, told)
+        yield from _of_rows(part, columns, skipped, report)
         return
-    told(part.name, reading.layout)
+    report(part.name, reading.layout)
     yield from _best_of(reading, skipped)
 
 
@@ -323,7 +325,7 @@ def _of_rows(
     table: Table,
     columns: Columns,
     skipped: _Skipped,
-    told: _Report,
+    report: _Report,
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
@@ -341,12 +343,12 @@ def _of_rows(
         layout.roles["text"] = text
         layout.details["text"] = "the assistant's turns"
         layout.used = frozenset(layout.roles.values())
-        told(table.name, layout)
+        report(table.name, layout)
     else:
         planned = plan(table, columns, judged=False, past_bad=past_bad)
         text = planned.text
         prompts = planned.prompts
-        told(table.name, planned.layout)
+        report(table.name, planned.layout)
     for number, row in table.rows_past(skipped):
         try:
             examples = _of_row(row, text, prompts, table.place(number))
@@ -402,8 +404,8 @@ class Documents:
 
     The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
     `bad` holds their errors after each reading. limit: only so many documents, the first ones.
-    read_as: what each source is read as, once it is opened for the first time; say_read_as is then
-    told too.
+    read_as: what each source is read as, once it is opened for the first time; say_read_as is
+    then called with it.
     """
 
     sources: Sequence[str | Path]

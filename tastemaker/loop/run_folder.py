@@ -184,8 +184,8 @@ class RunFolder:
                 f"{place}: {path} is not there ({error.strerror or error}). "
                 "Put it back, or name another one; finished stages are kept."
             ) from error
-        known = self._known()
-        before = known.get(str(path))
+        digests = self._saved_digests()
+        before = digests.get(str(path))
         if before is not None and before[0] == stamp:
             return str(before[1])
         try:
@@ -194,12 +194,12 @@ class RunFolder:
             raise DataError(
                 f"{place}: {path} cannot be read ({error.strerror or error})."
             ) from error
-        known[str(path)] = [stamp, digest]
+        digests[str(path)] = [stamp, digest]
         with writing_file(self.folder / _DIGESTS) as temporary:
-            temporary.write_text(json.dumps(known), encoding="utf-8")
+            temporary.write_text(json.dumps(digests), encoding="utf-8")
         return digest
 
-    def _known(self) -> dict[str, list[Any]]:
+    def _saved_digests(self) -> dict[str, list[Any]]:
         if self._digests is None:
             try:
                 text = (self.folder / _DIGESTS).read_text(encoding="utf-8")

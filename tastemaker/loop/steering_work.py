@@ -221,8 +221,8 @@ def choose_best(work: Work) -> Result:
     ends = {}
     for name, series in curve.series.items():
         ends[name] = [float(series[0]), float(series[-1])]
-    said = [f"{name} {a:.2f} → {b:.2f}" for name, (a, b) in ends.items()]
-    work.say(f"best of {n}: {', '.join(said)} at {curve.kl[-1]:.1f} nats")
+    changes = [f"{name} {a:.2f} → {b:.2f}" for name, (a, b) in ends.items()]
+    work.say(f"best of {n}: {', '.join(changes)} at {curve.kl[-1]:.1f} nats")
     return {"n": n, "series": ends, "kl": float(curve.kl[-1])}
 
 

@@ -187,12 +187,12 @@ def equal_share(one: Answer, other: Answer) -> tuple[int, int]:
 
 def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
     of_item: dict[int, list[tuple[int, str, Answer]]] = defaultdict(list)
-    own: dict[int, list[Any]] = defaultdict(list)
+    by_judge: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         of_item[row.item_id].append(
             (row.judge_id, row.reason, json.loads(row.answer))
         )
-        own[row.judge_id].append(row)
+        by_judge[row.judge_id].append(row)
     figures = []
     for judge in store.judges():
         agrees, consistent, correct, first = (
@@ -201,7 +201,7 @@ def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
             _Tally(),
             _Tally(),
         )
-        mine = own[judge.id]
+        mine = by_judge[judge.id]
         for row in mine:
             answer = json.loads(row.answer)
             for other, reason, theirs in of_item[row.item_id]:

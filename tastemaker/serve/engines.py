@@ -52,12 +52,12 @@ def choose_engine(
     not the model's.
     """
     _move(model, device)
-    own = Chosen("torch", model.score_all)
+    by_torch = Chosen("torch", model.score_all)
     if engine == "torch":
-        return own
+        return by_torch
     if engine == "auto":
         other = _faster_file(folder, model)
-        return own if other is None else _faster(own, other)
+        return by_torch if other is None else _faster(by_torch, other)
     if device not in ("auto", "cpu"):
         raise UsageError(
             f"--engine {engine} runs on the CPU: leave out --device {device}."
