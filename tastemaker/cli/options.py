@@ -192,6 +192,8 @@ def _read_config(
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply to be read.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = " ".join(str(error).split())
         raise UsageError(

@@ -47,6 +47,7 @@ def read_entries(path: Path) -> tuple[Entry, list[Problem]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        _check_no_aliases(path, text)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         problems = list(_repeated_keys(node))
@@ -57,11 +58,24 @@ def read_entries(path: Path) -> tuple[Entry, list[Problem]]:
         raise UsageError(
             f"{path}{line}: cannot be read as YAML ({error.problem})."
         ) from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply to be read.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
             f"{path}: cannot be read as YAML ({reason})."
         ) from error
+
+
+def _check_no_aliases(path: Path, text: str) -> None:
+    """Raise UsageError for an alias: one may hold itself, or grow without bound."""
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            line = token.start_mark.line + 1
+            raise UsageError(
+                f"{path}, line {line}: the alias *{token.value} is not read here; "
+                "write its value again."
+            )
 
 
 def entries_of(value: Any) -> Entry:

@@ -99,6 +99,8 @@ def test_values_that_the_verbs_refuse_are_listed_before_anything_runs(
         ("judgements: reviews.csv\npolicy: gpt2\npretrain: {texts: a/b}\n", "one of"),
         ("judgements: reviews.csv\npretrain: {size: tiny}\n", "name the texts"),
         ("judgements: reviews.csv\nheld_out: 2\n", "held_out 2: must be a share"),
+        ("judgements: &a [*a]\n", "line 1: the alias *a is not read here"),
+        ("judgements: " + 3000 * "[" + "\n", "nested too deeply"),
         ("judgements: reviews.csv\nfit: linear\n", "must hold `key: value` lines"),
         ("judgements: reviews.csv\nseed: 1\nseed: 2\n", "again, after line 2"),
         ("judgements: reviews.csv\nrounds: {number: 2}\n", "rounds need a GPT"),
