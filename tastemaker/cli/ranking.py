@@ -33,7 +33,10 @@ is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
 @click.argument(
     "store", help="The SQLite file of the judgements, made if it is not there."
 )
-@o.option("--items", help="What to judge; added to what STORE holds.")
+@o.option(
+    "--items",
+    help="What to judge, added to what STORE holds: FILE or FILE:prompt=question,answers=a+b.",
+)
 @o.option(
     "--judge",
     "judges",

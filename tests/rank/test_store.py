@@ -348,3 +348,12 @@ def test_many_answers_are_divided(tmp_path: Path) -> None:
     row = {"prompt": "Hi", "answers": [f"answer {n}" for n in range(12)]}
     items = items_from(tmp_path / "a.jsonl", json.dumps(row))
     assert sorted(len(item.texts) for item in items) == [6, 6]
+
+
+def test_columns_of_items_are_named_behind_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "it.csv"
+    path.write_text("question,a,b\nWhat?,x,y\n")
+    with pytest.raises(DataError, match=r"it\.csv:prompt=question,answers=a\+b"):
+        read_items(path)
+    (item,) = read_items(f"{path}:prompt=question,answers=a+b")
+    assert (item.texts, item.prompt) == (("x", "y"), "What?")

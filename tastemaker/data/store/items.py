@@ -130,10 +130,17 @@ def read_items(
     groups = None
     if format is None:
         groups = _of_columns(path, named, others.get("split"))
-    if groups is None:
-        groups = _of_judgements(source, columns, format)
     name = getattr(path, "name", None) or str(path).rpartition("/")[2]
-    items = list(_items(groups, ask, name, problems))
+    try:
+        if groups is None:
+            groups = _of_judgements(source, columns, format)
+        items = list(_items(groups, ask, name, problems))
+    except DataError as error:
+        # the options of other verbs that the error names stand behind the file here
+        raise DataError(
+            f"{error} Of items, columns are named behind the file: "
+            f"{name}:prompt=question,answers=a+b."
+        ) from error
     if not items:
         reason = problems[0] if problems else "no rows in it"
         raise DataError(f"{name}: nothing to judge: {reason}")
