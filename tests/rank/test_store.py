@@ -353,7 +353,7 @@ def test_many_answers_are_divided(tmp_path: Path) -> None:
 def test_columns_of_items_are_named_behind_the_file(tmp_path: Path) -> None:
     path = tmp_path / "it.csv"
     path.write_text("question,a,b\nWhat?,x,y\n")
-    with pytest.raises(DataError, match=r"it\.csv:prompt=question,answers=a\+b"):
+    with pytest.raises(tm.DataError, match=r"it\.csv:prompt=question,answers=a\+b"):
         read_items(path)
     (item,) = read_items(f"{path}:prompt=question,answers=a+b")
     assert (item.texts, item.prompt) == (("x", "y"), "What?")
