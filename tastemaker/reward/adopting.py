@@ -84,6 +84,11 @@ def adopt(
     activation = getattr(module.config, "sentence_transformers", None)
     is_probability = "Sigmoid" in str(activation)
     if module.config.num_labels > 1:
+        if module.config.problem_type == "multi_label_classification":
+            raise ModelError(
+                f"{name}: several of its {module.config.num_labels} classes may hold at once "
+                "(multi_label_classification), so they do not order texts."
+            )
         readout = readout_of(module.config.id2label, name)
     else:
         readout = None

@@ -223,6 +223,15 @@ def _of_unknown_classes(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def _of_several_labels(folder: Path) -> None:
+    _of_unknown_classes(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {"0": "negative", "1": "positive"}
+    config["label2id"] = {"negative": 0, "positive": 1}
+    config["problem_type"] = "multi_label_classification"
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _with_code(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["model_type"] = "foreign"
@@ -243,6 +252,7 @@ def _with_code(folder: Path) -> None:
         (_without_weights, "no weights"),
         (_gguf, "GGUF"),
         (_of_unknown_classes, "'anger', 'joy'"),
+        (_of_several_labels, "may hold at once"),
         (_with_code, "--trust-remote-code"),
     ],
 )
