@@ -52,6 +52,7 @@ NOT_NEGATIVE = Check(
 FINITE = Check(math.isfinite, "a finite number")
 SHARE = Check(lambda value: 0 <= value <= 1, "from 0 to 1")
 POSITIVE_SHARE = Check(lambda value: 0 < value <= 1, "above 0, at most 1")
+PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
 PART = Check(lambda value: 0 <= value < 1, "a share, at least 0 and below 1")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from fastapi import Request, Response
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from tastemaker.data.judgements import Message
@@ -43,6 +43,7 @@ def words() -> dict[str, dict[str, Any]]:
 def _environment() -> Environment:
     return Environment(
         autoescape=True,
+        loader=FileSystemLoader(_FOLDER),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -52,8 +53,7 @@ def _environment() -> Environment:
 @cache
 def template(name: str) -> Template:
     """Return a template of this folder."""
-    text = (_FOLDER / name).read_text(encoding="utf-8")
-    return _environment().from_string(text)
+    return _environment().get_template(name)
 
 
 def language(request: Request) -> str:

@@ -5,9 +5,7 @@ from typing import ClassVar, Literal
 
 from tastemaker.errors import UsageError
 from tastemaker.serve import Serving
-from tastemaker.settings import PART, Check, at_least, check, setting
-
-_PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
+from tastemaker.settings import PART, PORT, at_least, check, setting
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Judging:
         "127.0.0.1",
         "Address to listen on. Any other than this machine's own demands --token.",
     )
-    port: int = setting(8010, "Port to listen on; 0 takes a free one.", _PORT)
+    port: int = setting(8010, "Port to listen on; 0 takes a free one.", PORT)
     token: str | None = setting(
         None,
         "Secret part of the lead's link. At least 16 letters, digits, - or _. A command line is "

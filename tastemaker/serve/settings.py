@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from tastemaker.errors import UsageError
 from tastemaker.settings import (
+    PORT,
     POSITIVE,
-    Check,
     at_least,
     check,
     setting,
@@ -17,7 +17,6 @@ from tastemaker.settings import (
 Engine = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 _LIMITS = "Limits"
-_PORT = Check(lambda value: 0 <= value < 2**16, "from 0 to 65535")
 _SHORTEST_TOKEN = 16
 
 
@@ -31,7 +30,7 @@ class Serving:
         "127.0.0.1",
         "Address to listen on. Any other than this machine's own demands --token.",
     )
-    port: int = setting(8000, "Port to listen on; 0 takes a free one.", _PORT)
+    port: int = setting(8000, "Port to listen on; 0 takes a free one.", PORT)
     token: str | None = setting(
         None,
         "Secret that requests must carry: in a header, or first in the path. At least 16 letters, "
