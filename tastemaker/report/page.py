@@ -103,9 +103,25 @@ def read_part(path: Path) -> Part:
             f"{path}: format {stored.get('format')!r}, and this version reads {_FORMAT}. "
             "Write the report again."
         )
+    if not _are_panels(stored["values"].get("panels", [])):
+        raise ModelError(f"{path}: damaged: its figures are no figures.")
     summary = Summary.from_dict(stored.get("summary"))
     label = str(stored.get("label", ""))
     return Part(stored["kind"], summary, stored["values"], label)
+
+
+def _are_panels(panels: Any) -> bool:
+    """Return whether stored figures have what a page shows of them."""
+    if not isinstance(panels, list):
+        return False
+    for panel in panels:
+        if not isinstance(panel, dict) or not {
+            "title",
+            "caption",
+            "data",
+        } <= set(panel):
+            return False
+    return True
 
 
 def page(

@@ -223,6 +223,19 @@ def test_values_of_a_stored_part_that_do_not_fit_are_one_line(
         report_runs([tmp_path / "report"], tmp_path / "out")
 
 
+@pytest.mark.parametrize("panels", [[5], "x", None, [{}]])
+def test_stored_figures_that_are_none_are_one_line(
+    report_of: Callable[..., str], tmp_path: Path, panels: Any
+) -> None:
+    report_of(wrong=10)
+    path = tmp_path / "report" / "report.json"
+    stored = json.loads(path.read_text("utf-8"))
+    stored["values"]["panels"] = panels
+    path.write_text(json.dumps(stored), "utf-8")
+    with pytest.raises(ModelError, match="damaged"):
+        report_runs([tmp_path / "report"], tmp_path / "out")
+
+
 def test_a_stored_part_is_not_trusted(
     report_of: Callable[..., str], tmp_path: Path
 ) -> None:
