@@ -104,7 +104,9 @@ def read_part(path: Path) -> Part:
             "Write the report again."
         )
     if not _are_panels(stored["values"].get("panels", [])):
-        raise ModelError(f"{path}: damaged: its figures are no figures.")
+        raise ModelError(
+            f"{path}: damaged: 'panels' must be a list of figures with title, caption and data."
+        )
     summary = Summary.from_dict(stored.get("summary"))
     label = str(stored.get("label", ""))
     return Part(stored["kind"], summary, stored["values"], label)
