@@ -1,3 +1,4 @@
+from .asking import Asker as Asker
 from .exporting import FORMATS as FORMATS
 from .exporting import export as export
 from .forms import Form as Form

@@ -1,0 +1,52 @@
+"""What to ask next: the items that teach a model of the judgements most."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tastemaker.data.store import Item, Store
+from tastemaker.rank import Asker
+
+SAME = [f"The film number {n} is" for n in range(60)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store with 60 judgements of one question, and open items: that question, and two others."""
+    opened = Store(tmp_path / "judgements.db")
+    opened.add([Item((f"{start} good", f"{start} bad")) for start in SAME])
+    ann = opened.judge("ann")
+    for number in range(len(SAME)):
+        view = opened.next_view(ann)
+        assert view is not None
+        best = next(i for i, text in enumerate(view.texts) if "good" in text)
+        tiers = [[best], [1 - best]]
+        opened.answer(ann, view.id, f"key {number}", {"tiers": tiers})
+    opened.add([Item((f"{start} good today", f"{start} bad today")) for start in SAME])
+    opened.add([Item(("warm jokes", "grey music")), Item(("long cast", "loud plot"))])
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("ask", ["optimal", "disagreement"])
+def test_new_questions_are_asked_before_a_known_one(store: Store, ask: str) -> None:
+    Asker(store, ask, 5).refit()
+    store.set("plan", {"ask": ask})
+    bo = store.judge("bo")
+    first = []
+    for number in range(12):
+        view = store.next_view(bo)
+        assert view is not None
+        first += view.texts
+        store.answer(bo, view.id, f"a {number}", {"tiers": [[0], [1]]})
+    assert {"warm jokes", "long cast"} <= set(first)
+
+
+def test_the_arms_are_measured_on_judgements_that_neither_fitted(store: Store) -> None:
+    Asker(store, "optimal", 5).refit()
+    (point,) = store.setting("curve", [])
+    assert point["answers"] == len(SAME)
+    share, low, high = point["all"]
+    assert low <= share <= high
+    assert share > 0.9
