@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
-from tests.serving import start, stop
+from tests.serving import Server, start, stop
 from tests.shell import fails
 
 pytest.importorskip("uvicorn")
@@ -33,6 +35,22 @@ def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def asks_by_tokens(server: Server, taste: Path, expected: list[float]) -> None:
+    """vLLM's clients may send token ids: the score is that of the text."""
+    tokenizer = AutoTokenizer.from_pretrained(taste)
+    body: dict[str, Any] = {"input": tokenizer(TEXTS[:1])["input_ids"]}
+    for ids in (body["input"], body["input"][0]):
+        (row,) = server.ask("/classify", {"input": ids})[1]["data"]
+        assert row["probs"] == pytest.approx(expected[:1], abs=1e-4)
+    for ids in ([10**6], [0, 0], [], [[]], [[1], "a"]):
+        status, reply, _ = server.ask("/classify", {"input": ids})
+        assert (status, reply["error"]["param"]) == (400, "input")
+    count = len(body["input"][0])
+    for most, status in ((count, 200), (count - 1, 400), (64, 200), (0, 400)):
+        cut = {"input": TEXTS[0], "truncate_prompt_tokens": most}
+        assert server.ask("/classify", cut)[0] == status
+
+
 @pytest.mark.slow
 def test_the_engines(taste: Path, run: Run) -> None:
     fails(run("serve", taste, "--engine", "onnx"), "no ONNX file", "export")
@@ -45,6 +63,8 @@ def test_the_engines(taste: Path, run: Run) -> None:
         server = start(taste, "--port", 0, "--engine", engine)
         reply = server.ask("/score", {"inputs": TEXTS})[1]
         assert reply["scores"] == pytest.approx(expected, abs=tolerance)
+        if engine == "onnx":
+            asks_by_tokens(server, taste, expected)
         (model,) = server.ask("/info")[1]["models"]
         assert model["engine"] == engine
         assert 0 <= model["engine_difference"] < tolerance

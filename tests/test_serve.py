@@ -145,7 +145,7 @@ def test_the_wires_of_vllm(server: Server, model: tm.RewardModel) -> None:
         for path in ("/score", "/v1/score"):
             data = server.ask(path, body)[1]["data"]
             assert [row["score"] for row in data] == answers
-    body = {"query": QUERY, "documents": TEXTS, "top_n": 2}
+    body = {"query": QUERY, "documents": TEXTS, "top_n": 2.0}  # JSON: a whole number
     results = server.ask("/rerank", body)[1]["results"]
     assert [row["relevance_score"] for row in results] == sorted(answers)[:0:-1]
     assert results[0]["document"]["text"] == TEXTS[results[0]["index"]]
@@ -158,7 +158,9 @@ def test_the_wires_of_tei(server: Server, model: tm.RewardModel) -> None:
     alone = [{"score": score, "label": "LABEL_0"}]
     paired = [{"score": pair, "label": "LABEL_0"}]
     assert server.ask("/predict", {"inputs": TEXTS[0], **raw})[1] == alone
-    # a list of two texts is one pair
+    # a list of texts alone is one pair
+    mixed = server.ask("/predict", {"inputs": [TEXTS[0], TEXTS[:2]], **raw})[1]
+    assert mixed == [alone, paired]
     assert server.ask("/predict", {"inputs": TEXTS[:2], **raw})[1] == paired
     body = {"inputs": [TEXTS[:1], TEXTS[:2]], **raw}
     assert server.ask("/predict", body)[1] == [alone, paired]
@@ -170,6 +172,15 @@ def test_the_wires_of_tei(server: Server, model: tm.RewardModel) -> None:
         (row["score"] for row in rows), reverse=True
     )
     assert {row["text"]: row["score"] for row in rows}[TEXTS[1]] == pair
+
+
+def test_token_ids_are_refused_where_a_model_reads_none(server: Server) -> None:
+    for body in ({"input": [1, 2]}, {"input": "a", "truncate_prompt_tokens": 4}):
+        status, reply, _ = server.ask("/classify", body)
+        assert status == 400
+        assert "reads no tokens" in reply["error"]["message"]
+    whole = {"input": TEXTS[0], "truncate_prompt_tokens": -1}
+    assert server.ask("/classify", whole)[0] == 200
 
 
 def test_openrlhfs_wire(server: Server, model: tm.RewardModel) -> None:
@@ -253,7 +264,23 @@ def test_errors_have_the_shape_of_the_wire(server: Server) -> None:
     assert status == 400
     assert reply["error"]["param"] == "documents"
     assert server.ask("/nowhere")[0] == 404
-    assert server.ask("/score")[0] == 405
+    status, _, headers = server.ask("/score")
+    assert (status, headers["Allow"]) == (405, "POST")
+
+
+def test_the_document_of_the_paths(server: Server) -> None:
+    """What schemathesis asks of it: every field and status, and the models by name."""
+    paths = server.ask("/openapi.json")[1]["paths"]
+    assert {*PATHS, "/info", "/metrics", "/ready", "/health"} <= set(paths)
+    for path in PATHS:
+        operation = paths[path]["post"]
+        assert {"200", "400", "413", "422", "424", "429"} <= set(operation["responses"])
+        assert operation["parameters"][0]["schema"]["enum"] == ["taste", "five"]
+    own, *vllm = paths["/score"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]["anyOf"]
+    assert own["required"] == ["inputs"]
+    assert len(vllm) == 1
 
 
 def test_another_name_of_this_machine_is_refused(server: Server) -> None:

@@ -13,12 +13,19 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
 from tastemaker.serve.batching import ScoringQueue
 from tastemaker.serve.bodies import checked_numbers, parsed
 from tastemaker.serve.guard import Guard
 from tastemaker.serve.metrics import Metrics
+from tastemaker.serve.openapi import (
+    add_security,
+    state_responses,
+    wire_operation,
+    wire_responses,
+)
 from tastemaker.serve.refusals import Refusal, as_tastemaker
 from tastemaker.serve.served import Served, Shelf
 from tastemaker.serve.settings import Serving
@@ -49,8 +56,11 @@ class Service:
             work = wire.read(body, self.settings)
             model = work.model or request.query_params.get("model")
             served = self.shelf.named(model)
-            scores = await self.scores(request, served, work)
-            response = json_response(self._reply(served, work, scores))
+            examples = work.examples_for(served)
+            scores = await self.scores(request, served, examples)
+            response = json_response(
+                self._reply(served, work, examples, scores)
+            )
         except Refusal as refusal:
             response = json_response(
                 wire.error(refusal), refusal.status, refusal.headers
@@ -63,8 +73,10 @@ class Service:
         return response
 
     @staticmethod
-    def _reply(served: Served, work: Work, scores: Scores) -> Any:
-        tokens = sum(served.estimated_tokens(e) for e in work.examples)
+    def _reply(
+        served: Served, work: Work, examples: list[Example], scores: Scores
+    ) -> Any:
+        tokens = sum(served.estimated_tokens(e) for e in examples)
         values = checked_numbers(scores.as_list())
         return work.reply(Answer(served, scores, values, tokens))
 
@@ -87,10 +99,10 @@ class Service:
         return bytes(body)
 
     async def scores(
-        self, request: Request, served: Served, work: Work
+        self, request: Request, served: Served, examples: list[Example]
     ) -> Scores:
         """Return the scores of a request. Raises ClientDisconnect if the client leaves first."""
-        future = asyncio.wrap_future(self.queue.submit(served, work.examples))
+        future = asyncio.wrap_future(self.queue.submit(served, examples))
         # after the body, the only message of a client is that it disconnected
         gone = asyncio.ensure_future(_gone(request))
         try:
@@ -158,11 +170,15 @@ def make_app(service: Service) -> FastAPI:
         words = {404: "no such path.", 405: "no such method here."}
         message = words.get(status, "the server failed.")
         refusal = Refusal(status, message)
-        return json_response(as_tastemaker(refusal), status)
+        # a 405 names the methods that there are
+        headers = getattr(error, "headers", None)
+        return json_response(as_tastemaker(refusal), status, headers)
 
     app.add_exception_handler(HTTPException, refuse)
     app.add_exception_handler(Exception, refuse)
     app.add_middleware(Guard, settings=service.settings)
+    # FastAPI builds the document once
+    add_security(app.openapi(), service.settings)
     return app
 
 
@@ -171,40 +187,41 @@ def _add_wire(app: FastAPI, service: Service, path: str) -> None:
         return await service.answer(request, path)
 
     wires = PATHS[path]
-    examples = {wire.name: {"value": wire.example} for wire in wires}
-    content = {"schema": {"type": "object"}, "examples": examples}
     app.add_api_route(
         path,
         answer,
         methods=["POST"],
         summary=", ".join(wire.name for wire in wires),
         name=path.strip("/").replace("/", "_"),
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": content},
-            }
-        },
+        responses=wire_responses(wires),
+        openapi_extra=wire_operation(wires, list(service.shelf.models)),
     )
 
 
+_AS_JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+
+
 def _add_states(app: FastAPI, service: Service) -> None:
-    @app.get("/health")
+    empty = {"response_class": Response}
+
+    @app.get("/health", responses=state_responses({}), **empty)
     async def health() -> Response:
         """Answer 200 while the process lives."""
         return Response(status_code=200)
 
-    @app.get("/ready")
+    waiting = "The models are being checked, or too many connections."
+
+    @app.get("/ready", responses=state_responses({}, s503=waiting), **empty)
     async def ready() -> Response:
         """Answer 200 once the models are checked."""
         return Response(status_code=200 if service.is_ready else 503)
 
-    @app.get("/info")
+    @app.get("/info", responses=state_responses(_AS_JSON))
     async def info() -> Response:
         """Tell the models, the limits and what the check at the start measured."""
         return json_response(service.about())
 
-    @app.get("/v1/models")
+    @app.get("/v1/models", responses=state_responses(_AS_JSON))
     async def models() -> Response:
         """List the models as OpenAI's clients read them."""
         rows = []
@@ -212,8 +229,10 @@ def _add_states(app: FastAPI, service: Service) -> None:
             rows.append({"id": name, "object": "model"})
         return json_response({"object": "list", "data": rows})
 
-    @app.get("/metrics")
+    kind = "text/plain; version=0.0.4"
+    text = {kind: {"schema": {"type": "string"}}}
+
+    @app.get("/metrics", responses=state_responses(text), **empty)
     async def metrics() -> Response:
         """Return the counts for Prometheus."""
-        kind = "text/plain; version=0.0.4"
         return Response(str(service.metrics), media_type=kind)

@@ -30,6 +30,14 @@ def parsed(body: bytes) -> Any:
         raise Refusal(400, "the body is not JSON.") from error
 
 
+def _is_count(value: Any) -> bool:
+    """Return whether a value is a whole number, at least 0; in JSON, 2.0 is one too."""
+    if isinstance(value, float):
+        return value.is_integer() and value >= 0
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole and value >= 0
+
+
 class Reader:
     """Reads the fields of a request under the limits of the settings.
 
@@ -104,6 +112,17 @@ class Reader:
             return [self.text(self.body[name], name)]
         return self.texts(name)
 
+    def token_ids(self, name: str) -> list[list[int]]:
+        """Return lists of token ids; the field is one or several."""
+        values = self.items(name)
+        rows = values if isinstance(values[0], list) else [values]
+        for row in rows:
+            if not isinstance(row, list) or not all(map(_is_count, row)):
+                raise self.wrong(name, "texts, or lists of token ids")
+            if len(row) > self.settings.max_characters:
+                raise Refusal(413, f"`{name}` is too long.", parameter=name)
+        return [[int(value) for value in row] for row in rows]
+
     def flag(self, name: str, default: bool) -> bool:
         """Return a true or false; null is the default."""
         value = self.body.get(name)
@@ -118,8 +137,7 @@ class Reader:
         value = self.body.get(name)
         if value is None:
             return 0
-        is_count = isinstance(value, int) and not isinstance(value, bool)
-        if not is_count or value < 0:
+        if not _is_count(value):
             raise self.wrong(name, "a whole number, at least 0")
         return int(value)
 

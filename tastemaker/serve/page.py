@@ -17,7 +17,6 @@ from tastemaker.data.judgements import Example
 from tastemaker.serve.bodies import Reader, checked_numbers
 from tastemaker.serve.refusals import Refusal
 from tastemaker.serve.standing import Question, histogram, preference, signed
-from tastemaker.serve.wires import Work
 
 _FOLDER = Path(__file__).parent
 _POLICY = "; ".join(
@@ -124,8 +123,7 @@ async def _scored(
         text = reader.text(fields.get(field, ""), field)
         questions.append(Question(name, Example(text, prompt)))
     examples = [e for question in questions for e in question.examples]
-    work = Work(examples, lambda answer: None, served.name)
-    scores = await service.scores(request, served, work)
+    scores = await service.scores(request, served, examples)
     checked_numbers(scores.as_list())
     standings = []
     start = 0

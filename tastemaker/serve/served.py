@@ -1,5 +1,6 @@
 """The models of a server: their names, their length estimates and their answers."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from tastemaker.data.judgements import Example, plain
 from tastemaker.errors import UsageError
+from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Scores
 from tastemaker.serve.engines import Chosen, choose_engine
@@ -25,6 +27,7 @@ class Served:
     model: RewardModel
     engine: Chosen
     differences: dict[str, float] = field(default_factory=dict)
+    _uncut: Any = field(default=None, repr=False)
 
     def estimated_tokens(self, example: Example) -> int:
         """Return about how many tokens the model reads of an example."""
@@ -38,6 +41,63 @@ class Served:
     def score(self, examples: Sequence[Example]) -> Scores:
         """Return the scores in float32."""
         return self.engine.score(examples)
+
+    def text_of(self, ids: list[int]) -> str:
+        """Return the text that the model reads as these tokens. Raises Refusal for none."""
+        tokenizer = self._tokenizer("input")
+        if ids and max(ids) < len(tokenizer):
+            # tidied spaces may be other tokens
+            text: str = tokenizer.decode(
+                ids,
+                skip_special_tokens=True,
+                clean_up_tokenization_spaces=False,
+            )
+            if text.strip() and ids in self._readings(tokenizer, text):
+                return text
+        raise Refusal(
+            400,
+            "`input` holds token ids that this model reads from no text: send the text.",
+            parameter="input",
+        )
+
+    def check_tokens(self, examples: Sequence[Example], most: int) -> None:
+        """Raise Refusal for a text of more tokens: the model cuts at its own limit alone."""
+        name = "truncate_prompt_tokens"
+        limit = self.model.contract.max_length
+        if limit is not None and most >= limit:
+            return
+        tokenizer = self._tokenizer(name)
+        inputs = [self.model.backbone.inputs(e) for e in examples]
+        for read in tokenizer.backend_tokenizer.encode_batch(inputs):
+            if len(read.ids) > most:
+                raise Refusal(
+                    400,
+                    f"`{name}` {most} would cut a text: this model cuts at {limit} only.",
+                    parameter=name,
+                )
+
+    def _readings(self, tokenizer: Any, text: str) -> list[list[int]]:
+        """Return the tokens of a text, with special ones and without."""
+        encode = tokenizer.backend_tokenizer.encode_batch
+        inputs = [self.model.backbone.inputs(Example(text))]
+        readings = [encode(inputs)[0].ids]
+        if inputs == [text]:
+            readings.append(encode(inputs, add_special_tokens=False)[0].ids)
+        return readings
+
+    def _tokenizer(self, parameter: str) -> Any:
+        """Return a tokenizer that never cuts; the model's own is in use by the scoring thread."""
+        backbone = self.model.backbone
+        if not isinstance(backbone, Network):
+            raise Refusal(
+                400,
+                f"`{parameter}`: this model reads no tokens.",
+                parameter=parameter,
+            )
+        if self._uncut is None:
+            self._uncut = copy.deepcopy(backbone.tokenizer)
+            self._uncut.backend_tokenizer.no_truncation()
+        return self._uncut
 
     def about(self) -> dict[str, Any]:
         """Return what `/info` tells of a model."""

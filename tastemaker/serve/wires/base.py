@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from tastemaker.scores import Scores
 from tastemaker.serve.refusals import Refusal
 from tastemaker.serve.served import Served
 from tastemaker.serve.settings import Serving
+from tastemaker.serve.wires.schemas import Schema
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class Work:
-    """What a request asks. model: its name; None for the first."""
+    """What a request asks.
+
+    model: its name; None for the first. token_ids: texts of which the client sends tokens, in place
+    of examples. most_tokens: of a text; more are not cut but refused.
+    """
 
     examples: list[Example]
     reply: Callable[[Answer], Any]
     model: str | None = None
+    token_ids: Sequence[list[int]] = ()
+    most_tokens: int | None = None
+
+    def examples_for(self, served: Served) -> list[Example]:
+        """Return the examples. Raises Refusal for tokens that the model would not read so."""
+        examples = self.examples
+        if self.token_ids:
+            texts = [served.text_of(ids) for ids in self.token_ids]
+            examples = [Example(text) for text in texts]
+        if self.most_tokens is not None:
+            served.check_tokens(examples, self.most_tokens)
+        return examples
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class Wire:
 
     read: makes work of a body. error: writes a refusal. probe: a body that asks for the scores of
     plain texts, and `numbers` reads them from the reply, so that the start can check every wire.
-    pairs: the probe's texts answer this query.
+    query: the probe's texts answer it. body and reply: their JSON schemas.
     """
 
     name: str
@@ -49,6 +66,8 @@ class Wire:
     error: Callable[[Refusal], dict[str, Any]]
     probe: Callable[[list[str]], Any]
     numbers: Callable[[Any], list[float]]
+    body: Schema
+    reply: Schema
     query: str | None = None
     example: Any = None
 

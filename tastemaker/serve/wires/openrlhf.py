@@ -12,6 +12,18 @@ from tastemaker.serve.bodies import Reader
 from tastemaker.serve.refusals import as_tastemaker
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires.base import Answer, Wire, Work
+from tastemaker.serve.wires.schemas import (
+    ANY,
+    MODEL,
+    NUMBER,
+    TEXTS,
+    array,
+    record,
+)
+
+_PROMPTS = {
+    "description": "as many as `query`, or none; of lists of messages the query is the answer"
+}
 
 
 def _read(body: Any, settings: Serving) -> Work:
@@ -59,5 +71,13 @@ GET_REWARD = Wire(
     as_tastemaker,
     probe=lambda texts: {"query": texts, "prompts": [], "labels": []},
     numbers=lambda reply: reply["rewards"],
+    body=record({"query": TEXTS}, prompts=_PROMPTS, labels=ANY, model=MODEL),
+    reply=record(
+        {
+            "rewards": array(NUMBER),
+            "scores": array(NUMBER),
+            "extra_logs": {"type": "object"},
+        }
+    ),
     example={"query": ["The film moved me."], "prompts": [], "labels": []},
 )

@@ -6,6 +6,25 @@ from tastemaker.serve.bodies import Reader
 from tastemaker.serve.refusals import as_tastemaker
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires.base import Answer, Wire, Work
+from tastemaker.serve.wires.schemas import (
+    CHAT,
+    MODEL,
+    NUMBER,
+    STRING,
+    TEXT,
+    TURNS,
+    array,
+    one_of,
+    record,
+)
+
+_PROMPT = one_of(STRING, TURNS)
+_INPUT = one_of(
+    TEXT,
+    record({"completion": TEXT}, prompt={"type": "null"}),
+    record({"completion": STRING, "prompt": _PROMPT}),
+    record({"messages": CHAT}),
+)
 
 
 def _read(body: Any, settings: Serving) -> Work:
@@ -35,5 +54,16 @@ SCORE = Wire(
     as_tastemaker,
     probe=lambda texts: {"inputs": texts},
     numbers=lambda reply: reply["scores"],
+    body=record({"inputs": array(_INPUT, 1)}, model=MODEL),
+    reply=record(
+        {
+            "model": STRING,
+            "scores": array(NUMBER),
+            "truncated": array({"type": "boolean"}),
+        },
+        probabilities=array(NUMBER),
+        ratings=array(NUMBER),
+        uncertainty=array(NUMBER),
+    ),
     example={"inputs": ["A warm and clever film."]},
 )

@@ -12,10 +12,34 @@ from tastemaker.serve.bodies import Reader
 from tastemaker.serve.refusals import as_tei
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires.base import Answer, Wire, Work, ranked
+from tastemaker.serve.wires.schemas import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    STRING,
+    TEXT,
+    Schema,
+    array,
+    one_of,
+    record,
+)
 
 LABEL = "LABEL_0"
 _QUERY = "What did you think of the film?"
 _SIDES = ("Left", "Right", "left", "right", None)
+_OPTIONS: dict[str, Schema] = {
+    "raw_scores": FLAG,
+    "truncate": FLAG,
+    "truncation_direction": {"enum": list(_SIDES)},
+}
+_PAIR = array(TEXT, 1, 2)
+_INPUTS = one_of(
+    TEXT,
+    _PAIR,
+    # a list of texts alone is a pair
+    {**array(one_of(TEXT, _PAIR), 1), "contains": {"type": "array"}},
+)
+_ROW = record({"score": NUMBER, "label": STRING})
 
 
 def _activation(reader: Reader) -> Callable[[float], float]:
@@ -42,7 +66,7 @@ def _read_predict(body: Any, settings: Serving) -> Work:
     is_one = isinstance(value, str)
     if not is_one:
         values = reader.items("inputs", empty=400)
-        is_one = isinstance(values[0], str)
+        is_one = all(isinstance(one, str) for one in values)
     rows = [value] if is_one else values
     examples = [_one_or_pair(reader, row) for row in rows]
 
@@ -102,6 +126,8 @@ PREDICT = Wire(
     as_tei,
     probe=_batch,
     numbers=lambda reply: [row[0]["score"] for row in reply],
+    body=record({"inputs": _INPUTS}, **_OPTIONS),
+    reply=one_of(array(_ROW), array(array(_ROW))),
     example={"inputs": "A warm and clever film.", "raw_scores": True},
 )
 RERANK = Wire(
@@ -111,5 +137,9 @@ RERANK = Wire(
     probe=_to_rank,
     numbers=_in_order,
     query=_QUERY,
+    body=record(
+        {"query": TEXT, "texts": array(TEXT, 1)}, return_text=FLAG, **_OPTIONS
+    ),
+    reply=array(record({"index": COUNT, "score": NUMBER}, text=STRING)),
     example={"query": _QUERY, "texts": ["I liked it."], "raw_scores": True},
 )

@@ -4,6 +4,7 @@ vLLM applies no activation to a model whose `problem_type` is "regression", as o
 number is the score itself, whatever `use_activation` says.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from tastemaker.data.judgements import Example
@@ -11,6 +12,22 @@ from tastemaker.serve.bodies import Reader
 from tastemaker.serve.refusals import Refusal, as_vllm
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires.base import Answer, Wire, Work, listed, ranked
+from tastemaker.serve.wires.schemas import (
+    ANY,
+    CHAT,
+    COUNT,
+    FLAG,
+    MODEL,
+    NUMBER,
+    STRING,
+    TEXT,
+    TEXTS,
+    Schema,
+    array,
+    listing,
+    one_of,
+    record,
+)
 
 _LABEL = "LABEL_0"
 QUERY = "What did you think of the film?"
@@ -22,6 +39,25 @@ _SIDES = (
 )
 """The names of the two sides of a pair."""
 FIRST_SIDES = {first for first, _ in _SIDES}
+Reply = Callable[[Answer], Any]
+
+_CUT: Schema = {
+    "type": ["integer", "null"],
+    "minimum": -1,
+    "not": {"const": 0},
+}
+_INPUTS = (
+    record({"messages": CHAT}, model=MODEL, use_activation=FLAG),
+    record(
+        {"input": one_of(TEXTS, array(COUNT, 1), array(array(COUNT, 1), 1))},
+        messages={"type": "null"},
+        model=MODEL,
+        use_activation=FLAG,
+        truncate_prompt_tokens=_CUT,
+        encoding_format={"enum": ["float", None]},
+    ),
+)
+_DOCUMENT = one_of(TEXT, record({"text": TEXT}))
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
@@ -34,25 +70,35 @@ def _usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _inputs(reader: Reader) -> list[Example]:
-    """Return the examples of `input` or `messages`."""
+def _most_tokens(reader: Reader) -> int | None:
+    """Return to how many tokens a text is cut; None where the model's own limit is meant."""
+    value = reader.body.get("truncate_prompt_tokens")
+    if value is None or value == -1:
+        return None
+    if not reader.count("truncate_prompt_tokens"):
+        raise reader.wrong("truncate_prompt_tokens", "-1 or at least 1")
+    return int(value)
+
+
+def _work(body: Any, settings: Serving, reply: Reply) -> Work:
+    """Return the work of `input` (a text, texts, or token ids) or `messages`."""
+    reader = Reader(body, settings)
     reader.flag("use_activation", True)
+    model, most = reader.model(), _most_tokens(reader)
     if reader.body.get("messages") is not None:
-        return [reader.chat(reader.body["messages"], "messages")]
+        chat = reader.chat(reader.body["messages"], "messages")
+        return Work([chat], reply, model, most_tokens=most)
     value = reader.body.get("input")
     first = value[0] if isinstance(value, list) and value else None
-    if isinstance(first, (int, list)):
-        raise Refusal(
-            400,
-            "`input` holds token ids: send texts.",
-            parameter="input",
-        )
-    return [Example(text) for text in reader.text_or_texts("input")]
+    if isinstance(first, (int, float, list)):
+        ids = reader.token_ids("input")
+        return Work([], reply, model, ids, most)
+    examples = [Example(text) for text in reader.text_or_texts("input")]
+    return Work(examples, reply, model, most_tokens=most)
 
 
 def _read_classify(body: Any, settings: Serving) -> Work:
-    reader = Reader(body, settings)
-    return Work(_inputs(reader), _classified, reader.model())
+    return _work(body, settings, _classified)
 
 
 def _classified(answer: Answer) -> dict[str, Any]:
@@ -68,7 +114,7 @@ def _read_pooling(body: Any, settings: Serving) -> Work:
     reader = Reader(body, settings)
     if reader.body.get("encoding_format") not in (None, "float"):
         raise reader.wrong("encoding_format", '"float"')
-    return Work(_inputs(reader), _pooled, reader.model())
+    return _work(body, settings, _pooled)
 
 
 def _pooled(answer: Answer) -> dict[str, Any]:
@@ -156,6 +202,17 @@ CLASSIFY = Wire(
     as_vllm,
     probe=lambda texts: {"input": texts},
     numbers=lambda reply: [row["probs"][0] for row in reply["data"]],
+    body=one_of(*_INPUTS),
+    reply=listing(
+        record(
+            {
+                "index": COUNT,
+                "label": STRING,
+                "probs": array(NUMBER),
+                "num_classes": COUNT,
+            }
+        )
+    ),
     example={"input": ["A warm and clever film."]},
 )
 POOLING = Wire(
@@ -164,6 +221,10 @@ POOLING = Wire(
     as_vllm,
     probe=lambda texts: {"input": texts},
     numbers=lambda reply: [row["data"][0] for row in reply["data"]],
+    body=one_of(*_INPUTS),
+    reply=listing(
+        record({"index": COUNT, "object": STRING, "data": array(NUMBER)})
+    ),
     example={"input": ["A warm and clever film."]},
 )
 SCORE = Wire(
@@ -173,6 +234,13 @@ SCORE = Wire(
     probe=lambda texts: {"text_1": QUERY, "text_2": texts},
     numbers=lambda reply: _by_index(reply["data"], "score"),
     query=QUERY,
+    body=one_of(
+        *(
+            record({first: TEXTS, second: TEXTS}, model=MODEL)
+            for first, second in _SIDES
+        )
+    ),
+    reply=listing(record({"index": COUNT, "object": STRING, "score": NUMBER})),
     example={"text_1": QUERY, "text_2": ["I liked it."]},
 )
 RERANK = Wire(
@@ -182,5 +250,26 @@ RERANK = Wire(
     probe=lambda texts: {"query": QUERY, "documents": texts},
     numbers=lambda reply: _by_index(reply["results"], "relevance_score"),
     query=QUERY,
+    body=record(
+        {"query": TEXT, "documents": array(_DOCUMENT, 1)},
+        top_n={"type": ["integer", "null"], "minimum": 0},
+        model=MODEL,
+    ),
+    reply=record(
+        {
+            "id": STRING,
+            "model": STRING,
+            "usage": {"type": "object"},
+            "results": array(
+                record(
+                    {
+                        "index": COUNT,
+                        "document": ANY,
+                        "relevance_score": NUMBER,
+                    }
+                )
+            ),
+        }
+    ),
     example={"query": QUERY, "documents": ["I liked it.", "I left."]},
 )
