@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -61,6 +62,18 @@ class Scorer(Protocol):
         precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return the scores of the examples, in order."""
+        ...
+
+
+Chunks = Callable[[], Iterable[Sequence[Example]]]
+"""Reads the texts of a file from its start, some at a time. It can be sent to another process."""
+
+
+class Engine(Protocol):
+    """Scores a file's texts in other processes."""
+
+    def scores(self, chunks: Chunks) -> Iterator[Scores]:
+        """Yield the scores of each chunk, in order."""
         ...
 
 
@@ -139,6 +152,7 @@ def score_file(
     has_meanings: bool = False,
     chunk: int = 2048,
     part: Part | None = None,
+    engine: Engine | None = None,
     say: Say = silent,
 ) -> FileScores:
     """Score every row of `source` and write it, with its score, to `target`.
@@ -151,7 +165,8 @@ def score_file(
     model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`, and are never
     read back as judgements. text_column, prompt_column: None: recognised by name. caution: see
     `Scores.cautious`. chunk: how many rows the model is given at a time. part: only
-    this part of the rows; the parts, one after the other, are all rows. say: takes a remark.
+    this part of the rows; the parts, one after the other, are all rows. engine: what computes the
+    model's scores, in its place. say: takes a remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
@@ -174,8 +189,13 @@ def score_file(
         ) as write,
         progress(f"scoring {source.name}", len(chosen)) as advance,
     ):
+        texts = partial(_texts, read, table, chunk, chosen)
+        scored = engine.scores(texts) if engine else None
         for examples, content in _within(read(table, chunk), chosen):
-            plain = model.score_all(examples, precision=precision)
+            if scored is None:
+                plain = model.score_all(examples, precision=precision)
+            else:
+                plain = next(scored)
             scores = plain.cautious(caution)
             by_name: Mapping[str, Sequence[float]] = {}
             if meanings:
@@ -192,6 +212,17 @@ def score_file(
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
     return FileScores(done - chosen.start, truncated, table.roles)
+
+
+def _texts(
+    read: Callable[[Any, int], Iterable[tuple[list[Example], Any]]],
+    table: "_Source",
+    chunk: int,
+    chosen: range,
+) -> Iterator[list[Example]]:
+    """Yield the texts of the chosen rows, in the chunks in which `score_file` reads them."""
+    for examples, _ in _within(read(table, chunk), chosen):
+        yield examples
 
 
 def _within(

@@ -235,6 +235,12 @@ def test_clients_that_leave_are_dropped_from_the_queue(server: Server) -> None:
             break
         time.sleep(0.1)
     assert counted(server, "tastemaker_gone_total") >= gone + 1
-    assert server.ask("/score", {"inputs": ["A film."]})[0] == 200
+    # on a busy machine what is being scored still fills the queue
+    for _ in range(100):
+        status, _, _ = server.ask("/score", {"inputs": ["A film."]})
+        if status != 429:
+            break
+        time.sleep(0.1)
+    assert status == 200
     assert counted(server, "tastemaker_queue_texts") == 0
     assert counted(server, "tastemaker_texts_total") - scored < 4 * len(texts)

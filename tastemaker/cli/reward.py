@@ -15,6 +15,7 @@ from tastemaker.cli.serving import (
     note_truncated,
     opened,
     part_of,
+    ray_engine,
     say_part_done,
 )
 from tastemaker.cli.trust import describe_fit, explanations
@@ -206,6 +207,19 @@ def fit(
     help="Score only part I of N of the rows of --file, into a file of its own in the folder "
     "--out. A part whose file is there is done.",
 )
+@o.option(
+    "--engine",
+    type=click.Choice(["own", "ray"]),
+    default="own",
+    help="ray: the rows of --file by --workers processes of Ray, here or on the cluster of "
+    "RAY_ADDRESS.",
+)
+@o.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=2,
+    help="Processes of --engine ray; with --device cuda each has a GPU.",
+)
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
 @o.option(
@@ -240,6 +254,8 @@ def score(
     file: Path | None,
     out: Path | None,
     part: str | None,
+    engine: str,
+    workers: int,
     prompt: str | None,
     uncertainty: bool,
     caution: Any,
@@ -264,6 +280,8 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    if engine == "ray" and file is None:
+        raise UsageError("--engine ray scores the rows of a --file.")
     chosen = None
     if part is not None:
         chosen, out = part_of(part, file, out)
@@ -286,6 +304,9 @@ def score(
             precision=precision,
             caution=caution,
             part=chosen,
+            engine=ray_engine(model, workers, precision, loading)
+            if engine == "ray"
+            else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
         if json:

@@ -99,6 +99,14 @@ Examples:
     "−β·ln E[exp(−score/β)] over the members. β is --kl-coef unless given.",
     panel=o.REWARDS,
 )
+@o.option(
+    "--writer",
+    default="own",
+    metavar="own|vllm|URL",
+    help="What writes with the policy's weights: its own loop, vLLM on this GPU, or a vLLM server "
+    "(docs/scale.md).",
+    panel=o.RUN,
+)
 @o.settings("algorithm_settings", "algorithm")
 @o.settings("kl")
 @o.settings("scaling")

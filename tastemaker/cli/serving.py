@@ -1,5 +1,6 @@
 """The verb `serve`, and models that another process serves."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,19 @@ def opened(model: str, **loading: Any) -> Any:
     if is_address(model):
         return remote_reward(model)
     return tm.load(model, **loading)
+
+
+def ray_engine(
+    model: str, workers: int, precision: Any, loading: dict[str, Any]
+) -> Any:
+    """Return the engine of `score --engine ray`: every worker opens the model."""
+    from tastemaker.bulk_ray import Ray
+
+    # workers run in another folder
+    source = str(Path(model).resolve()) if Path(model).exists() else model
+    gpus = 1.0 if loading.get("device") == "cuda" else 0.0
+    load = functools.partial(opened, source, **loading)
+    return Ray(load, workers, precision, gpus=gpus)
 
 
 def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:

@@ -80,6 +80,12 @@ class Steering:
     at_once: int = setting(
         8192, "Most tokens that are computed at once.", at_least(1)
     )
+    ratio_limit: float = setting(
+        2.0,
+        "Largest weight of a token that --writer wrote: the policy's probability over the "
+        "writer's (Yao et al. 2025).",
+        POSITIVE,
+    )
 
     def __post_init__(self) -> None:
         check(self)

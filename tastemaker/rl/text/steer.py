@@ -17,6 +17,7 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
+from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
@@ -76,6 +77,7 @@ def steer(
     held_out: Any = None,
     gold: Any = None,
     caution: Caution = 0.0,
+    writer: Writer | str | None = None,
     seed: int = 0,
     device: DeviceChoice = "auto",
     out: str | Path | None = None,
@@ -94,11 +96,12 @@ def steer(
     prompts where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name.
     kl: the penalty on the KL from the start. held_out, gold: rewards that only measure; the first
     decides which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ
-    · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. Returns the best
-    policy of the run within the limits, with its figures. Raises RewardError for a reward that
-    fails, with all finished steps kept, TrainingError for a reward that does not vary, UsageError
-    for settings that contradict, DataError for judgements that compare nothing, StorageError for a
-    folder that cannot be written.
+    · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. writer: what
+    writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. Returns
+    the best policy of the run within the limits, with its figures. Raises RewardError for a reward
+    that fails, with all finished steps kept, ModelError for a writer that fails, TrainingError for
+    a reward that does not vary, UsageError for settings that contradict, DataError for judgements
+    that compare nothing, StorageError.
     """
     began = time.monotonic()
     check_parts(reward, judgements, kl, scaling)
@@ -107,6 +110,7 @@ def steer(
         "sampling": sampling,
         "scaling": scaling,
         "limits": limits,
+        "writer": writer_of(writer),
     }
     given = {name: part for name, part in parts.items() if part is not None}
     plan = plan_of(algorithm, steering, prompts, judgements, seed, **given)
@@ -124,8 +128,7 @@ def steer(
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
-    settings["caution"] = caution
-    settings |= _reward_names(main_reward, watched)
+    settings |= {"caution": caution} | _reward_names(main_reward, watched)
     with open_run(
         out, settings, whole=STEERING, resume=resume, overwrite=overwrite
     ) as run:
@@ -134,12 +137,20 @@ def steer(
         task = plan.task(start, main_reward, watched, run, say)
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
-        steered.figures["seconds"] = round(time.monotonic() - began, 1)
-        steered.figures["settings"] = settings
-        steered.figures["versions"] = versions()
+        steered.figures.update(_about(began, settings))
         if out is not None:
             _save(steered, Path(out), task, last)
     return steered
+
+
+def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what the figures of a run tell beside the measurements."""
+    seconds = round(time.monotonic() - began, 1)
+    return {
+        "seconds": seconds,
+        "settings": settings,
+        "versions": versions(),
+    }
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.sampling import Sampling
+from tastemaker.gpt.writers import Writer
 from tastemaker.reward.division import digest_of_items
 from tastemaker.rl.algorithms import (
     ALGORITHMS,
@@ -21,6 +22,7 @@ from tastemaker.rl.algorithms import (
     algorithm_named,
 )
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
+from tastemaker.rl.text.elsewhere import Elsewhere
 from tastemaker.rl.text.judged import (
     JudgedTexts,
     check_compares,
@@ -61,6 +63,7 @@ class SteerPlan:
     judgements: tuple[Judgement, ...]
     seed: int
     columns: tuple[Row, ...] = ()
+    writer: Writer | None = None
 
     def __post_init__(self) -> None:
         if self.judgements:
@@ -92,6 +95,7 @@ class SteerPlan:
             if self.judgements
             else None,
             "algorithm_name": self.algorithm.name,
+            "writer": self.writer.name if self.writer else "own",
         }
         for field in fields(self):
             part: Any = getattr(self, field.name)
@@ -160,6 +164,9 @@ class SteerPlan:
             seed=self.seed,
             whiten_rewards=self.steering.whiten_rewards,
             columns=self.columns,
+            writer=Elsewhere(self.writer, self.steering.ratio_limit)
+            if self.writer
+            else None,
         )
 
     def _judged(

@@ -314,6 +314,8 @@ class SteerTask(Task):
         if batch.scores:
             metrics["score"] = math.fsum(batch.scores) / count
             metrics["reward"] = float(batch.rollout.scores.mean())
+        if batch.mismatch is not None:
+            metrics |= batch.mismatch.metrics
         metrics |= self.teacher.held_out(self.algorithm)
         for name, reward in self.watched.items():
             metrics[name] = (

@@ -34,11 +34,13 @@ from tastemaker.maths.rl import (
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
+    Compared,
     Evaluation,
     Experience,
     Metrics,
     Rollout,
 )
+from tastemaker.rl.text.elsewhere import Elsewhere, Mismatch
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.scaling import Scale
@@ -223,13 +225,14 @@ class Batch:
     """The completions of one step.
 
     scores: as the reward gave them [B]; empty where there is no reward. kl: log π − log ref of each
-    completion [B], nats.
+    completion [B], nats. mismatch: of the writer that wrote them; None where the policy did.
     """
 
     completions: list[Completion]
     rollout: Rollout
     scores: list[float]
     kl: Tensor
+    mismatch: Mismatch | None = None
 
     @cached_property
     def texts(self) -> list[str]:
@@ -247,7 +250,7 @@ class TextWorld:
     all were used. columns: what else the row of each prompt holds, for the reward; may be empty.
     batch: completions of a rollout. samples: how many of them complete one prompt.
     scale: how scores become rewards. whiten_rewards: divide the rewards of all tokens, KL included,
-    by their standard deviation; their mean is kept.
+    by their standard deviation; their mean is kept. writer: what writes in the policy's place.
     """
 
     aim: ClassVar[Aim] = SCORE_AIM
@@ -264,6 +267,7 @@ class TextWorld:
     seed: int
     whiten_rewards: bool = False
     columns: Sequence[Mapping[str, Any]] = ()
+    writer: Elsewhere | None = None
 
     def gather(self, step: int, weight: float) -> Batch:
         """Write and score the completions of a step. weight: the coefficient of the KL cost."""
@@ -281,6 +285,10 @@ class TextWorld:
         """Return the experience: the rollout with the algorithm's advantages."""
         rollout = gathered.rollout
         experience: Experience = algorithm.credit(actor, rollout)
+        if gathered.mismatch and not isinstance(experience, Compared):
+            ratios = gathered.mismatch.ratios.to(experience.weights.device)
+            weights = experience.weights * ratios
+            experience = replace(experience, weights=weights)
         if not algorithm.divides_by_group:
             return experience
         # Equal scores differ by the cost of KL alone. Divided by its own deviation, that would
@@ -312,6 +320,9 @@ class TextWorld:
         """Return the mean KL of the completions that `measure` writes, nats; none is scored."""
         completions = self._to_measure(count)
         answers, is_action, log_probs = self._answered(completions)
+        if self.writer is not None:
+            own, _ = self._compared(answers, is_action, log_probs)
+            log_probs = own.log_probs
         reference = self._reference_log_probs(answers, is_action)
         return float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
 
@@ -334,7 +345,10 @@ class TextWorld:
         first: the number that the first one's random numbers depend on.
         """
         order = in_random_order(numbers, len(self.prompts), self.seed)
-        completions = self.policy.complete(
+        complete = self.policy.complete
+        if self.writer is not None:
+            complete = partial(self.writer.complete, self.policy)
+        completions = complete(
             [self.prompts[number] for number in order],
             samples=samples,
             sampling=self.sampling,
@@ -348,6 +362,14 @@ class TextWorld:
             replace(completion, columns=row)
             for completion, row in zip(completions, rows, strict=True)
         ]
+
+    def _compared(
+        self, answers: Answers, is_action: Tensor, log_probs: Tensor
+    ) -> tuple[Evaluation, Mismatch]:
+        """Return the policy's own pass over what a writer wrote, and how far they are apart."""
+        assert self.writer is not None
+        actor = TextActor(self.policy, temperature=self.sampling.temperature)
+        return self.writer.compare(actor, answers, is_action, log_probs)
 
     def _answered(
         self, completions: Sequence[Completion]
@@ -379,6 +401,10 @@ class TextWorld:
         values = _unpacked_rows(
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
         )
+        mismatch = None
+        if self.writer is not None:
+            own, mismatch = self._compared(answers, is_action, log_probs)
+            log_probs, values = own.log_probs, own.values
         reference = self._reference_log_probs(answers, is_action)
         kl = masked_sum(k1(log_probs, reference), is_action, 1)
         rewards = torch.zeros(is_action.shape)
@@ -404,7 +430,7 @@ class TextWorld:
             values=values.to(device),
             after=torch.zeros(count, device=device),
         )
-        return Batch(completions, rollout, scores, kl)
+        return Batch(completions, rollout, scores, kl, mismatch)
 
     def _reference_log_probs(
         self, answers: Answers, is_action: Tensor

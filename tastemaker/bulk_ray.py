@@ -1,0 +1,214 @@
+"""Scores by many processes or machines: Ray Data's `map_batches` over a pool of actors.
+
+One task reads the file in chunks, the actors score them, and the caller writes rows and scores in
+order. So the columns and the numbers are those of `score_file` without Ray. An actor that dies is
+started again, and its chunks are scored again.
+"""
+
+import _thread
+import logging
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tastemaker.bulk import Chunks, Scorer
+from tastemaker.errors import MissingExtra, RewardError, TastemakerError
+from tastemaker.fast.processor import ScoringChoice
+from tastemaker.scores import Scores
+
+ADDRESS = "RAY_ADDRESS"
+"""The variable that names the head of a cluster; without it Ray runs on this machine."""
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+_TRIES, _SECONDS = 3, 2.0
+"""How often, and how long, a head that does not answer is asked."""
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Scores by a pool of Ray's actors.
+
+    load: opens the model, in each actor. workers: how many actors. cpus, gpus: of each.
+    """
+
+    load: Callable[[], Scorer]
+    workers: int = 2
+    precision: ScoringChoice = "float32"
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def scores(self, chunks: Chunks) -> Iterator[Scores]:
+        """Yield the scores of each chunk, in order.
+
+        Raises MissingExtra without Ray, and RewardError where the cluster is not there, goes away
+        or fails.
+        """
+        ray = _imported()
+        with _connected(ray) as head, _watched(head):
+            try:
+                for row in self._dataset(ray, chunks).iter_rows():
+                    yield pickle.loads(row["scores"])
+            except (ray.exceptions.RayError, ConnectionError) as error:
+                raise _plain(error) from error
+
+    def _dataset(self, ray: Any, chunks: Chunks) -> Any:
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        # each chunk is a block of its own, so that every actor gets some
+        context.target_max_block_size = 1
+        one = ray.data.range(1, override_num_blocks=1)
+        # other resources than the actors': Ray would read and score in one task
+        texts = one.map_batches(_Read(chunks), batch_size=1, num_cpus=0.5)
+        return texts.map_batches(
+            _Actor,
+            fn_constructor_args=(self.load, self.precision),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=self.workers),
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+        )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Yields each chunk of a file as a row."""
+
+    chunks: Chunks
+
+    def __call__(self, batch: Any) -> Iterator[dict[str, list[bytes]]]:
+        del batch
+        for examples in self.chunks():
+            yield {"texts": [pickle.dumps(list(examples))]}
+
+
+class _Actor:
+    """Scores chunks, in a process of its own."""
+
+    def __init__(
+        self, load: Callable[[], Scorer], precision: ScoringChoice
+    ) -> None:
+        self.model, self.precision = load(), precision
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        rows = []
+        for texts in batch["texts"]:
+            examples = pickle.loads(texts)
+            scores = self.model.score_all(examples, precision=self.precision)
+            rows.append(pickle.dumps(scores))
+        return {"scores": rows}
+
+
+def _imported() -> Any:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("`--engine ray`", "ray") from error
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any) -> Iterator[tuple[str, int] | None]:
+    """Connect to a cluster, or start one here; yield the address of a cluster's head."""
+    address = os.environ.get(ADDRESS)
+    head = None
+    if address and address not in {"local", "auto"}:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise RewardError(
+                f"{ADDRESS} is {address!r}: write it as host:6379."
+            )
+        head = (host.strip("[]"), int(port))
+        if not _answers(head):
+            raise RewardError(
+                f"no Ray head answers at {address} ({ADDRESS}). Start one with `ray start --head`, "
+                "or unset the variable to run on this machine."
+            )
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address is None else None,
+        )
+    except (
+        ray.exceptions.RayError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise _plain(error) from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield head
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _watched(head: tuple[str, int] | None) -> Iterator[None]:
+    """End the process with one line where the head of a cluster goes away.
+
+    Ray itself waits for a minute and then ends the process without any.
+    """
+    done = threading.Event()
+    if head is None:
+        yield
+        return
+
+    def watch() -> None:
+        while not done.wait(_SECONDS):
+            if any(_answers(head) for _ in range(_TRIES)):
+                continue
+            if not done.is_set():
+                _thread.interrupt_main()
+                is_gone.set()
+            return
+
+    is_gone = threading.Event()
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not is_gone.wait(1):
+            raise
+        raise RewardError(
+            f"the Ray head at {head[0]}:{head[1]} went away. Nothing was written."
+        ) from None
+    finally:
+        done.set()
+
+
+def _answers(head: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(head, timeout=_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _plain(error: BaseException) -> TastemakerError:
+    """Return an error of Ray as one line; one of ours as it was raised."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, TastemakerError):
+            return (
+                type(cause)(str(cause))
+                if type(cause) is not MissingExtra
+                else cause
+            )
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    line = next((text for text in str(error).splitlines() if text.strip()), "")
+    kind = type(error).__name__
+    return RewardError(f"Ray failed ({kind}): {line.strip()[:200]}")
