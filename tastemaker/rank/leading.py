@@ -10,7 +10,6 @@ from tastemaker.data.store import Store
 from tastemaker.rank import pages
 from tastemaker.rank.exporting import FORMATS, export
 from tastemaker.rank.overview import overview
-from tastemaker.rank.scoring import Referee
 from tastemaker.rank.requests import (
     Refused,
     as_json,
@@ -18,6 +17,7 @@ from tastemaker.rank.requests import (
     in_thread,
     whole,
 )
+from tastemaker.rank.scoring import Referee
 
 LEAD = "lead"
 """The judge who decides the items on which others disagree."""
@@ -29,7 +29,7 @@ def add_lead(
     address: str | Path,
     referee: Referee | None = None,
 ) -> None:
-    """Add the lead's page. address: of the store, for the export. referee: scores what was judged."""
+    """Add the lead's page. address: of the store, to export. referee: scores what was judged."""
 
     def check(token: str) -> None:
         """Raise Refused for a token that is not the lead's."""
