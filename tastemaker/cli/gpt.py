@@ -277,7 +277,7 @@ class _Writer:
         self, prompts: Sequence[Any], first: int
     ) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
-        from tastemaker.gpt.policy import best_of_n
+        from tastemaker.gpt.best import best_of_n
 
         completions: list[Scored]
         if self.best_of is None:
@@ -362,7 +362,7 @@ def _stream(
     policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool
 ) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
-    from tastemaker.gpt.policy import shown_so_far
+    from tastemaker.gpt.streaming import shown_so_far
 
     # shown with the first token: until then the prompt may be refused
     start = prompt if isinstance(prompt, str) else ""

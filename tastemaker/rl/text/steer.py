@@ -131,7 +131,9 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(start, main_reward, watched, run, say)
+        task = plan.task(
+            start, main_reward, watched, run, say, source=str(policy)
+        )
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures["seconds"] = round(time.monotonic() - began, 1)
@@ -139,6 +141,7 @@ def steer(
         steered.figures["versions"] = versions()
         if out is not None:
             _save(steered, Path(out), task, last)
+        steered.policy.merge_adapters()
     return steered
 
 
