@@ -400,10 +400,9 @@ def _note_unended(
 
 def is_policy(folder: Path) -> bool:
     """Return whether a folder holds a language model that is not a reward model."""
-    if (
-        not (folder / "config.json").is_file()
-        or (folder / "tastemaker.json").is_file()
-    ):
+    names = ("config.json", "adapter_config.json")
+    is_model = any((folder / name).is_file() for name in names)
+    if not is_model or (folder / "tastemaker.json").is_file():
         return False
     from tastemaker.gpt.networks import is_causal
 

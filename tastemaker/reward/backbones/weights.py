@@ -29,12 +29,15 @@ def round_body(module: Any, dtype: torch.dtype) -> None:
 
     The head keeps its digits: a unit of the score is folded into it.
     """
-    round_weights(module, dtype, _head_names(module))
+    if dtype != torch.float32:
+        round_weights(module, dtype, _head_names(module))
 
 
 def save_module(module: Any, folder: Path, dtype: torch.dtype) -> None:
     """Save a classifier whose body has a number format on disk, as the configuration says."""
-    save_weights(module, folder, dtype, _head_names(module))
+    is_rounded = dtype != torch.float32
+    names = _head_names(module) if is_rounded else set()
+    save_weights(module, folder, dtype, names)
 
 
 def saved_dtype_of(folder: Path) -> str:
