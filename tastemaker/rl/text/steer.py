@@ -114,10 +114,7 @@ def steer(
     main_reward = (
         None if reward is None else reward_of(reward, caution=caution)
     )
-    watched: dict[str, Reward] = {}
-    for name, watching in (("held_out", held_out), ("gold", gold)):
-        if watching is not None:
-            watched[name] = reward_of(watching)
+    watched = _watched(held_out=held_out, gold=gold)
     start = (
         Policy.load(policy) if isinstance(policy, (str, Path)) else policy
     ).to(device)
@@ -143,6 +140,15 @@ def steer(
             _save(steered, Path(out), task, last)
         steered.policy.merge_adapters()
     return steered
+
+
+def _watched(**rewards: Any) -> dict[str, Reward]:
+    """Return the rewards that only measure, without those that are None."""
+    return {
+        name: reward_of(reward)
+        for name, reward in rewards.items()
+        if reward is not None
+    }
 
 
 @contextmanager
