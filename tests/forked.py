@@ -6,6 +6,7 @@ processes does not wait for imports. They are real processes: they can be killed
 
 import multiprocessing
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,17 @@ def start(
 def start_call(call: Callable[..., object], *arguments: object) -> Forked:
     """Start a process that calls a function of a module of the tests."""
     return Forked(call, arguments, {})
+
+
+def start_script(script: Path, *arguments: str) -> Forked:
+    """Start a Python script."""
+    return Forked(_script, (str(script), *arguments), {})
+
+
+def _script(script: str, *arguments: str) -> None:
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(Path(script).parent))
+    runpy.run_path(script, run_name="__main__")
 
 
 def _command(*words: str) -> None:
