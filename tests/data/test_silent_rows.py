@@ -137,7 +137,11 @@ def test_single_texts_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> No
 
 def test_answers_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> None:
     prompt = "Why is the sky blue?"
-    row: dict[str, Any] = {"prompt": prompt, "response_1": f"{prompt} No.", "better": "response_2"}
+    row: dict[str, Any] = {
+        "prompt": prompt,
+        "response_1": f"{prompt} No.",
+        "better": "response_2",
+    }
     row["response_2"] = f"{prompt} It scatters."
     (comparison,) = tm.read(write(tmp_path / "pairs.jsonl", row))
     assert comparison.texts == ("It scatters.", "No.")
