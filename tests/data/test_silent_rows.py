@@ -137,12 +137,12 @@ def test_single_texts_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> No
 
 def test_answers_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> None:
     prompt = "Why is the sky blue?"
-    row: dict[str, Any] = {
-        "prompt": prompt,
-        "response_1": f"{prompt} No.",
-        "better": "response_2",
-    }
-    row["response_2"] = f"{prompt} It scatters."
-    (comparison,) = tm.read(write(tmp_path / "pairs.jsonl", row))
-    assert comparison.texts == ("It scatters.", "No.")
-    assert comparison.prompt == prompt
+    answers = {"response_1": f"{prompt} No.", "response_2": f"{prompt} It scatters."}
+    rows = [
+        {"prompt": prompt, **answers, "better": "response_2"},
+        {"prompt": prompt, **answers, "better": "response_1"},
+    ]
+    comparisons = tm.read(write(tmp_path / "pairs.jsonl", *rows))
+    assert comparisons[0].texts == ("It scatters.", "No.")
+    assert comparisons[1].texts == ("No.", "It scatters.")
+    assert comparisons[0].prompt == prompt
