@@ -6,9 +6,9 @@ started again, and its chunks are scored again.
 """
 
 import _thread
+import json
 import logging
 import os
-import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tastemaker.bulk import Chunks, Scorer
+from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import MissingExtra, RewardError, TastemakerError
 from tastemaker.fast.processor import ScoringChoice
 from tastemaker.scores import Scores
@@ -55,7 +58,7 @@ class Ray:
         with _connected(ray) as head, _watched(head):
             try:
                 for row in self._dataset(ray, chunks).iter_rows():
-                    yield pickle.loads(row["scores"])
+                    yield _scores_of(json.loads(row["scores"]))
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise _plain(error) from error
 
@@ -84,10 +87,10 @@ class _Read:
 
     chunks: Chunks
 
-    def __call__(self, batch: Any) -> Iterator[dict[str, list[bytes]]]:
+    def __call__(self, batch: Any) -> Iterator[dict[str, list[str]]]:
         del batch
         for examples in self.chunks():
-            yield {"texts": [pickle.dumps(list(examples))]}
+            yield {"texts": [json.dumps(list(map(_as_json, examples)))]}
 
 
 class _Actor:
@@ -98,13 +101,44 @@ class _Actor:
     ) -> None:
         self.model, self.precision = load(), precision
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         rows = []
         for texts in batch["texts"]:
-            examples = pickle.loads(texts)
+            examples = [
+                Example(text, _prompt(p)) for text, p in json.loads(texts)
+            ]
             scores = self.model.score_all(examples, precision=self.precision)
-            rows.append(pickle.dumps(scores))
+            rows.append(json.dumps(_columns_of(scores)))
         return {"scores": rows}
+
+
+def _as_json(example: Example) -> list[Any]:
+    """Return a text and its prompt; the turns of a chat as role and content."""
+    prompt: Any = example.prompt
+    if prompt is not None and not isinstance(prompt, str):
+        prompt = [[turn.role, turn.content] for turn in prompt]
+    return [example.text, prompt]
+
+
+def _prompt(value: Any) -> Prompt | None:
+    if isinstance(value, list):
+        return tuple(Message(role, content) for role, content in value)
+    prompt: str | None = value
+    return prompt
+
+
+def _columns_of(scores: Scores) -> list[Any]:
+    members = None if scores.members is None else scores.members.tolist()
+    return [scores.values.tolist(), scores.truncated.tolist(), members]
+
+
+def _scores_of(columns: list[Any]) -> Scores:
+    values, truncated, members = columns
+    return Scores(
+        np.array(values, dtype=float),
+        np.array(truncated, dtype=bool),
+        None if members is None else np.array(members, dtype=float),
+    )
 
 
 def _imported() -> Any:
