@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,12 @@ import numpy as np
 
 from tastemaker.bulk import Chunks, Scorer
 from tastemaker.data.judgements import Example, Message, Prompt
-from tastemaker.errors import MissingExtra, RewardError, TastemakerError
+from tastemaker.errors import (
+    MissingExtra,
+    RewardError,
+    TastemakerError,
+    UsageError,
+)
 from tastemaker.fast.processor import ScoringChoice
 from tastemaker.scores import Scores
 
@@ -55,12 +60,23 @@ class Ray:
         or fails.
         """
         ray = _imported()
-        with _connected(ray) as head, _watched(head):
+        with _connected(ray, self.workers) as head, _watched(head):
+            self._check_room(ray.cluster_resources())
             try:
                 for row in self._dataset(ray, chunks).iter_rows():
                     yield _scores_of(json.loads(row["scores"]))
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise _plain(error) from error
+
+    def _check_room(self, resources: Mapping[str, float]) -> None:
+        """Raise UsageError where the workers would wait for processors that are not there."""
+        for name, each in (("CPU", self.cpus), ("GPU", self.gpus)):
+            there = resources.get(name, 0.0)
+            if there < each * self.workers:
+                raise UsageError(
+                    f"--workers {self.workers}: Ray has {there:g} {name}s, and each worker takes "
+                    f"{each:g}."
+                )
 
     def _dataset(self, ray: Any, chunks: Chunks) -> Any:
         context = ray.data.DataContext.get_current()
@@ -68,9 +84,10 @@ class Ray:
         context.enable_progress_bars = False
         # each chunk is a block of its own, so that every actor gets some
         context.target_max_block_size = 1
-        one = ray.data.range(1, override_num_blocks=1)
+        free = {"num_cpus": 0}
+        one = ray.data.range(1, override_num_blocks=1, ray_remote_args=free)
         # other resources than the actors': Ray would read and score in one task
-        texts = one.map_batches(_Read(chunks), batch_size=1, num_cpus=0.5)
+        texts = one.map_batches(_Read(chunks), batch_size=1, num_cpus=0)
         return texts.map_batches(
             _Actor,
             fn_constructor_args=(self.load, self.precision),
@@ -153,7 +170,7 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any) -> Iterator[tuple[str, int] | None]:
+def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int] | None]:
     """Connect to a cluster, or start one here; yield the address of a cluster's head."""
     address = os.environ.get(ADDRESS)
     head = None
@@ -174,7 +191,11 @@ def _connected(ray: Any) -> Iterator[tuple[str, int] | None]:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            include_dashboard=False if address is None else None,
+            **(
+                {}
+                if address
+                else {"include_dashboard": False, "num_cpus": workers}
+            ),
         )
     except (
         ray.exceptions.RayError,
