@@ -170,13 +170,18 @@ def _lost() -> LostProcess:
         words = _last_words_of(number)
         if words is not None:
             code, lines = words
-            error = LostProcess(f"process {number}: {' '.join(lines)}")
+            error = LostProcess(_of_process(number, " ".join(lines)))
             error.exit_code = code
             return error
     return LostProcess(
         f"one of the {count()} processes has ended without a word: it was killed, or it ran out of "
         "memory. Go on with the same command and --resume."
     )
+
+
+def _of_process(number: int, line: str) -> str:
+    """Return an error's line with the number of its process."""
+    return line if line.startswith("process ") else f"process {number}: {line}"
 
 
 def _last_words_of(number: int) -> tuple[int, list[str]] | None:
@@ -247,7 +252,9 @@ def _to_send(error: Exception) -> TastemakerError:
         except TypeError:  # its arguments are not those of its class
             pass
     message = " ".join(str(error).split())
-    return LostProcess(f"process {rank()}: {type(error).__name__}: {message}")
+    return LostProcess(
+        _of_process(rank(), f"{type(error).__name__}: {message}")
+    )
 
 
 def _result(
@@ -395,7 +402,8 @@ def last_words(code: int, lines: Sequence[str]) -> list[str]:
     one that noticed it first.
     """
     if code == 0:
-        return list(lines) if is_first() else []
+        leave()
+        return []
     if _store is None:  # they have not met: all raise the same
         if not is_first():
             # torchrun ends the others once one has failed
@@ -413,10 +421,7 @@ def last_words(code: int, lines: Sequence[str]) -> list[str]:
         pass
     if is_first():
         return list(lines)
-    return [
-        line if line.startswith("process ") else f"process {rank()}: {line}"
-        for line in lines
-    ]
+    return [_of_process(rank(), line) for line in lines]
 
 
 def _wait_until_told() -> None:

@@ -1,11 +1,7 @@
-"""The work of one process of several, for tests/test_processes.py; also what one alone does.
-
-Called as `python processes_work.py OUT`; torchrun's variables say which process it is.
-"""
+"""The work of one process of several, for tests/test_processes.py; also what one alone does."""
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +38,7 @@ def fitted(out: Path | None) -> dict[str, Any]:
         out=out,
     )
     return {
-        "scores": model.score(reviews(30, seed=5)).tolist(),
+        "scores": model.score(reviews(30, seed=5)),
         "weights": digest(model),
     }
 
@@ -100,12 +96,8 @@ def work(folder: Path) -> dict[str, Any]:
     return results | {"calls": CALLS}
 
 
-def main() -> None:
-    """Do the work, and let each process say what it came to."""
-    folder = Path(sys.argv[1])
-    results = work(folder)
-    (folder / f"process-{processes.rank()}.json").write_text(json.dumps(results))
-
-
-if __name__ == "__main__":
-    main()
+def main_in(folder: str) -> None:
+    """Do the work in a folder, and let each process say what it came to."""
+    results = work(Path(folder))
+    path = Path(folder) / f"process-{processes.rank()}.json"
+    path.write_text(json.dumps(results))

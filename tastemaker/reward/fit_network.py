@@ -87,9 +87,8 @@ class FitTask(Task):
             ]
         self.steps = self._steps()
         self.total = len(self.steps)
-        processes.check_enough(
-            max(map(len, self.steps)), "judgements or texts with judgements"
-        )
+        largest = max(map(len, self.steps), default=1)
+        processes.check_enough(largest, "judgements")
         count = training.evaluations
         self.evaluated_after = {
             round(self.total * k / count) for k in range(1, count + 1)
