@@ -1,8 +1,8 @@
 """Many processes train one model: the curve of one, one that writes, and what ends a run."""
 
+import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +17,8 @@ import pytest
 from shell import fails
 
 import tastemaker as tm
-from tastemaker.data import Example
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 CLOCK = ("seconds", "per_second")
 
 
@@ -127,3 +126,112 @@ def test_the_first_process_alone_asks_a_function(folders: tuple[Path, Path]) -> 
     assert second["calls"] == []
     assert first["calls"] == results(one)[0]["calls"]
     assert not list(two.glob("**/.*"))  # no lock, nothing temporary
+
+
+# --- what is refused, and what ends a run
+
+
+FIT = ("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled texts."""
+    path: Path = tmp_path_factory.mktemp("source") / "films.jsonl"
+    rows = []
+    for number in range(80):
+        word = "warm" if number % 2 else "dull"
+        rows.append(
+            json.dumps({"text": f"A {word} film, {number}.", "label": number % 2})
+        )
+    path.write_text("\n".join(rows))
+    return path
+
+
+def refused(processes: list[forked.Forked], *words: str) -> None:
+    """Assert that all processes end with 2, and that one line in all says why."""
+    ends = outcomes(processes)
+    assert [code for code, _ in ends] == [2] * len(ends), ends
+    lines = "".join(output for _, output in ends).splitlines()
+    assert len(lines) == 1, ends
+    for word in words:
+        assert word in lines[0]
+
+
+def test_what_does_not_train_is_refused(source: Path, tmp_path: Path) -> None:
+    score = command("score", "nowhere", "Warm.")
+    refused(started(score, score), "`score` works in one process, and 2 were started")
+    fit = command("fit", source, "--out", tmp_path / "taste")
+    refused(started(fit, fit), "a linear backbone works in one process")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unlike_commands_and_too_many_processes_are_refused(
+    source: Path, tmp_path: Path
+) -> None:
+    words = ("fit", source, "--out", tmp_path / "taste", *FIT)
+    unlike = started(command(*words), command(*words, "--seed", "1"))
+    many = started(*[command(*words, "--batch-size", "2")] * 3)
+    refused(unlike, "the processes are unlike: ", " 0 in process 0 and ")
+    refused(many, "a step has 2 judgements, which 3 processes cannot share")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_refused(
+    run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
+) -> None:
+    lock = tmp_path / ".taste.lock"
+    with lock.open("w") as file:
+        file.write("process 12 of here")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = run("fit", source, "--out", tmp_path / "taste")
+    fails(result, "another process is training in this folder", "(process 12 of here)")
+    # the process that held it has died
+    assert run("fit", source, "--out", tmp_path / "taste")[0] == 0
+    assert not lock.exists()
+
+
+def test_a_killed_process_ends_the_others_and_the_run_resumes(
+    run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "taste"
+    words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--quiet")
+    words += ("--epochs", "20", "--evaluations", "20")
+    for killed, moment in ((1, "metrics.jsonl"), (0, "checkpoint-*/state.json")):
+        processes = started(*[command(*words, "--resume")] * 2)
+        while not list((out / "run").glob(moment)):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.001)
+        processes[killed].kill()
+        began = time.monotonic()
+        code, output = outcomes([processes[1 - killed]])[0]
+        assert time.monotonic() - began < 30
+        assert code == 1
+        assert len(output.splitlines()) == 1
+        assert "has ended without a word" in output
+        assert not (out / "tastemaker.json").exists()
+    code, _, err = run(*words, "--resume")
+    assert code == 0, err
+    assert "going on with 1 process instead of 2" in err
+    steps = [row["step"] for row in curve(out)]
+    assert steps == sorted(set(steps))
+    assert len(tm.load(out).score(["A warm film."])) == 1
+
+
+@pytest.mark.slow
+def test_torchrun_writes_one_model(source: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    words += ["--master-port", next(variables())["MASTER_PORT"], "-m", "tastemaker"]
+    words += ["fit", str(source), "--out", str(tmp_path / "taste"), *FIT, "--json"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == str(tmp_path / "taste")
+    assert [path.name for path in tmp_path.iterdir()] == ["taste"]

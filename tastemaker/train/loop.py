@@ -283,9 +283,11 @@ def _resume(task: Task, run: Run) -> None:
         return
     before = checkpoint.state.get(_PROCESSES, 1)
     if before != processes.count():
+        number = processes.count()
+        now = "1 process" if number == 1 else f"{number} processes"
         sys.stderr.write(
-            f"going on with {processes.count()} processes instead of {before}: sums are added up "
-            "in another order, so the last digits are not those of an uninterrupted run.\n"
+            f"going on with {now} instead of {before}: sums are added up in another order, so the "
+            "last digits are not those of an uninterrupted run.\n"
         )
     _take_over(task, checkpoint.state, checkpoint.tensors)
 
