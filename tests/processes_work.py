@@ -74,9 +74,8 @@ def steered(out: Path | None, algorithm: Any, **more: Any) -> dict[str, Any]:
         "limits": NEVER,
         "device": "cpu",
     }
-    result = steer(
-        nano(), prompts=["A", "The"], algorithm=algorithm, out=out, **settings | more
-    )
+    settings |= {"prompts": ["A", "The"], **more}
+    result = steer(nano(), algorithm=algorithm, out=out, **settings)
     texts = [sample["after"] for sample in result.samples]
     return {"texts": texts, "weights": digest(result.policy)}
 

@@ -52,7 +52,7 @@ def command(*words: object) -> Callable[[Mapping[str, str]], forked.Forked]:
 
 def outcomes(processes: list[forked.Forked]) -> list[tuple[int, str]]:
     """Return the exit code and the output of each process."""
-    return [(process.wait(120), process.output()) for process in processes]
+    return [(process.wait(600), process.output()) for process in processes]
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
