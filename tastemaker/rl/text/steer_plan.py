@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tastemaker import processes
 from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.policy import Policy, as_prompts
@@ -36,7 +37,8 @@ from tastemaker.rl.text.rewards import Reward
 from tastemaker.rl.text.scaling import Scale, Scaling
 from tastemaker.rl.text.settings import Limits, Steering, Watch
 from tastemaker.rl.text.steer_task import SteerTask
-from tastemaker.rl.text.world import Teacher, TextWorld
+from tastemaker.rl.text.teacher import Teacher
+from tastemaker.rl.text.world import TextWorld
 from tastemaker.settings import settings_from
 from tastemaker.train.run import Run, Say
 
@@ -172,10 +174,15 @@ class SteerPlan:
             seed=self.seed,
             whiten_rewards=self.steering.whiten_rewards,
             columns=self.columns,
-            writer=Elsewhere(self.writer, self.steering.ratio_limit)
-            if self.writer
-            else None,
+            writer=self._elsewhere(),
         )
+
+    def _elsewhere(self) -> Elsewhere | None:
+        """Return what writes in the policy's place. Raises UsageError for several processes."""
+        if self.writer is None:
+            return None
+        processes.refuse("steer --writer", "Start it without torchrun.")
+        return Elsewhere(self.writer, self.steering.ratio_limit)
 
     def _judged(
         self,

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tastemaker import processes
 from tastemaker.data.judgements import Prompt
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
@@ -42,7 +43,7 @@ from tastemaker.rl.algorithms.base import (
 )
 from tastemaker.rl.text.elsewhere import Elsewhere, Mismatch
 from tastemaker.rl.text.kl import KL
-from tastemaker.rl.text.rewards import Reward, checked
+from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
 
@@ -270,9 +271,14 @@ class TextWorld:
     columns: Sequence[Mapping[str, Any]] = ()
     writer: Elsewhere | None = None
 
+    @property
+    def units(self) -> int:
+        """How many prompts a step has."""
+        return self.batch // self.samples
+
     def gather(self, step: int, weight: float) -> Batch:
         """Write and score the completions of a step. weight: the coefficient of the KL cost."""
-        count = self.batch // self.samples
+        count = self.units
         completions = self._written(
             range(step * count, (step + 1) * count),
             first=step * count,
@@ -325,14 +331,15 @@ class TextWorld:
             own, _ = self._compared(answers, is_action, log_probs)
             log_probs = own.log_probs
         reference = self._log_probs_of(self.reference, answers, is_action)
-        return float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
+        kl = float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
+        return processes.from_first(kl)
 
     def more_scores(self, count: int, number: int) -> list[float]:
         """Return the scores of other completions than `measure` writes; number: 1, 2 …"""
         assert self.reward is not None
         numbers = range(number * count, (number + 1) * count)
         completions = self._written(numbers, first=_MEASURED + numbers.start)
-        return checked(self.reward, completions)
+        return shared_scores(self.reward, completions)
 
     def _to_measure(self, count: int) -> list[Completion]:
         """Return completions of the first prompts, always drawn by the same random numbers."""
@@ -343,19 +350,24 @@ class TextWorld:
     ) -> list[Completion]:
         """Return completions of the prompts that come at some numbers.
 
-        first: the number that the first one's random numbers depend on.
+        first: the number that the first one's random numbers depend on. Each process writes a
+        stretch of them.
         """
         order = in_random_order(numbers, len(self.prompts), self.seed)
         complete = self.policy.complete
         if self.writer is not None:
             complete = partial(self.writer.complete, self.policy)
-        completions = complete(
-            [self.prompts[number] for number in order],
-            samples=samples,
-            sampling=self.sampling,
-            seed=self.seed,
-            first=first,
+        part = processes.stretch(len(order))
+        by_process = processes.gathered(
+            lambda: complete(
+                [self.prompts[order[place]] for place in part],
+                samples=samples,
+                sampling=self.sampling,
+                seed=self.seed,
+                first=first + part.start,
+            )
         )
+        completions = [c for written in by_process for c in written]
         if not self.columns:
             return completions
         rows = [self.columns[i] for i in order for _ in range(samples)]
@@ -397,7 +409,7 @@ class TextWorld:
         weight: the coefficient of the KL cost.
         """
         scores = (
-            checked(self.reward, completions)
+            shared_scores(self.reward, completions)
             if self.reward is not None
             else []
         )
@@ -443,7 +455,16 @@ class TextWorld:
         """Return a policy's log-probabilities of the tokens [B, T], on the CPU."""
         actor = TextActor(policy, temperature=self.sampling.temperature)
         is_action = is_action.to(policy.module.device)
-        return actor.log_probs(answers, is_action).cpu()
+        if processes.count() == 1:
+            return actor.log_probs(answers, is_action).cpu()
+        log_probs = torch.zeros(is_action.shape)
+        part = processes.share(answers.sizes().tolist())
+        if part:
+            rows = torch.tensor(part)
+            log_probs[rows] = actor.log_probs(
+                answers.select(rows), is_action[rows]
+            ).cpu()
+        return processes.summed(log_probs)
 
 
 def _unpacked_rows(
@@ -465,31 +486,3 @@ def in_random_order(
         shuffled = Shuffled(count, seed=seed, epoch=int(epoch))
         items[is_in_epoch] = shuffled.at(places[is_in_epoch])
     return (items if count > 1 else places).tolist()  # type: ignore[no-any-return]
-
-
-G = TypeVar("G")
-"""What a step is learned from: completions, or judged texts."""
-
-
-class Teacher(Protocol[G]):
-    """What a policy learns from: its own scored completions (`TextWorld`), or judged texts."""
-
-    aim: ClassVar[Aim]
-
-    def gather(self, step: int, weight: float) -> G:
-        """Return what a step is learned from. weight: the coefficient of the KL cost."""
-        ...
-
-    def credit(
-        self, algorithm: Algorithm[Any], actor: Actor, gathered: G
-    ) -> Experience:
-        """Return the rows with their advantages."""
-        ...
-
-    def to_measure(self, gathered: G, *, is_last: bool) -> Batch | None:
-        """Return the completions to measure, or None. is_last: the step ends a window."""
-        ...
-
-    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
-        """Return measurements on held-out judgements, if there are any."""
-        ...
