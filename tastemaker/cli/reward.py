@@ -12,6 +12,11 @@ from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.cli.reports import report_fit
+from tastemaker.cli.scoring import (
+    provenance,
+    score_standard_input,
+    score_texts,
+)
 from tastemaker.cli.serving import (
     note_truncated,
     opened,
@@ -75,9 +80,6 @@ The perplexity of a GPT on a text, per token and per byte:
 
   tastemaker evaluate gpt aclImdb.tar.gz --split test
 """
-
-_UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
-"""How one number of each meaning is called on screen."""
 
 
 @o.verb(FIT)
@@ -323,7 +325,7 @@ def score(
                     "out": str(out),
                     "rows": counts.rows,
                     "truncated": counts.truncated,
-                    **_provenance(taste),
+                    **provenance(taste),
                 }
             )
         else:
@@ -331,103 +333,16 @@ def score(
         r.say_roles(counts.roles, json=json, quiet=quiet)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
-        rows, truncated = _score_lines(
+        rows, truncated = score_standard_input(
             taste, precision, caution, uncertainty, json
         )
     else:
         examples = [tm.Example(text, prompt) for text in texts]
         rows = len(examples)
-        truncated = _score_texts(
+        truncated = score_texts(
             taste, examples, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
-
-
-def _provenance(taste: Any) -> dict[str, str]:
-    """Return whether a model was fitted or adopted; nothing for one behind an address."""
-    contract = getattr(taste, "contract", None)
-    return {} if contract is None else {"provenance": contract.provenance}
-
-
-def _score_texts(
-    taste: Any,
-    examples: list[Any],
-    precision: str,
-    caution: Any,
-    uncertainty: bool,
-    json: bool,
-) -> int:
-    """Print the scores of texts; return how many were cut."""
-    from tastemaker.errors import UsageError
-
-    scores = taste.score_all(examples, precision=precision)
-    if uncertainty and scores.uncertainty is None:
-        raise UsageError(
-            "--uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
-        )
-    deviations = scores.uncertainty.tolist() if uncertainty else None
-    meanings = taste.meanings(scores)
-    scores = scores.cautious(caution)
-    truncated = int(scores.truncated.sum())
-    if json:
-        result = {
-            "scores": scores.as_list(),
-            **meanings,
-            "truncated": truncated,
-            **_provenance(taste),
-        }
-        if deviations is not None:
-            result["uncertainty"] = deviations
-        o.say_json(result)
-        return truncated
-    for number, example in enumerate(examples):
-        line = f"{scores.values[number]:+.3f}"
-        if deviations is not None:
-            line += f" ± {deviations[number]:.3f}"
-        for name, values in meanings.items():
-            line += f"  {_UNITS[name]} {values[number]:.2f}"
-        text = " ".join(example.text.split())
-        o.say(f"{line}  {text:.80}")
-    return truncated
-
-
-def _score_lines(
-    taste: Any, precision: str, caution: Any, uncertainty: bool, json: bool
-) -> tuple[int, int]:
-    """Score one text a line as they arrive; with --json all scores in one object at the end.
-
-    Return how many lines there were, and how many were cut.
-    """
-    from tastemaker.bulk_lines import score_lines
-
-    scores: list[float] = []
-    deviations: list[float] = []
-    rows = truncated = 0
-    settings: dict[str, Any] = {"precision": precision, "caution": caution}
-    for line in score_lines(
-        taste, sys.stdin, uncertainty=uncertainty, **settings
-    ):
-        rows += 1
-        truncated += int(line.truncated)
-        if json:
-            scores.append(line.score)
-            if line.uncertainty is not None:
-                deviations.append(line.uncertainty)
-            continue
-        deviation = (
-            "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
-        )
-        o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
-    if json:
-        result: dict[str, Any] = {
-            "scores": scores,
-            "truncated": truncated,
-            **_provenance(taste),
-        }
-        if uncertainty:
-            result["uncertainty"] = deviations
-        o.say_json(result)
-    return rows, truncated
 
 
 @o.verb(EVALUATE)

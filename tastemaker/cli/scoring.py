@@ -1,0 +1,96 @@
+"""What `score` prints of texts and of lines of standard input."""
+
+import sys
+from typing import Any
+
+from tastemaker.cli import options as o
+
+_UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
+"""How one number of each meaning is called on screen."""
+
+
+def provenance(taste: Any) -> dict[str, str]:
+    """Return whether a model was fitted or adopted; nothing for one behind an address."""
+    contract = getattr(taste, "contract", None)
+    return {} if contract is None else {"provenance": contract.provenance}
+
+
+def score_texts(
+    taste: Any,
+    examples: list[Any],
+    precision: str,
+    caution: Any,
+    uncertainty: bool,
+    json: bool,
+) -> int:
+    """Print the scores of texts; return how many were cut."""
+    from tastemaker.errors import UsageError
+
+    scores = taste.score_all(examples, precision=precision)
+    if uncertainty and scores.uncertainty is None:
+        raise UsageError(
+            "--uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+        )
+    deviations = scores.uncertainty.tolist() if uncertainty else None
+    meanings = taste.meanings(scores)
+    scores = scores.cautious(caution)
+    truncated = int(scores.truncated.sum())
+    if json:
+        result = {
+            "scores": scores.as_list(),
+            **meanings,
+            "truncated": truncated,
+            **provenance(taste),
+        }
+        if deviations is not None:
+            result["uncertainty"] = deviations
+        o.say_json(result)
+        return truncated
+    for number, example in enumerate(examples):
+        line = f"{scores.values[number]:+.3f}"
+        if deviations is not None:
+            line += f" ± {deviations[number]:.3f}"
+        for name, values in meanings.items():
+            line += f"  {_UNITS[name]} {values[number]:.2f}"
+        text = " ".join(example.text.split())
+        o.say(f"{line}  {text:.80}")
+    return truncated
+
+
+def score_standard_input(
+    taste: Any, precision: str, caution: Any, uncertainty: bool, json: bool
+) -> tuple[int, int]:
+    """Score one text a line as they arrive; with --json all scores in one object at the end.
+
+    Return how many lines there were, and how many were cut.
+    """
+    from tastemaker.bulk_lines import score_lines
+
+    scores: list[float] = []
+    deviations: list[float] = []
+    rows = truncated = 0
+    settings: dict[str, Any] = {"precision": precision, "caution": caution}
+    for line in score_lines(
+        taste, sys.stdin, uncertainty=uncertainty, **settings
+    ):
+        rows += 1
+        truncated += int(line.truncated)
+        if json:
+            scores.append(line.score)
+            if line.uncertainty is not None:
+                deviations.append(line.uncertainty)
+            continue
+        deviation = (
+            "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
+        )
+        o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
+    if json:
+        result: dict[str, Any] = {
+            "scores": scores,
+            "truncated": truncated,
+            **provenance(taste),
+        }
+        if uncertainty:
+            result["uncertainty"] = deviations
+        o.say_json(result)
+    return rows, truncated
