@@ -1,7 +1,7 @@
 """verl's custom reward function: the score of `tastemaker serve`.
 
-    custom_reward_function.path=integrations/verl_reward.py
-    custom_reward_function.name=compute_score
+    reward.custom_reward_function.path=integrations/verl_reward.py
+    reward.custom_reward_function.name=compute_score
 
 verl calls it for each completion, so requests of many come at once; the server gathers them.
 """

@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,17 +134,75 @@ def test_nemo_gyms_verify(server: Server, expected: list[float]) -> None:
         process.communicate()
 
 
+def part_of(package: str, path: str) -> ModuleType:
+    """Load one file of an installed package, without what its other files import."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"{package} is not installed")
+    folder = Path(spec.submodule_search_locations[0])
+    *packages, name = [package, *path.removesuffix(".py").split("/")]
+    for depth in range(len(packages)):
+        parent = ModuleType(".".join(packages[: depth + 1]))
+        parent.__path__ = [str(folder.joinpath(*packages[1 : depth + 1]))]
+        sys.modules.setdefault(parent.__name__, parent)
+    return importlib.import_module(".".join([*packages, name]))
+
+
 @pytest.mark.peers
+def test_verls_own_loader(server: Server, expected: list[float]) -> None:
+    load = part_of("verl", "utils/import_utils.py").load_extern_object
+    compute_score = load(str(INTEGRATIONS / "verl_reward.py"), "compute_score")
+    extra = {"prompt": PROMPT}
+    call = compute_score("films", TEXTS[0], None, extra)
+    assert asyncio.run(call)["score"] == pytest.approx(expected[0])
+
+
+@pytest.mark.peers
+def test_openrlhfs_own_client(server: Server, taste: Path) -> None:
+    """Its executor asks for the text that its engine has written, special tokens included."""
+    pytest.importorskip("aiohttp")
+    from tastemaker.gpt import make_tokenizer
+
+    tokenizer = make_tokenizer(list(reviews(50)), vocabulary=300, context=64)
+    written = tokenizer(TEXTS[0])["input_ids"]
+
+    class Engine:
+        async def generate(self, *asked: Any, **more: Any) -> Any:
+            output = SimpleNamespace(
+                token_ids=written, finish_reason="stop", logprobs=None
+            )
+            return SimpleNamespace(outputs=[output])
+
+    agent = part_of("openrlhf", "utils/agent.py")
+    executor = agent.SingleTurnAgentExecutor(f"{server.address}/{TOKEN}/get_reward")
+    asked = SimpleNamespace(max_tokens=32, logprobs=None)
+    run = executor.execute(PROMPT, "", asked, 128, tokenizer, Engine())
+    result = asyncio.run(run)
+    text = tokenizer.decode(result["observation_tokens"], skip_special_tokens=False)
+    assert text.startswith(PROMPT)
+    score = tm.load(taste).score(text)
+    reward = result["reward"]
+    assert (reward[0] if isinstance(reward, list) else reward) == pytest.approx(score)
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore")  # TRL's own, about its settings
 def test_trls_trainer_with_a_tiny_gpt(
     server: Server, taste: Path, tmp_path: Path
 ) -> None:
     """GRPOTrainer itself asks the server; its rewards are the library's."""
     trl = pytest.importorskip("trl")
     datasets = pytest.importorskip("datasets")
-    from tastemaker.gpt import make_gpt, make_tokenizer
+    from tastemaker.gpt import Size, make_gpt, make_tokenizer
 
-    sizes = tm.gpt.Size(
-        width=32, layers=1, heads=2, context=64, vocabulary=300, lr=1e-3
+    sizes = Size(
+        width=32,
+        layers=1,
+        heads=2,
+        context=64,
+        vocabulary=300,
+        lr=1e-3,
+        batch_tokens=256,
     )
     tokenizer = make_tokenizer(list(reviews(50)), vocabulary=300, context=64)
     reward = loaded("trl_reward").tastemaker_reward
