@@ -84,8 +84,7 @@ class Ray:
         context.enable_progress_bars = False
         # each chunk is a block of its own, so that every actor gets some
         context.target_max_block_size = 1
-        free = {"num_cpus": 0}
-        one = ray.data.range(1, override_num_blocks=1, ray_remote_args=free)
+        one = ray.data.from_items([0])
         # other resources than the actors': Ray would read and score in one task
         texts = one.map_batches(_Read(chunks), batch_size=1, num_cpus=0)
         return texts.map_batches(
