@@ -366,7 +366,7 @@ def check_alike(values: Mapping[str, Any]) -> None:
     of_all = gathered(lambda: texts)
     first = of_all[0]
     for number, other in enumerate(of_all[1:], 1):
-        for key in sorted(first.keys() | other.keys()):
+        for key in [*first, *(key for key in other if key not in first)]:
             here, there = first.get(key), other.get(key)
             if here != there:
                 raise UsageError(
