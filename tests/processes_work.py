@@ -87,7 +87,10 @@ def work(folder: Path) -> dict[str, Any]:
         "pretrain": pretrained(folder / "pretrain"),
     }
     results["ppo"] = steered(folder / "ppo", PPO(lr=1e-2), reward=letter_e, kl=KL(0.1))
-    compared = judgements(40, kind="ranking", seed=3, prompts=True)
+    compared = []
+    for k in range(40):
+        words = (f" warm{k} film", f" dull{k}", f" grey{k}, grey")
+        compared.append(tm.Ranking(words, prompt=f"Film {k % 10}:"))
     results["dpo"] = steered(
         folder / "dpo", DPO(lr=1e-3), judgements=compared, prompts=None
     )
