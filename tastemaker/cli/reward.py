@@ -13,7 +13,7 @@ from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.cli.reports import report_fit
 from tastemaker.cli.scoring import (
-    provenance,
+    say_scored,
     score_standard_input,
     score_texts,
 )
@@ -319,17 +319,7 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        if json:
-            o.say_json(
-                {
-                    "out": str(out),
-                    "rows": counts.rows,
-                    "truncated": counts.truncated,
-                    **provenance(taste),
-                }
-            )
-        else:
-            o.say(f"{counts.rows:,} rows scored into {out}")
+        say_scored(taste, counts, out, json=json)
         r.say_roles(counts.roles, json=json, quiet=quiet)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):

@@ -1,6 +1,7 @@
 """What `score` prints of texts and of lines of standard input."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from tastemaker.cli import options as o
@@ -13,6 +14,19 @@ def provenance(taste: Any) -> dict[str, str]:
     """Return whether a model was fitted or adopted; nothing for one behind an address."""
     contract = getattr(taste, "contract", None)
     return {} if contract is None else {"provenance": contract.provenance}
+
+
+def say_scored(taste: Any, counts: Any, out: Path, *, json: bool) -> None:
+    """Say how many rows of a file were scored."""
+    if not json:
+        o.say(f"{counts.rows:,} rows scored into {out}")
+        return
+    result = {
+        "out": str(out),
+        "rows": counts.rows,
+        "truncated": counts.truncated,
+    }
+    o.say_json({**result, **provenance(taste)})
 
 
 def score_texts(
