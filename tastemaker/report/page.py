@@ -57,6 +57,7 @@ _PICTURES = (
 )
 """Names of figures that may stand on the first screen, the plainest first."""
 
+_COLON = {"en": ": ", "zh": "："}
 _ROLES = ("trust", "caution", "next")
 
 
@@ -169,7 +170,7 @@ def page(
             ) from error
         heading = text(language, f"part_{part.kind}")
         if part.label:
-            heading += f": {part.label}"
+            heading += f"{_COLON[language]}{part.label}"
         shown.append(
             {
                 "id": f"part-{number}",
@@ -217,7 +218,8 @@ def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
         if part.kind in ("evaluation", "steering", "data"):
             name = text(language, part.summary.level)
             if len(parts) > 1:
-                name = f"{text(language, f'part_{part.kind}')}: {name}"
+                heading = text(language, f"part_{part.kind}")
+                name = f"{heading}{_COLON[language]}{name}"
             yield {"look": part.summary.look, "name": name}
 
 

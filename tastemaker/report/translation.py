@@ -27,7 +27,7 @@ _FORMS = {
     "k": "label|grade|rating|comparison|ranking",
 }
 _PLACE = re.compile(r"\{(\w+)\}")
-_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z“\"])")
+_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Zα“\"])")
 _ITEMS = re.compile(r", (?![^\[]*\])| and ")
 _SVG_TEXT = re.compile(r"(<text\b[^>]*>)([^<]+)(</text>)")
 _CACHED = 4096
