@@ -103,9 +103,7 @@ def steering_part(frontier: Frontier) -> Part:
     samples = []
     for course in frontier.courses:
         meaning, rows = _sample_rows(course)
-        samples.append(
-            {"label": course.label, "marks": meaning, "rows": rows}
-        )
+        samples.append({"label": course.label, "marks": meaning, "rows": rows})
     values = {
         "truth": None if frontier.truth is None else TITLES[frontier.truth],
         "verdicts": [_verdict(course) for course in frontier.courses],

@@ -58,6 +58,7 @@ _PICTURES = (
 """Names of figures that may stand on the first screen, the plainest first."""
 
 _COLON = {"en": ": ", "zh": "："}
+_SPACE = {"en": " ", "zh": ""}  # between sentences
 _ROLES = ("trust", "caution", "next")
 
 
@@ -187,7 +188,7 @@ def page(
         picture=picture,
         tiles=_tiles(ordered, language),
         parts=shown,
-        lead=" ".join(_lead(ordered, language)),
+        lead=_SPACE[language].join(_lead(ordered, language)),
         footer=text(
             language, "footer", version=metadata.version("tastemaker")
         ),
@@ -317,11 +318,11 @@ def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
     for part in lists:
         for name, value, remark in part.summary.tiles[: max(1, most)]:
-            if part.kind != "steering":  # there it is the name of a run
-                name = tile_title(language, name)
-            if language == "zh":
-                remark = translated(remark)
-            shown.append((name, value, remark))
+            # of steering, the name is that of a run
+            is_ours = part.kind != "steering"
+            title = tile_title(language, name) if is_ours else name
+            comment = translated(remark) if language == "zh" else remark
+            shown.append((title, value, comment))
     return shown
 
 

@@ -92,10 +92,8 @@ def translated(english: str) -> str:
 
 
 def translated_name(name: str) -> str:
-    """Return what stands among the user's own names: such as "3 others" in Chinese, a name as is."""
-    return (
-        phrases()[NAMES].get(name) or _by_pattern(name, group=NAMES) or name
-    )
+    """Return what stands among the user's names: "3 others" in Chinese, a name as it is."""
+    return phrases()[NAMES].get(name) or _by_pattern(name, group=NAMES) or name
 
 
 @lru_cache(_CACHED)

@@ -27,7 +27,8 @@ from tastemaker.kinds import (
     RankingLink,
     RatingLink,
 )
-from tastemaker.report import report_runs, write_doctor_page, write_report
+from tastemaker.report import report_runs, write_doctor_page
+from tastemaker.report.report_page import evaluation_part
 from tastemaker.report.translation import phrases, translated
 from tastemaker.rl.text.settings import ADVICE
 
@@ -125,7 +126,8 @@ def folders(
     """Write a run folder for each kind of part, all their texts in Chinese."""
     tmp_path = tmp_path_factory.mktemp("runs")
     evaluation, judged = _evaluation(table_model)
-    write_report(evaluation, tmp_path / "evaluated")
+    stored = evaluation_part(evaluation).as_dict()
+    (tmp_path / "report.json").write_text(json.dumps(stored), "utf-8")
     repeated = [*judged, *judged[:40], Label("！！", True), Label("字" * 9000, False)]
     turned = [
         Comparison(j.rejected, j.chosen, prompt=j.prompt, judge=j.judge)
@@ -153,8 +155,10 @@ def folders(
             "held_out": 9,
             "near_copies": 1,
             "digest": "0f",
-            "not_learned": ["all judgements are by one judge, 甲: how judges differ "
-                            "could not be learned."],
+            "not_learned": [
+                "all judgements are by one judge, 甲: how judges differ "
+                "could not be learned."
+            ],
         },
         "judges": judges,
         "evaluation": {"verdict": evaluation.verdict()},
@@ -165,13 +169,16 @@ def folders(
     figures = {"tokens": 9, "ngram_byte_perplexity": 1.5, "measured_tokens": 3}
     (gpt / "pretraining.json").write_text(json.dumps(figures))
     return {
-        "evaluation": tmp_path / "evaluated",
+        "evaluation": tmp_path,
         "data": tmp_path / "data",
         "model": model,
         "gpt": gpt,
         "gain": steered(tmp_path / "a", gold=5 + curve(2, 0.1), text="影片"),
         "fooled": steered(
-            tmp_path / "b", held_out=5 - curve(2, 0.1), text="影片", settings={"start": 1}
+            tmp_path / "b",
+            held_out=5 - curve(2, 0.1),
+            text="影片",
+            settings={"start": 1},
         ),
         "unchecked": steered(tmp_path / "c", text="影片"),
     }
@@ -189,17 +196,10 @@ def test_every_part_is_in_chinese(folders: Mapping[str, Path], tmp_path: Path) -
     assert "困惑度" in text
 
 
-def test_a_part_alone_is_in_chinese(
-    folders: Mapping[str, Path], tmp_path: Path
-) -> None:
-    for name in ("model", "fooled", "unchecked"):
-        assert in_chinese([folders[name]], tmp_path / name).english == [], name
-
-
 def test_names_and_texts_of_the_user_stay(tmp_path: Path) -> None:
-    run = steered(tmp_path / "model", gold=5 + curve(2, 0.1), text="no progress")
-    shown = in_chinese([run], tmp_path / "out")
-    assert "model (ppo)" in shown.words
+    shown = in_chinese([steered(tmp_path / "model", text="no progress")], tmp_path)
+    assert shown.english == []
+    assert any(words.startswith("model (") for words in shown.words)
     assert "no progress" in "".join(shown.words)
 
 
