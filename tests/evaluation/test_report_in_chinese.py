@@ -204,8 +204,9 @@ def test_names_and_texts_of_the_user_stay(tmp_path: Path) -> None:
 
 
 def test_every_phrase_takes_the_same_values_in_both_languages() -> None:
-    def names(text: str) -> list[str]:
-        return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+    def names(text: str) -> set[str]:
+        parsed = string.Formatter().parse(text)
+        return {name for _, name, _, _ in parsed if name}
 
     for group in phrases().values():
         for english, chinese in group.items():
