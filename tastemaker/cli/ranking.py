@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,13 +20,18 @@ Examples:
 
   tastemaker rank judgements.db --items answers.csv --judge ann --judge bo --judges-per-item 2
 
+  tastemaker rank judgements.db --policy before --policy after --prompts prompts.txt --answers 4
+
+  tastemaker rank judgements.db --model taste
+
   tastemaker rank judgements.db --export pairs.jsonl --format trl
 
   tastemaker fit judgements.db --out taste
 
 The link of each judge is printed. Items are rows with a prompt and answers, in any format that
-`fit` reads, judged or not: answer_a, answer_b … in a CSV file, or a list `answers` in JSONL. STORE
-is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
+`fit` reads, judged or not: answer_a, answer_b … in a CSV file, or a list `answers` in JSONL. Or
+policies write the answers; judges do not see which of them wrote an answer. STORE is a SQLite file,
+or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
 """
 
 
@@ -36,6 +42,28 @@ is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
 @o.option(
     "--items",
     help="What to judge, added to what STORE holds: FILE or FILE:prompt=question,answers=a+b.",
+)
+@o.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help="A policy that writes answers to --prompts: a folder or a hub name; may be repeated.",
+)
+@o.option(
+    "--prompts",
+    type=o.PATH,
+    help="Prompts for --policy: a text file with one a line, or a table.",
+)
+@o.option(
+    "--answers",
+    type=int,
+    default=4,
+    help="Answers of each prompt, 2 to 9, divided among the policies.",
+)
+@o.option(
+    "--model",
+    type=o.PATH,
+    help="A reward model; the lead sees its scores of what has been judged, judges never.",
 )
 @o.option(
     "--judge",
@@ -74,10 +102,21 @@ is a SQLite file, or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
     shown="by the name: csv, else jsonl",
 )
 @o.settings("judging")
+@o.seed
+@o.settings(
+    "sampling", shown="as the folder recommends", defaults={"max_tokens": 200}
+)
+@o.prompt_column
+@o.chat
+@o.device
 @o.option("--quiet", "-q", is_flag=True, help="Only the links.", panel=o.RUN)
 def rank(
     store: str,
     items: str | None,
+    policies: tuple[str, ...],
+    prompts: Path | None,
+    answers: int,
+    model: Path | None,
     judges: tuple[str, ...],
     question: str | None,
     calibration: str | None,
@@ -85,9 +124,15 @@ def rank(
     export_to: Path | None,
     format: str | None,
     judging: o.Settings,
+    seed: int,
+    sampling: o.Settings,
+    prompt_column: str | None,
+    chat: bool,
+    device: Any,
     quiet: bool,
 ) -> None:
     """Let people judge texts on a web page."""
+    import tastemaker as tm
     from tastemaker.data.store import calibration_items, read_items
     from tastemaker.rank import Judging, export, read_form
     from tastemaker.rank import rank as run
@@ -99,7 +144,13 @@ def rank(
         )
         o.say(f"{export_to}: {rows:,} rows")
         return
+    if bool(policies) != (prompts is not None):
+        raise tm.UsageError(
+            "--policy and --prompts belong together: who writes, and to what."
+        )
     judging.setdefault("token", os.environ.get(TOKEN) or None)
+    settings = Judging(**judging)
+    taste = None if model is None else tm.load(model, device=device)
     left_out: list[str] = []
     chosen = []
     form = None if form_file is None else read_form(form_file)
@@ -117,4 +168,47 @@ def rank(
 
     if calibration is not None:
         chosen += calibration_items(calibration, scale=scale)
-    run(store, chosen, Judging(**judging), judges=judges, form=form, say=say)
+    if prompts is not None:
+        from tastemaker.data.texts import read_prompts
+
+        texts = read_prompts(prompts, prompt_column=prompt_column, chat=chat)
+        chosen += _written(
+            policies,
+            list(texts),
+            device=device,
+            answers=answers,
+            sampling=sampling,
+            seed=seed,
+            say=lambda line: o.note(line, quiet=quiet),
+        )
+    run(
+        store,
+        chosen,
+        settings,
+        judges=judges,
+        form=form,
+        model=taste,
+        say=say,
+    )
+
+
+def _written(
+    sources: tuple[str, ...], prompts: list[Any], device: Any, **settings: Any
+) -> list[Any]:
+    """Let policies write answers to prompts, and return the items."""
+    import tastemaker as tm
+    from tastemaker.rank import write_items
+
+    policies = {}
+    for source in sources:
+        name = Path(source).name
+        if sum(Path(other).name == name for other in sources) > 1:
+            name = source
+        if name in policies:
+            raise tm.UsageError(
+                f"--policy {source} stands there twice. Name it once."
+            )
+        policies[name] = tm.Policy.load(source).to(device)
+        for line in policies[name].notes:
+            settings["say"](line)
+    return write_items(policies, prompts, **settings)

@@ -1,3 +1,4 @@
+from .answers import write_items as write_items
 from .asking import Asker as Asker
 from .exporting import FORMATS as FORMATS
 from .exporting import export as export

@@ -21,18 +21,25 @@ from tastemaker.rank.requests import (
     in_thread,
     whole,
 )
+from tastemaker.rank.scoring import Referee, Scorer
 from tastemaker.rank.settings import Judging
 
 _LONGEST_KEY = 64
 
 
-def make_app(store: Store, address: str | Path, judging: Judging) -> FastAPI:
-    """Return the application of a store."""
+def make_app(
+    store: Store,
+    address: str | Path,
+    judging: Judging,
+    model: Scorer | None = None,
+) -> FastAPI:
+    """Return the application of a store. model: its scores are shown to the lead."""
     app = FastAPI(
         title="Tastemaker", docs_url=None, redoc_url=None, openapi_url=None
     )
     _add_judge(app, store, Asker(store, judging.ask, judging.refit_after))
-    add_lead(app, store, address)
+    referee = None if model is None else Referee(model)
+    add_lead(app, store, address, referee)
     for name, kind in pages.FILES.items():
         _add_file(app, name, kind)
 

@@ -201,6 +201,7 @@ def _full(store: str | Path) -> Iterator[Row]:
     query = (
         select(s.judgements, s.views.c.shown, s.views.c.reason, s.views.c.arm)
         .add_columns(s.items.c.ask, s.items.c.prompt, s.items.c.texts)
+        .add_columns(s.items.c.writers)
         .add_columns(s.judges.c.name, s.views.c.time.label("shown_at"))
         .join(s.views, s.views.c.id == s.judgements.c.view_id)
         .join(s.items, s.items.c.id == s.views.c.item_id)
@@ -226,6 +227,7 @@ def _everything(row: Any) -> Row:
         "ask": row.ask,
         "prompt": None if row.prompt is None else json.loads(row.prompt),
         "texts": texts,
+        "writers": None if row.writers is None else json.loads(row.writers),
         "shown": [texts[number] for number in json.loads(row.shown)],
         "answer": answer,
         "judge": row.name,

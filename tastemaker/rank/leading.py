@@ -17,13 +17,19 @@ from tastemaker.rank.requests import (
     in_thread,
     whole,
 )
+from tastemaker.rank.scoring import Referee
 
 LEAD = "lead"
 """The judge who decides the items on which others disagree."""
 
 
-def add_lead(app: FastAPI, store: Store, address: str | Path) -> None:
-    """Add the lead's page. address: of the store, for the export."""
+def add_lead(
+    app: FastAPI,
+    store: Store,
+    address: str | Path,
+    referee: Referee | None = None,
+) -> None:
+    """Add the lead's page. address: of the store, to export. referee: scores what was judged."""
 
     def check(token: str) -> None:
         """Raise Refused for a token that is not the lead's."""
@@ -36,8 +42,15 @@ def add_lead(app: FastAPI, store: Store, address: str | Path) -> None:
         """Show progress, agreement and judges."""
         await in_thread(check, token)
         figures = await in_thread(overview, store)
+        model = None
+        if referee is not None:
+            model = await in_thread(referee.compare, store)
         return pages.page(
-            request, "lead.html", o=figures, formats=list(FORMATS)
+            request,
+            "lead.html",
+            o=figures,
+            formats=list(FORMATS),
+            model=model,
         )
 
     @app.post("/lead/{token}/invite")

@@ -84,7 +84,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything on the lead's page."""
+    """Everything on the lead's page. wins: of pairs with another's answer, by who wrote it."""
 
     items: int
     finished: int
@@ -95,12 +95,13 @@ class Overview:
     disagreements: list[Disagreement]
     skip_reasons: dict[str, int] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
+    wins: dict[str, Share] = field(default_factory=dict)
 
 
 def overview(store: Store) -> Overview:
     """Return the figures of a store."""
     scale = tuple(store.setting("scale", [1, 7]))
-    rows = _answers(store)
+    rows = answers_of(store, MOST)
     with store.database.reading() as connection:
         items = connection.scalar(select(func.count()).select_from(s.items))
         skipped = select(s.judgements.c.answer).where(
@@ -126,17 +127,20 @@ def overview(store: Store) -> Overview:
         disagreements=_disagreements(new),
         skip_reasons=dict(reasons),
         curve=store.setting("curve", []),
+        wins=_wins(new),
     )
 
 
-def _answers(store: Store) -> list[Any]:
+def answers_of(store: Store, most: int) -> list[Any]:
+    """Return the last judgements that count, oldest first; repeats are among them."""
     query = answered().add_columns(
         s.views.c.reason,
         s.views.c.item_id,
         s.views.c.judge_id,
         s.items.c.expected,
+        s.items.c.writers,
     )
-    query = query.order_by(None).order_by(s.judgements.c.id.desc()).limit(MOST)
+    query = query.order_by(None).order_by(s.judgements.c.id.desc()).limit(most)
     with store.database.reading() as connection:
         return list(connection.execute(query))[::-1]
 
@@ -243,6 +247,26 @@ def _add_places(tally: _Tally, answer: Answer, shown: list[int]) -> None:
             tally.add(place[better] < place[worse])
 
 
+def shown_prompt(row: Any) -> str:
+    """Return the prompt of an item in one text: of a chat, the last turn."""
+    prompt = "" if row.prompt is None else json.loads(row.prompt)
+    return str(prompt if isinstance(prompt, str) else prompt[-1][1])
+
+
+def _wins(rows: Iterable[Any]) -> dict[str, Share]:
+    """Return how often each writer's answer is better than another writer's; a tie is a half."""
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    for row in rows:
+        if row.writers is None:
+            continue
+        writers = json.loads(row.writers)
+        for (a, b), verdict in verdicts(json.loads(row.answer)).items():
+            if writers[a] != writers[b]:
+                tallies[writers[a]].add((1 + verdict) / 2)
+                tallies[writers[b]].add((1 - verdict) / 2)
+    return {name: tallies[name].share("") for name in sorted(tallies)}
+
+
 def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
     """Return the items with the largest share of verdicts on which two judges differ."""
     of_item: dict[int, list[Any]] = defaultdict(list)
@@ -256,11 +280,10 @@ def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
                 _add(tally, json.loads(one.answer), json.loads(other.answer))
         if tally.n and tally.hits < tally.n:
             row = answers[0]
-            prompt = "" if row.prompt is None else json.loads(row.prompt)
-            text = prompt if isinstance(prompt, str) else prompt[-1][1]
             share = 1 - tally.hits / tally.n
             names = {each.judge_id for each in answers}
             texts = json.loads(row.texts)
-            listed.append(Disagreement(item, share, len(names), text, texts))
+            prompt = shown_prompt(row)
+            listed.append(Disagreement(item, share, len(names), prompt, texts))
     listed.sort(key=lambda each: -each.share)
     return list(islice(listed, _SHOWN_ITEMS))

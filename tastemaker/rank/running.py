@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tastemaker.data.store import Item, Judge, Store
 from tastemaker.errors import MissingExtra
 from tastemaker.rank.forms import Form
 from tastemaker.rank.settings import Judging
+
+if TYPE_CHECKING:
+    from tastemaker.rank.scoring import Scorer
 
 Say = Callable[[str], None]
 
@@ -19,6 +23,7 @@ def rank(
     *,
     judges: Sequence[str] = (),
     form: Form | None = None,
+    model: "Scorer | None" = None,
     say: Say = lambda line: None,
 ) -> None:
     """Let people judge items on a web page until SIGTERM or Ctrl-C.
@@ -26,8 +31,9 @@ def rank(
     store: a SQLite file, or the address of a PostgreSQL database; it is made where there is none.
     items: added to those of the store. judges: names to invite beside those of the store; one
     called "judge" where there would be none. form: what is asked beside, and how; that of the store
-    by default. say: gets the link of each judge, once the page is
-    ready. Every acknowledged judgement is in the store, however the process ends.
+    by default. model: a reward model whose scores the lead sees beside what has been judged. say:
+    gets the link of each judge, once the page is ready. Every acknowledged judgement is in the
+    store, however the process ends.
     """
     judging = judging or Judging()
     try:
@@ -44,7 +50,7 @@ def rank(
             if form is not None:
                 opened.set("form", form.as_dict())
                 opened.set("scale", form.scale)
-            app = make_app(opened, store, judging)
+            app = make_app(opened, store, judging, model)
 
             def announce(address: str) -> None:
                 for line in links(opened, address):

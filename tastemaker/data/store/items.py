@@ -54,7 +54,8 @@ class Item:
     """A prompt and what is judged: several texts to be ranked, or one.
 
     ask: one of `ASKS`. source: the name of the file it came from. expected: the answer of an item
-    for calibration, as it is saved: {"tiers": [[0], [1]]} or {"value": 5}.
+    for calibration, as it is saved: {"tiers": [[0], [1]]} or {"value": 5}. writers: who wrote each
+    of the texts, such as the names of policies; () where unknown. Judges never see it.
     """
 
     texts: tuple[str, ...]
@@ -62,6 +63,7 @@ class Item:
     ask: str = "rank"
     source: str = ""
     expected: dict[str, Any] | None = None
+    writers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.texts)
@@ -78,6 +80,10 @@ class Item:
         if len(set(self.texts)) < count or not all(map(str.strip, self.texts)):
             raise DataError(
                 "an item with an empty text, or a text that comes twice."
+            )
+        if self.writers and len(self.writers) != count:
+            raise UsageError(
+                f"{len(self.writers)} writers of {count} texts: name one of each."
             )
         length = sum(map(len, self.texts)) + len(plain(self.prompt or ""))
         if length > MOST_CHARACTERS:

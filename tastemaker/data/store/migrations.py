@@ -47,10 +47,13 @@ _ASKING = (
     "ALTER TABLE views ADD COLUMN arm TEXT NOT NULL DEFAULT 'random'",
 )
 
+_WRITERS = ("ALTER TABLE items ADD COLUMN writers TEXT",)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("items, judges, views, judgements", _FIRST),
     ("planned repeats, and items with expected answers", _REPEATS),
     ("what to ask next", _ASKING),
+    ("who wrote an answer", _WRITERS),
 )
 """(name, statements) of each step. {key}: a number that counts up. {real}: 64 bits."""
 

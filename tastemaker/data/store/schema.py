@@ -46,6 +46,7 @@ items = Table(
     Column("judged", Integer, nullable=False),  # times, repeats left out
     Column("expected", Text),  # JSON: the answer of a calibration item
     Column("priority", Float),  # lowest first; none: in the random order
+    Column("writers", Text),  # JSON: who wrote each text; judges never see it
 )
 
 judges = Table(

@@ -356,6 +356,9 @@ def _item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
         "expected": None
         if item.expected is None
         else json.dumps(item.expected),
+        "writers": json.dumps(item.writers, ensure_ascii=False)
+        if item.writers
+        else None,
     }
 
 
