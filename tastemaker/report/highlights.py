@@ -7,7 +7,7 @@ scores. Other samples get a mark on words that the other text lacks.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from tastemaker.reward.model import RewardModel
 Piece = tuple[str, str]
 """A piece of a text, and its mark: "up", "down", "new" or ""."""
 
-Scores = Callable[[Sequence[Example]], Sequence[float]]
+Pieces = list[Piece]
+Effects = list[tuple[str, float]]
+Sample = Mapping[str, Any]
 
 EFFECTS, DIFFERENCES = "effects", "differences"
 """What the marks of a run mean."""
@@ -31,95 +33,106 @@ _WORD = re.compile(r"\w+")
 
 
 def marked(
-    samples: Sequence[Mapping[str, Any]], reward: Any
-) -> tuple[str, list[tuple[list[Piece], list[Piece]]]]:
+    samples: Sequence[Sample], reward: Any
+) -> tuple[str, list[tuple[Pieces, Pieces]]]:
     """Return what the marks mean, and for each sample the pieces of its text before and after.
 
     reward: the spec that the run was steered by, from its settings.
     """
-    score = _cheap(reward)
-    if score is not None:
-        pieces = _by_effect(samples, score)
-        if pieces is not None:
-            return EFFECTS, pieces
+    model = _linear_model(reward)
+    befores = None
+    afters = None
+    if model is not None:
+        befores = _by_effect(samples, "before", model)
+        afters = _by_effect(samples, "after", model)
+    if befores is not None and afters is not None:
+        return EFFECTS, list(zip(befores, afters, strict=True))
     differing = []
     for sample in samples:
-        before, after = str(sample["before"]), str(sample["after"])
-        differing.append((_new_in(before, after), _new_in(after, before)))
+        before = str(sample["before"])
+        after = str(sample["after"])
+        pieces = _new_in(before, after), _new_in(after, before)
+        differing.append(pieces)
     return DIFFERENCES, differing
 
 
-def _cheap(reward: Any) -> Scores | None:
-    """Return what scores texts at once, or None. Nothing else that a spec names is run."""
-    if isinstance(reward, list | tuple) and len(reward) == 1:
-        reward = reward[0]
+def _linear_model(reward: Any) -> RewardModel | None:
+    """Return the linear model that a spec names; nothing else that it may name is run."""
     if not isinstance(reward, str):
         return None
     folder = Path(reward)
-    if not (folder / _CONTRACT).is_file() or not (folder / _LINEAR).is_file():
+    if not (folder / _CONTRACT).is_file():
+        return None
+    if not (folder / _LINEAR).is_file():
         return None
     try:
-        model = RewardModel.load(folder)
+        return RewardModel.load(folder)
     except TastemakerError:
         return None
-    return lambda examples: model.score_all(examples).values.tolist()
 
 
 def _by_effect(
-    samples: Sequence[Mapping[str, Any]], score: Scores
-) -> list[tuple[list[Piece], list[Piece]]] | None:
-    """Return the pieces with the words that moved the score; None where the reward has changed."""
-    texts = []
+    samples: Sequence[Sample], side: str, model: RewardModel
+) -> list[Pieces] | None:
+    """Return the texts of one side with marks on the words that moved the score.
+
+    None where the model does not give the stored scores: it was fitted anew.
+    """
+    effects: list[Effects] = []
+    strongest = 0.0
     for sample in samples:
-        prompt = str(sample["prompt"]) or None
-        for side in ("before", "after"):
-            text = str(sample[side])
-            stored = sample[f"score_{side}"]
-            if not text.strip() or not isinstance(stored, int | float):
-                return None
-            example = Example(text, prompt)
-            if not math.isclose(score([example])[0], stored, abs_tol=_NEAR):
-                return None
-            texts.append((example, stored))
-    effects = [_effects(example, stored, score) for example, stored in texts]
-    sizes = [abs(effect) for of_text in effects for _, effect in of_text]
-    least = _LEAST * max(sizes, default=0.0)
+        of_text = _effects(sample, side, model)
+        if of_text is None:
+            return None
+        effects.append(of_text)
+        for _, effect in of_text:
+            strongest = max(strongest, abs(effect))
+    least = _LEAST * strongest
     rows = []
     for of_text in effects:
-        rows.append([(text, _look(effect, least)) for text, effect in of_text])
-    return list(zip(rows[::2], rows[1::2], strict=True))
+        pieces = []
+        for piece, effect in of_text:
+            pieces.append((piece, _look(effect, least)))
+        rows.append(pieces)
+    return rows
 
 
-def _effects(
-    example: Example, stored: float, score: Scores
-) -> list[tuple[str, float]]:
+def _effects(sample: Sample, side: str, model: RewardModel) -> Effects | None:
     """Return the pieces of a text, each with the score that is lost without it."""
-    pieces = pieces_of(example.text, "auto")
+    text = str(sample[side])
+    stored = sample[f"score_{side}"]
+    if not text.strip() or not isinstance(stored, int | float):
+        return None
+    example = Example(text, str(sample["prompt"]) or None)
+    score = float(model.score_all([example]).values[0])
+    if not math.isclose(score, stored, abs_tol=_NEAR):
+        return None
+    pieces = pieces_of(text, "auto")
     without = without_each(example, pieces)
+    for rest in without:
+        if not rest.text.strip():
+            without = []
     if not without:
-        return [(example.text, stored)]
-    is_empty = [not other.text.strip() for other in without]
-    if any(is_empty):
-        return [(example.text, stored)]
-    scores = score(without)
-    return [
-        (piece, stored - rest)
-        for piece, rest in zip(pieces, scores, strict=True)
-    ]
+        return [(text, score)]
+    rests = model.score_all(without).values
+    effects = (score - rests).tolist()
+    return list(zip(pieces, effects, strict=True))
 
 
 def _look(effect: float, least: float) -> str:
-    if abs(effect) < least or not effect:
+    if not effect or abs(effect) < least:
         return ""
     return "up" if effect > 0 else "down"
 
 
-def _new_in(text: str, other: str) -> list[Piece]:
+def _new_in(text: str, other: str) -> Pieces:
     """Return the pieces of a text, with a mark on words that another text lacks."""
-    words = set(_WORD.findall(other.lower()))
-    pieces: list[Piece] = []
-    for piece in pieces_of(text, "words") if text else []:
-        own = _WORD.findall(piece.lower())
-        is_new = bool(own) and not words.issuperset(own)
-        pieces.append((piece, "new" if is_new else ""))
+    if not text:
+        return []
+    others = set(_WORD.findall(other.lower()))
+    pieces = []
+    for piece in pieces_of(text, "words"):
+        words = set(_WORD.findall(piece.lower()))
+        look = "new" if words - others else ""
+        pieces.append((piece, look))
     return pieces

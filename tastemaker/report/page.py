@@ -288,7 +288,10 @@ def _chinese_panel(
     data = base64.b64encode(svg_with(svg, shown).encode()).decode()
     rows = []
     for row in panel.get("numbers", []):
-        rows.append([shown(str(cell)) for cell in row])
+        cells = []
+        for cell in row:
+            cells.append(shown(str(cell)))
+        rows.append(cells)
     return {
         **panel,
         "title": translated(str(panel["title"])),
@@ -319,9 +322,12 @@ def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     for part in lists:
         for name, value, remark in part.summary.tiles[: max(1, most)]:
             # of steering, the name is that of a run
-            is_ours = part.kind != "steering"
-            title = tile_title(language, name) if is_ours else name
-            comment = translated(remark) if language == "zh" else remark
+            title = name
+            if part.kind != "steering":
+                title = tile_title(language, name)
+            comment = remark
+            if language == "zh":
+                comment = translated(remark)
             shown.append((title, value, comment))
     return shown
 

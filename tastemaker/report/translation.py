@@ -13,7 +13,7 @@ one is a sentence or a name of ours, which is looked up too.
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -57,9 +57,9 @@ def phrases() -> Mapping[str, Mapping[str, str]]:
 @cache
 def _fixed() -> dict[str, str]:
     """Return the phrases of all groups, by their English."""
-    merged: dict[str, str] = {}
+    merged = {}
     for group in phrases().values():
-        merged.update(group)
+        merged |= group
     return merged
 
 
@@ -105,20 +105,28 @@ def _translated(english: str) -> str | None:
         return english
     if english in _fixed():
         return _fixed()[english]
-    for pieces, joint, end in _divisions(english):
-        if len(pieces) < 2:
-            continue
-        chinese = [_translated(piece) for piece in pieces]
-        if None not in chinese:
-            return joint.join(map(str, chinese)) + end
+    chinese = _joined(_SENTENCES.split(english), "")
+    if chinese is not None:
+        return chinese
+    if english.endswith("."):
+        clauses = english[:-1].split("; ")
+        chinese = _joined(clauses, "；")
+    if chinese is not None:
+        return f"{chinese}。"
     return _by_pattern(english)
 
 
-def _divisions(english: str) -> Iterator[tuple[list[str], str, str]]:
-    """Yield the sentences of a text, then its clauses: the pieces, their joint, and the end."""
-    yield _SENTENCES.split(english), "", ""
-    if english.endswith("."):
-        yield english[:-1].split("; "), "；", "。"
+def _joined(pieces: list[str], joint: str) -> str | None:
+    """Return pieces in Chinese; None for one alone, and where one is not in the catalogue."""
+    if len(pieces) < 2:
+        return None
+    chinese = []
+    for piece in pieces:
+        words = _translated(piece)
+        if words is None:
+            return None
+        chinese.append(words)
+    return joint.join(chinese)
 
 
 def _by_pattern(english: str, *, group: str | None = None) -> str | None:
@@ -128,10 +136,11 @@ def _by_pattern(english: str, *, group: str | None = None) -> str | None:
         if match is None:
             continue
         values = {}
-        for name, value in match.groupdict().items():
-            values[name] = _value(name, value)
-        if None not in values.values():
-            return pattern.chinese.format(**values)
+        for name, english_value in match.groupdict().items():
+            values[name] = _value(name, english_value)
+        if None in values.values():
+            continue
+        return pattern.chinese.format(**values)
     return None
 
 
@@ -139,11 +148,12 @@ def _value(name: str, value: str) -> str | None:
     """Return a value of a phrase in Chinese; None for what must be in the catalogue and is not."""
     if name[0] == "u":
         return value
-    if name[0] == "l":
-        items = [_translated(item) for item in _ITEMS.split(value)]
-        return None if None in items else "、".join(map(str, items))
-    if name[0] in "nfir":
+    if name[0] in _FORMS and name[0] != "k":
         return value
+    if name[0] == "l":
+        several = _joined(_ITEMS.split(value), "、")
+        if several is not None:
+            return several
     return _translated(value)
 
 
