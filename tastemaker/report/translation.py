@@ -57,7 +57,7 @@ def phrases() -> Mapping[str, Mapping[str, str]]:
 @cache
 def _fixed() -> dict[str, str]:
     """Return the phrases of all groups, by their English."""
-    merged = {}
+    merged: dict[str, str] = {}
     for group in phrases().values():
         merged |= group
     return merged
