@@ -32,6 +32,7 @@ _ITEMS = re.compile(r", (?![^\[]*\])| and ")
 _SVG_TEXT = re.compile(r"(<text\b[^>]*>)([^<]+)(</text>)")
 _CACHED = 4096
 _LONGEST = 2000  # characters; none of our sentences is longer
+Groups = Mapping[str, Mapping[str, str]]
 NAMES = "names"
 """The group of phrases that stand among names of the user: of judges, of runs."""
 
@@ -45,12 +46,11 @@ class _Pattern:
 
 
 @cache
-def phrases() -> Mapping[str, Mapping[str, str]]:
+def phrases() -> Groups:
     """Return the Chinese of every phrase, by group and by its English."""
     path = Path(__file__).with_name("phrases.json")
-    groups: dict[str, dict[str, str]] = json.loads(
-        path.read_text(encoding="utf-8")
-    )
+    text = path.read_text(encoding="utf-8")
+    groups: Groups = json.loads(text)
     return groups
 
 
