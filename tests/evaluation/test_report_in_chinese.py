@@ -27,10 +27,14 @@ from tastemaker.kinds import (
     RankingLink,
     RatingLink,
 )
-from tastemaker.report import report_runs, write_doctor_page
-from tastemaker.report.report_page import evaluation_part
-from tastemaker.report.translation import phrases, translated
-from tastemaker.rl.text.settings import ADVICE
+from tastemaker.report import (
+    evaluation_part,
+    phrases,
+    report_runs,
+    translated,
+    write_doctor_page,
+)
+from tastemaker.rl import ADVICE
 
 _ENGLISH = re.compile(r"[A-Za-z’']{2,}(?:[\s,;:.]+[A-Za-z’']{2,}){2,}")
 """Three English words or more in a row."""
