@@ -45,10 +45,13 @@ INNER_IMPORTS = {
     "tastemaker.fast.processor",
     "tastemaker.gpt.language_loss",
     "tastemaker.gpt.pretraining",
+    "tastemaker.gpt.writers",
+    "tastemaker.gpt.writing",
     "tastemaker.maths.statistics",
     "tastemaker.maths.rl",
     "tastemaker.reward.backbones.linear",
     "tastemaker.reward.backbones.opening",
+    "tastemaker.rl.text.elsewhere",
 }
 USES_PUBLIC_NAMES = {"cli", "demo", "__main__"}
 ROW = re.compile(r"\| `(?P<package>[\w, ]+)` \| (?P<allowed>[\w, ]+) \|")

@@ -121,7 +121,7 @@ class Reader:
                 raise self.wrong(name, "texts, or lists of token ids")
             if len(row) > self.settings.max_characters:
                 raise Refusal(413, f"`{name}` is too long.", parameter=name)
-        return [[int(value) for value in row] for row in rows]
+        return [list(map(int, row)) for row in rows]
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a true or false; null is the default."""
