@@ -185,6 +185,7 @@ def pretrain(
 @o.prompt_column
 @o.chat
 @o.device
+@o.dtype
 @o.output
 def write(
     model: str,
@@ -199,6 +200,7 @@ def write(
     prompt_column: str | None,
     chat: bool,
     device: Any,
+    dtype: Any,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -225,7 +227,7 @@ def write(
         raise UsageError(
             f"-n {n}: ask for 1 completion of each prompt, or more."
         )
-    policy = tm.Policy.load(model).to(device)
+    policy = tm.Policy.load(model, dtype=dtype).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     draw = replace(policy.sampling, **{"stop": (), **sampling})
@@ -415,6 +417,8 @@ def evaluate_policy(
     reading: r.Reading,
     report: Path | None,
     *,
+    device: Any,
+    dtype: Any,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -436,7 +440,7 @@ def evaluate_policy(
         leave_out_bad=skip_bad,
         limit=reading.limit,
     )
-    policy = tm.Policy.load(model)
+    policy = tm.Policy.load(model, dtype=dtype).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     measured = tm.perplexity(policy, documents)

@@ -440,6 +440,8 @@ def evaluate(
             source,
             reading,
             report,
+            device=loading["device"],
+            dtype=loading["dtype"],
             skip_bad=skip_bad,
             json=json,
             quiet=quiet,

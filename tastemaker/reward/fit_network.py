@@ -33,6 +33,7 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
+from tastemaker.train.recomputing import recompute_layers
 from tastemaker.train.step import (
     Backward,
     Metrics,
@@ -72,6 +73,9 @@ class FitTask(Task):
         self.tokens = 0  # read in training steps
         network.module.to(device)
         model.to(device)
+        recompute_layers(
+            network.module, wanted=training.gradient_checkpointing
+        )
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(ids) for ids in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
@@ -295,6 +299,7 @@ class FitTask(Task):
 
     def finish(self) -> None:
         """Put the best weights in place."""
+        recompute_layers(self.network.module, wanted=False)
         self._put(self.best)
 
 
@@ -337,6 +342,8 @@ def open_network(
         settings.name,
         max_length=settings.max_length,
         new_head=settings.new_head,
+        dtype=settings.dtype,
+        is_frozen=settings.lora > 0,
         **limits,
     )
     network.use_template(template, wanted=settings.template is not None)

@@ -3,6 +3,8 @@ from .loop import Progress as Progress
 from .loop import StopTraining as StopTraining
 from .loop import Task as Task
 from .loop import train as train
+from .recomputing import recompute_layers as recompute_layers
+from .recomputing import recomputing as recomputing
 from .run import CONTRACT as CONTRACT
 from .run import Checkpoint as Checkpoint
 from .run import Run as Run
