@@ -188,6 +188,16 @@ def merged_twin(wrapped: Any) -> Any:
     return twin
 
 
+def merged_bytes(module: Any) -> int:
+    """Return the bytes of the merged weights of `merged_twin`."""
+    total = 0
+    for part in module.modules():
+        if hasattr(part, "get_delta_weight"):
+            weight = part.get_base_layer().weight
+            total += weight.numel() * weight.element_size()
+    return total
+
+
 def adapters_off(wrapped: Any) -> Any:
     """Return a context in which a network with adapters is its base."""
     return wrapped.disable_adapter()

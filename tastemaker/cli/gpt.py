@@ -87,6 +87,7 @@ _FIGURES = (
 @o.skip_bad
 @o.training_precision
 @o.device
+@o.dry_run
 @o.resuming
 @o.output
 def pretrain(
@@ -99,6 +100,7 @@ def pretrain(
     text_column: str | None,
     prompt_column: str | None,
     skip_bad: bool,
+    dry_run: bool,
     json: bool,
     quiet: bool,
     **settings: Any,
@@ -111,6 +113,13 @@ def pretrain(
         raise UsageError(
             "--size and --from: a given model has a size already. Choose one of the two."
         )
+    if dry_run:
+        from tastemaker.gpt.memory import pretrain_memory
+
+        names = ("start", "size", "training", "device", "precision")
+        memory = pretrain_memory(**{name: settings[name] for name in names})
+        o.say_memory(memory, json=json)
+        return
     columns = tm.Columns(text=text_column, prompt=prompt_column)
     documents = tm.Documents(
         sources,

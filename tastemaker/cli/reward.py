@@ -120,6 +120,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 @o.skip_bad
 @o.training_precision
 @o.device
+@o.dry_run
 @o.resuming
 @o.page
 @o.output
@@ -132,6 +133,7 @@ def fit(
     likelihood: o.Settings,
     anchor: str | None,
     skip_bad: bool,
+    dry_run: bool,
     report: bool,
     json: bool,
     quiet: bool,
@@ -143,6 +145,13 @@ def fit(
 
     started = time.monotonic()
     settings["backbone"] = backbone_named(backbone, **backbone_settings)
+    if dry_run:
+        from tastemaker.reward.fit_memory import fit_memory
+
+        names = ("backbone", "training", "device", "precision")
+        memory = fit_memory(**{name: settings[name] for name in names})
+        o.say_memory(memory, json=json)
+        return
     settings["likelihood"] = tm.Likelihood(**likelihood)
     if reading.positive:
         settings["labels"] = {"positive": reading.positive}

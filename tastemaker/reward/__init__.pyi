@@ -54,6 +54,7 @@ from .export import export_onnx as export_onnx
 from .export import exportable as exportable
 from .export import exported as exported
 from .export import in_8_bits as in_8_bits
+from .fit_memory import fit_memory as fit_memory
 from .fit_network import FitTask as FitTask
 from .fitting import fit as fit
 from .judge_check import check_judges as check_judges

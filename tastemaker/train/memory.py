@@ -28,7 +28,9 @@ def in_words(size: float) -> str:
     while size >= 1000 and number < len(_UNITS) - 1:
         size /= 1000
         number += 1
-    return f"{size:.0f} bytes" if number == 0 else f"{size:.1f} {_UNITS[number]}"
+    return (
+        f"{size:.0f} bytes" if number == 0 else f"{size:.1f} {_UNITS[number]}"
+    )
 
 
 @dataclass(frozen=True)
