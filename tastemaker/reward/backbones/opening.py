@@ -130,6 +130,7 @@ def open_parts(
         module, report = loaded
         if not new_head:
             _check_classes(report, source)
+        _check_body(module, report, base)
         has_new_head = new_head or not _has_trained_head(module, report)
         if folder is not None:
             has_new_head = new_head or _lacks_head(module, folder)
@@ -141,6 +142,17 @@ def open_parts(
             draw_head(head_of(module))
         align(module)
     return Opened(module, tokenizer, has_new_head, saved)
+
+
+def _check_body(module: Any, report: Any, source: str) -> None:
+    """Raise ModelError where the body lacks weights; a pooler may be drawn."""
+    body = module.base_model_prefix + "."
+    for name in sorted(report["missing_keys"]):
+        if name.startswith(body) and "pooler" not in name:
+            raise ModelError(
+                f"{source}: the weights lack {name}, so its body is not whole. Copy the folder "
+                "whole again."
+            )
 
 
 def _lacks_head(module: Any, folder: Path) -> bool:
