@@ -15,11 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
-from tastemaker.adapters import (
-    Adapter,
-    add_adapters,
-    merge_adapters,
-)
+from tastemaker.adapters import Adapter, add_adapters, merge_adapters
 from tastemaker.data.judgements import (
     CHAT,
     PAIR,
