@@ -18,11 +18,7 @@ from tastemaker.cli.serving import (
     part_of,
     say_part_done,
 )
-from tastemaker.cli.trust import (
-    describe_fit,
-    explanations,
-    say_fit_memory,
-)
+from tastemaker.cli.trust import describe_fit, explanations, say_fit_memory
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
