@@ -46,7 +46,7 @@ _HEADS = {
 
 def say_fit_memory(settings: o.Settings, *, json: bool) -> None:
     """Print what memory a fit takes. settings: those of `tm.fit`, by its names."""
-    from tastemaker.reward.fit_memory import fit_memory
+    from tastemaker.reward.memory import fit_memory
 
     names = ("backbone", "training", "device", "precision")
     memory = fit_memory(**{name: settings[name] for name in names})

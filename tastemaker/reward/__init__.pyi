@@ -54,7 +54,6 @@ from .export import export_onnx as export_onnx
 from .export import exportable as exportable
 from .export import exported as exported
 from .export import in_8_bits as in_8_bits
-from .fit_memory import fit_memory as fit_memory
 from .fit_network import FitTask as FitTask
 from .fitting import fit as fit
 from .judge_check import check_judges as check_judges
@@ -68,6 +67,7 @@ from .learning_curve import nested_part as nested_part
 from .linear_fits import Objective as Objective
 from .linear_fits import fit_linear as fit_linear
 from .linear_fits import learned_parameters as learned_parameters
+from .memory import fit_memory as fit_memory
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .observation import FeatureEffects as FeatureEffects
