@@ -24,6 +24,8 @@ Examples:
 
   tastemaker rank judgements.db --model taste
 
+  tastemaker rank judgements.db --import old.jsonl --import export_of_label_studio.json
+
   tastemaker rank judgements.db --export pairs.jsonl --format trl
 
   tastemaker fit judgements.db --out taste
@@ -88,6 +90,13 @@ or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
     help="A YAML file of what is asked beside, and how (docs/rank.md).",
 )
 @o.option(
+    "--import",
+    "sources",
+    multiple=True,
+    help="Judgements made elsewhere, in any format that `fit` reads, added to STORE; no page is "
+    "opened. May be repeated; the same ones are added once.",
+)
+@o.option(
     "--export",
     "export_to",
     type=o.PATH,
@@ -121,6 +130,7 @@ def rank(
     question: str | None,
     calibration: str | None,
     form_file: Path | None,
+    sources: tuple[str, ...],
     export_to: Path | None,
     format: str | None,
     judging: o.Settings,
@@ -137,12 +147,17 @@ def rank(
     from tastemaker.rank import Judging, export, read_form
     from tastemaker.rank import rank as run
 
+    if sources:
+        _import(
+            store, sources, int(judging.get("judges_per_item", 1)), quiet=quiet
+        )
     if export_to is not None:
         format = format or ("csv" if export_to.suffix == ".csv" else "jsonl")
         rows = export(
             store, export_to, format, lambda line: o.note(line, quiet=quiet)
         )
         o.say(f"{export_to}: {rows:,} rows")
+    if sources or export_to is not None:
         return
     if bool(policies) != (prompts is not None):
         raise tm.UsageError(
@@ -190,6 +205,28 @@ def rank(
         model=taste,
         say=say,
     )
+
+
+def _import(
+    address: str, sources: tuple[str, ...], wanted: int, *, quiet: bool
+) -> None:
+    """Add the judgements of sources to a store, and say the counts."""
+    import tastemaker as tm
+    from tastemaker.data.store import Store, import_judgements
+
+    # read before the store is made, so that a file with an error leaves none behind
+    judged = [tm.read(source) for source in sources]
+    opened = Store(address)
+    try:
+        for source, judgements in zip(sources, judged, strict=True):
+            done = import_judgements(opened, judgements, wanted)
+            o.note_skipped(done.left_out, quiet=quiet)
+            o.say(
+                f"{source}: {done.judgements:,} judgements of {done.items:,} new items; "
+                f"{done.present:,} were here already, {len(done.left_out):,} left out"
+            )
+    finally:
+        opened.close()
 
 
 def _written(

@@ -71,7 +71,7 @@ def add_lead(
         name, is_revoked = body.get("name"), body.get("is_revoked")
         if not isinstance(name, str) or not isinstance(is_revoked, bool):
             raise Refused(422, "a name, and whether its invitation ends.")
-        await in_thread(lambda: store.revoke(name, is_revoked=is_revoked))
+        await in_thread(_revoke, store, name, is_revoked)
         return as_json({"name": name})
 
     @app.post("/lead/{token}/decide")
@@ -93,6 +93,14 @@ def add_lead(
             "Cache-Control": "no-store",
         }
         return Response(content, 200, headers, "application/octet-stream")
+
+
+def _revoke(store: Store, name: str, is_revoked: bool) -> None:
+    uninvited = {each.name for each in store.judges() if not each.is_invited}
+    if not is_revoked and name in uninvited:
+        store.judge(name)
+    else:
+        store.revoke(name, is_revoked=is_revoked)
 
 
 def _exported(address: str | Path, format: str) -> tuple[bytes, str]:

@@ -24,6 +24,7 @@ from tastemaker.maths.statistics import wilson_interval
 
 MOST = 20_000
 _SHOWN_ITEMS = 20
+_SHOWN_JUDGES = 100
 Answer = dict[str, Any]
 
 
@@ -176,8 +177,13 @@ def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
     rank = {}
     for number, tier in enumerate(answer["tiers"]):
         rank.update(dict.fromkeys(tier, number))
+    # worse than all tiers, in no known order
+    rest = answer.get("rest", ())
+    rank.update(dict.fromkeys(rest, len(rank)))
     pairs = {}
     for a, b in combinations(sorted(rank), 2):
+        if a in rest and b in rest:
+            continue
         pairs[a, b] = (rank[a] < rank[b]) - (rank[a] > rank[b])
     return pairs
 
@@ -198,7 +204,8 @@ def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
         )
         by_judge[row.judge_id].append(row)
     figures = []
-    for judge in store.judges():
+    judges = sorted(store.judges(), key=lambda judge: -len(by_judge[judge.id]))
+    for judge in judges[:_SHOWN_JUDGES]:
         agrees, consistent, correct, first = (
             _Tally(),
             _Tally(),
@@ -215,8 +222,9 @@ def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
                     _add(consistent, answer, theirs)
             if row.expected is not None and row.reason == "calibration":
                 _add(correct, answer, json.loads(row.expected))
-            if row.ask == "rank":
-                _add_places(first, answer, json.loads(row.shown))
+            shown = json.loads(row.shown)
+            if row.ask == "rank" and shown is not None:
+                _add_places(first, answer, shown)
         seconds = [row.seconds for row in mine if row.seconds is not None]
         figures.append(
             OfJudge(

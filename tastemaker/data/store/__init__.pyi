@@ -1,6 +1,8 @@
 from .addresses import is_store as is_store
 from .answering import Outcome as Outcome
 from .answering import checked_answer as checked_answer
+from .importing import Imported as Imported
+from .importing import import_judgements as import_judgements
 from .items import Item as Item
 from .items import calibration_items as calibration_items
 from .items import read_items as read_items

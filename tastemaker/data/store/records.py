@@ -99,15 +99,18 @@ def answered() -> Select[Any]:
 
 
 def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
-    """Return the judgement of a row of `answered`. scale: of a grade."""
+    """Return the judgement of a row of `answered`. scale: of a grade that has no other."""
     answer = json.loads(row.answer)
     texts = json.loads(row.texts)
     prompt = None if row.prompt is None else prompt_of(json.loads(row.prompt))
     shared: dict[str, Any] = {
         "prompt": prompt,
-        "judge": row.name,
+        "judge": row.name or None,
         "time": datetime.fromtimestamp(row.time, UTC),
+        "weight": answer.get("weight", 1.0),
     }
+    if answer.get("undated"):
+        shared["time"] = None
     if row.ask == "rank":
         return _ranked(answer, texts, json.loads(row.shown), shared)
     value = answer["value"]
@@ -115,32 +118,34 @@ def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
         return Label(texts[0], value, **shared)
     if row.ask == "rate":
         return Rating(texts[0], value, **shared)
-    return Grade(texts[0], value, *scale, **shared)
+    return Grade(texts[0], value, *answer.get("scale", scale), **shared)
 
 
 def _ranked(
     answer: dict[str, Any],
     texts: list[str],
-    shown: list[int],
+    shown: list[int] | None,
     shared: dict[str, Any],
 ) -> Judgement:
     tiers = answer["tiers"]
-    ranked = [number for tier in tiers for number in tier]
-    in_order = [number for number in shown if number in ranked]
+    rest = answer.get("rest", [])
+    ranked = [number for tier in tiers for number in tier] + rest
+    in_order = [number for number in shown or () if number in ranked]
     if len(texts) == 2:
-        is_tie = len(tiers) == 1
+        is_tie = len(tiers) == 1 and not rest
         # of a tie, the one that was shown first
-        first, second = in_order if is_tie else ranked
+        first, second = in_order if is_tie and in_order else ranked
         return Comparison(
             texts[first],
             texts[second],
             float(answer.get("strength", 0)),
             is_tie,
-            chosen_first=first == in_order[0],
+            chosen_first=first == in_order[0] if in_order else None,
             **shared,
         )
     return Ranking(
         tuple(map(tuple, renumbered(tiers, texts))),
+        tuple(texts[number] for number in rest),
         shown=tuple(texts[number] for number in in_order),
         **shared,
     )
