@@ -50,6 +50,8 @@ BIAS = 3.0
 FAR = 3.5
 """The difference in gold from which a pair is easy: five standard deviations of a judge's noise."""
 JUDGEMENTS_EACH = 3
+LENIENT_KINDS = ("label", "grade", "rating")
+INTERVAL_KINDS = ("label", "comparison")
 GOOD = [Judge(f"judge {number}", noise=NOISE) for number in range(6)]
 UNLIKE = [
     Judge(f"judge {number}", noise=noise)
@@ -89,7 +91,7 @@ def _with_bias(bias: float) -> list[Judge]:
 def lenient(options: argparse.Namespace) -> dict[str, Any]:
     """Return τ by kind of judgement."""
     line: dict[str, Any] = {}
-    for kind in ("label", "grade", "rating"):
+    for kind in LENIENT_KINDS:
         names = ("default", "no_judges", "unbiased", "same_information")
         taus: dict[str, list[float]] = {name: [] for name in names}
         for seed in options.seeds:
@@ -287,7 +289,7 @@ def true_reliabilities(kind: str, options: argparse.Namespace) -> np.ndarray:
 def intervals(options: argparse.Namespace) -> dict[str, Any]:
     """Return by kind how many intervals hold the reliability, and of how many."""
     line: dict[str, Any] = {}
-    for kind in ("label", "comparison"):
+    for kind in INTERVAL_KINDS:
         truth = true_reliabilities(kind, options)
         held = np.zeros(len(UNLIKE), dtype=int)
         for seed in range(options.interval_runs):

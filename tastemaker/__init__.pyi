@@ -30,11 +30,11 @@ from .errors import TrainingError as TrainingError
 from .errors import UsageError as UsageError
 from .evaluate.evaluation import evaluate as evaluate
 from .evaluate.findings import Evaluation as Evaluation
+from .gpt.best import best_of_n as best_of_n
 from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity
 from .gpt.policy import Completion as Completion
 from .gpt.policy import Policy as Policy
-from .gpt.policy import best_of_n as best_of_n
 from .gpt.pretrain_task import Pretraining as Pretraining
 from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling

@@ -1,13 +1,16 @@
-"""Opening Hugging Face folders and hub names in silence, with errors of one line."""
+"""Hugging Face folders and hub names: opened in silence, saved; each error is one line."""
 
+import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.utils import logging as hub_logging
 from jinja2 import TemplateError
 from torch import nn
@@ -119,6 +122,80 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         ) from error
 
 
+_PICKLES = (".bin", ".pt", ".pth")
+
+
+def check_files(name: str) -> None:
+    """Raise ModelError for a folder that holds no configuration or no safetensors.
+
+    A hub name is not looked at.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        quantised = sorted(path.name for path in folder.glob("*.gguf"))
+        if quantised:
+            raise ModelError(
+                f"{folder}: it holds {quantised[0]}, a GGUF file, which is for llama.cpp. Give "
+                "the folder that it was converted from (config.json, *.safetensors)."
+            )
+        raise ModelError(
+            f"{folder}: there is no config.json in it, so it is no model of transformers. Give "
+            "a folder that was saved by Tastemaker or transformers."
+        )
+    if not any(folder.glob("*.safetensors")):
+        pickles = any(path.suffix in _PICKLES for path in folder.iterdir())
+        reason = (
+            "weights of another format (.bin, .pt) are pickles and are not read: convert them"
+            if pickles
+            else "copy the folder whole again"
+        )
+        raise ModelError(
+            f"{folder}: there are no weights in it (*.safetensors); {reason}."
+        )
+
+
+_QUANTISERS = {
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "fp8": "kernels",
+    "mxfp4": "kernels",
+    "quanto": "optimum",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "torchao": "torchao",
+}
+"""Ways to quantise weights, and the package that reads each."""
+
+
+def check_quantised(config: Any, name: str) -> None:
+    """Raise ModelError for quantised weights whose package is not installed."""
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return
+    if not isinstance(settings, dict):
+        settings = settings.to_dict()
+    method = str(settings.get("quant_method", "unknown"))
+    package = _QUANTISERS.get(method)
+    if package is not None and find_spec(package) is None:
+        raise ModelError(
+            f"{name}: its weights are quantised by {method}, which the package {package} reads. "
+            f"Install it (pip install {package}), or give the folder in full precision."
+        )
+
+
+def check_finite(module: nn.Module, name: str) -> None:
+    """Raise ModelError for weights that are not finite."""
+    for key, tensor in module.named_parameters():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
+            )
+
+
 _TOKENIZERS = re.compile(
     r"tokenizer.*|vocab.*|merges\.txt|tekken\.json|sentencepiece.*|.*\.(model|spm|tiktoken)|.*bpe.*"
 )
@@ -162,6 +239,46 @@ def align(module: nn.Module) -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:
             tensor.data = tensor.detach().clone()
+
+
+@torch.no_grad()
+def round_weights(
+    module: nn.Module, dtype: torch.dtype, exact: Collection[str] = ()
+) -> None:
+    """Round the weights to a number format; their own format in memory stays.
+
+    exact: names of weights that keep their digits.
+    """
+    if dtype == torch.float32:
+        return
+    for name, parameter in module.named_parameters():
+        if parameter.is_floating_point() and name not in exact:
+            parameter.copy_(parameter.to(dtype))
+
+
+def save_weights(
+    module: Any, folder: Path, dtype: torch.dtype, exact: Collection[str] = ()
+) -> None:
+    """Save a network of float32 weights in a number format, which its configuration then names.
+
+    exact: names of weights that keep their format. A network of another format is saved as it is.
+    """
+    if dtype == torch.float32 or module.dtype != torch.float32:
+        module.save_pretrained(folder)
+        return
+    tensors = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        is_weight = (
+            isinstance(tensor, nn.Parameter) and tensor.is_floating_point()
+        )
+        is_rounded = is_weight and name not in exact
+        values = tensor.detach()
+        tensors[name] = values.to(dtype) if is_rounded else values
+    module.save_pretrained(folder, state_dict=tensors)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def render_chat(

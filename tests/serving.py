@@ -2,20 +2,19 @@
 
 import http.client
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
+
+import forked
 
 
 @dataclass
 class Server:
     """A running server."""
 
-    process: subprocess.Popen[str]
+    process: forked.Forked
     port: int
     lines: list[str]
     token: str | None = None
@@ -54,20 +53,9 @@ class Server:
 
 def start(*arguments: object, token: str | None = None) -> Server:
     """Start a server and wait for its line."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("TASTEMAKER_TOKEN", None)
-    if token:
-        environment["TASTEMAKER_TOKEN"] = token
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tastemaker", "serve", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
+    process = forked.start("serve", *arguments, environment={"TASTEMAKER_TOKEN": token})
     lines: list[str] = []
-    for line in process.stdout:
+    for line in process.lines():
         lines.append(line.strip())
         match = re.fullmatch(r"serving on http://127\.0\.0\.1:(\d+)", lines[-1])
         if match:
@@ -79,6 +67,5 @@ def stop(server: Server) -> str:
     """End a server; return what else it wrote."""
     if server.process.poll() is None:
         server.process.send_signal(signal.SIGTERM)
-    rest, _ = server.process.communicate(timeout=90)
-    assert server.process.returncode == 0
-    return rest
+    assert server.process.wait(90) == 0
+    return server.process.output()

@@ -177,9 +177,10 @@ def test_judges_who_differ_are_measured(bench: Bench) -> None:
     sizes = ["--count", "90", "--many", "20", "--unseen", "30", "--seeds", "0"]
     parts = ["lenient", "crowds", "few", "intervals"]
     few = ["--interval-count", "90", "--interval-runs", "1", "--truths", "1"]
-    line = bench("judges", *sizes, *few, "--fresh", "90", "--parts", *parts)
-    assert set(line["lenient"]) == {"label", "grade", "rating"}
-    assert line["intervals"]["comparison"]["of_each"] == 1
+    kinds = {"LENIENT_KINDS": ("grade",), "INTERVAL_KINDS": ("label",)}
+    line = bench("judges", *sizes, *few, "--fresh", "90", "--parts", *parts, **kinds)
+    assert set(line["lenient"]) == {"grade"}
+    assert line["intervals"]["label"]["of_each"] == 1
     assert len(line["lenient"]["grade"]["share_of_unbiased"]["values"]) == 1
     crowds = line["crowds"]
     assert crowds["always_yes"]["pairs"] == 4 * 2

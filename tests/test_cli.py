@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from shell import fails
 
@@ -221,9 +222,8 @@ def test_help_shows_the_main_options_first_and_settings_in_panels(run: Any) -> N
 def test_options_and_their_tables_are_those_of_the_settings() -> None:
     """A process of its own: other tests register algorithms with further settings."""
     script = Path(__file__).resolve().parents[1] / "scripts" / "option_tables.py"
-    command = [sys.executable, str(script), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = forked.start_script(script, "--check")
+    assert process.wait() == 0, process.output()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("docs") / "taste"
     words = ["good", "fine", "lovely", "bad", "poor", "awful"]
     judgements: list[Any] = []
-    for number in range(120):
+    for number in range(48):
         word = words[number % 6]
         text = f"A {word} film, number {number}."
         judgements += [tm.Label(text, number % 6 < 3), tm.Grade(text, 10 - number % 6)]
@@ -191,7 +191,7 @@ def _write_judgements(folder: Path) -> None:
         ("rankings", "ranking", 1),
         ("unseen", "mixed", 2),
     ):
-        rows = [to_row(j) for j in judgements(150, kind=kind, seed=seed)]  # type: ignore[arg-type]
+        rows = [to_row(j) for j in judgements(90, kind=kind, seed=seed)]  # type: ignore[arg-type]
         (folder / f"{name}.jsonl").write_text(
             "".join(json.dumps(row) + "\n" for row in rows)
         )

@@ -277,7 +277,7 @@ class _Writer:
         self, prompts: Sequence[Any], first: int
     ) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
-        from tastemaker.gpt.policy import best_of_n
+        from tastemaker.gpt.best import best_of_n
 
         completions: list[Scored]
         if self.best_of is None:
@@ -362,7 +362,7 @@ def _stream(
     policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool
 ) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
-    from tastemaker.gpt.policy import shown_so_far
+    from tastemaker.gpt.streaming import shown_so_far
 
     # shown with the first token: until then the prompt may be refused
     start = prompt if isinstance(prompt, str) else ""
@@ -400,10 +400,9 @@ def _note_unended(
 
 def is_policy(folder: Path) -> bool:
     """Return whether a folder holds a language model that is not a reward model."""
-    if (
-        not (folder / "config.json").is_file()
-        or (folder / "tastemaker.json").is_file()
-    ):
+    names = ("config.json", "adapter_config.json")
+    is_model = any((folder / name).is_file() for name in names)
+    if not is_model or (folder / "tastemaker.json").is_file():
         return False
     from tastemaker.gpt.networks import is_causal
 

@@ -1,3 +1,5 @@
+from .best import best_of_n as best_of_n
+from .best import to_be_scored as to_be_scored
 from .language_loss import NGrams as NGrams
 from .language_loss import Perplexity as Perplexity
 from .language_loss import held_out_loss as held_out_loss
@@ -22,9 +24,6 @@ from .policy import FIGURES as FIGURES
 from .policy import Completion as Completion
 from .policy import Policy as Policy
 from .policy import as_prompts as as_prompts
-from .policy import best_of_n as best_of_n
-from .policy import shown_so_far as shown_so_far
-from .policy import to_be_scored as to_be_scored
 from .pretrain_task import Pretraining as Pretraining
 from .pretrain_task import PretrainTask as PretrainTask
 from .pretraining import pretrain as pretrain
@@ -36,6 +35,7 @@ from .sampling import choose as choose
 from .sampling import filtered as filtered
 from .sampling import penalised as penalised
 from .sampling import uniforms as uniforms
+from .streaming import shown_so_far as shown_so_far
 from .text_sources import PLAYGROUND_REVIEWS as PLAYGROUND_REVIEWS
 from .text_sources import Documents as Documents
 from .text_sources import documents as documents

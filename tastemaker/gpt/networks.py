@@ -33,11 +33,21 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 
+from tastemaker.adapters import (
+    WRITER,
+    base_of,
+    is_adapter,
+    merge_saved_adapter,
+    read_config,
+)
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.huggingface import (
     NO_CODE,
     align,
+    check_files,
+    check_finite,
+    check_quantised,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -228,19 +238,26 @@ def parameters_of(module: Any) -> int:
 
 @dataclass(frozen=True)
 class Opened:
-    """A causal language model as opened. notes: the changes made to it, one sentence each."""
+    """A causal language model as opened.
+
+    dtype: of the saved weights. notes: the changes made to it, one sentence each.
+    """
 
     module: Any
     tokenizer: Any
+    dtype: torch.dtype = torch.float32
     notes: list[str] = field(default_factory=list)
 
 
-def open_causal(source: str | Path) -> Opened:
-    """Return the causal language model of a folder or hub name, float32, dropout off.
+def open_causal(
+    source: str | Path, dtype: torch.dtype | str = torch.float32
+) -> Opened:
+    """Return the causal language model of a folder or hub name, dropout off.
 
-    A tokenizer without an end token is given one, with a row of its own in the embeddings: `notes`
-    say so. Raises ModelError for a folder that is not there, holds another kind of model, or lacks
-    weights.
+    A folder of adapters gives the base that it names, with them merged. dtype: of the weights in
+    memory; "auto" is that of the saved ones. A tokenizer without an end token is given one, with a
+    row of its own in the embeddings: `notes` say so. Raises ModelError for a folder that is not
+    there, holds another kind of model, or lacks weights.
     """
     name = str(source)
     if is_path(name) and not Path(name).is_dir():
@@ -249,40 +266,59 @@ def open_causal(source: str | Path) -> Opened:
             "Give a folder that `pretrain --out` wrote, or a hub name."
         )
     with quiet_transformers(), one_line_errors(name, "policy"):
-        config = AutoConfig.from_pretrained(name, **NO_CODE)
-        _check_causal(config, name)
-        tokenizer = open_tokenizer(name)
+        folder = Path(name) if is_adapter(Path(name)) else None
+        base = name if folder is None else base_of(folder)
+        check_files(base)
+        config = AutoConfig.from_pretrained(base, **NO_CODE)
+        _check_causal(config, base)
+        check_quantised(config, base)
+        has_tokenizer = (Path(name) / "tokenizer.json").is_file()
+        tokenizer = open_tokenizer(name if has_tokenizer else base)
         if not tokenizer.is_fast:
             raise ModelError(
                 f"the policy {name!r} has no fast tokenizer (tokenizer.json): convert it first."
             )
+        saved_as = config.dtype or torch.float32
         set_dropout(config, 0.0)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name,
+            base,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
             **NO_CODE,
         )
-    module, report = loaded
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{name}: the weights lack {', '.join(missing[:3])}, so it is no whole language model."
-        )
-    if getattr(module, "_is_stateful", False):
-        raise ModelError(
-            f"{name}: a {config.model_type} keeps a state in place of keys and values, which "
-            "writing here cannot continue. Give a model with attention."
-        )
+        module, report = loaded
+        _check_whole(module, sorted(report["missing_keys"]), base)
+        if folder is not None:
+            module = merge_saved_adapter(module, folder)
     align(module)
-    opened = Opened(module.eval(), tokenizer)
+    opened = Opened(module.eval(), tokenizer, saved_as)
     _give_end_token(opened)
     return opened
 
 
+def _check_whole(module: Any, missing: list[str], source: str) -> None:
+    """Raise ModelError for missing or damaged weights, and for a network that keeps a state."""
+    if missing:
+        raise ModelError(
+            f"{source}: the weights lack {', '.join(missing[:3])}, "
+            "so it is no whole language model."
+        )
+    check_finite(module, source)
+    if getattr(module, "_is_stateful", False):
+        raise ModelError(
+            f"{source}: a {module.config.model_type} keeps a state in place of keys and values, "
+            "which writing here cannot continue. Give a model with attention."
+        )
+
+
 def is_causal(folder: Path) -> bool:
-    """Return whether a folder says that it holds a causal language model. Opens no weights."""
+    """Return whether a folder says that it holds a causal language model, or adapters of one.
+
+    Opens no weights.
+    """
+    if is_adapter(folder):
+        return read_config(folder).get("task_type") == WRITER
     if not (folder / "config.json").is_file():
         return False
     with quiet_transformers(), one_line_errors(str(folder), "model"):

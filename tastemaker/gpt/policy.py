@@ -1,7 +1,5 @@
 """Policy: a causal language model that writes text and gives the log-probability of text.
 
-`best_of_n` writes n completions of a prompt and returns the one with the highest reward.
-
 | method | takes | returns |
 |---|---|---|
 | `complete` | prompts, samples, Sampling, seed | one Completion for each sample of each prompt |
@@ -9,15 +7,18 @@
 | `with_value_head` | | the same policy with a critic |
 | `frozen_copy` | | a reference that shares memory until either is changed |
 | `trainable_copy` | | a copy to train |
-| `save`, `load` | a folder | a plain Hugging Face folder, the value head beside it |
+| `add_adapters` | rank | low-rank adapters, which learn in place of the weights |
+| `without_adapters` | | the same policy with its adapters off: their reference |
+| `save`, `load` | a folder | a plain Hugging Face folder, value head and adapters beside it |
 """
 
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +26,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.data.judgements import Example, Message, Prompt
+from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
+from tastemaker.adapters import (
+    WRITER,
+    Adapter,
+    adapter_of,
+    adapters_off,
+    add_adapters,
+    merge_adapters,
+    merged_twin,
+)
+from tastemaker.data.judgements import Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
 from tastemaker.fast.gpt_decode import decoder_name
 from tastemaker.fast.gpt_layers import most_tokens
-from tastemaker.fast.processor import DeviceChoice, choose_device
+from tastemaker.fast.processor import (
+    DeviceChoice,
+    WeightsChoice,
+    choose_device,
+    choose_weights,
+)
 from tastemaker.files import filling_folder
 from tastemaker.gpt.networks import (
     ends_of,
@@ -50,9 +66,12 @@ from tastemaker.gpt.sampling import (
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
-from tastemaker.huggingface import quiet_transformers
+from tastemaker.huggingface import (
+    quiet_transformers,
+    round_weights,
+    save_weights,
+)
 from tastemaker.readable import write_as_card
-from tastemaker.scores import Scores
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
@@ -87,7 +106,10 @@ class Completion:
 
 
 class Policy:
-    """A language model that writes. Make one with `pretrain`, or open one with `Policy.load`."""
+    """A language model that writes. Make one with `pretrain`, or open one with `Policy.load`.
+
+    saved_as: the number format of the saved weights. adapter: what was merged into the weights.
+    """
 
     def __init__(
         self,
@@ -95,10 +117,16 @@ class Policy:
         tokenizer: Any,
         *,
         value_head: ValueHead | None = None,
+        saved_as: torch.dtype = torch.float32,
     ) -> None:
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.value_head = value_head
+        self.saved_as = saved_as
+        # peft's wrapper of the module while adapters learn, and whether they are off
+        self.adapted: Any = None
+        self.is_base = False
+        self.adapter: Adapter | None = None
         self.reader = Reader(tokenizer, ends_of(module))
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
@@ -122,7 +150,7 @@ class Policy:
     @property
     def decoder(self) -> str:
         """Whose pass computes new tokens: "ours", or "transformers" where ours does not fit."""
-        return decoder_name(self.module)
+        return decoder_name(self._writer())
 
     @property
     def sampling(self) -> Sampling:
@@ -193,7 +221,7 @@ class Policy:
                     f"Shorten it to {self.context - 1:,} or fewer."
                 )
         job = Writing(
-            self.module,
+            self._writer(),
             self.reader,
             ids,
             samples=samples,
@@ -301,12 +329,57 @@ class Policy:
         a causal network attends to it, so no mask is needed.
         """
         batch = collate(sequences, self.reader.pad).to(self.module.device)
-        with quiet_transformers():  # it recommends a mask where padding stands
+        # it recommends a mask where padding stands
+        with quiet_transformers(), self.computing():
             out = self.module(input_ids=batch.ids, use_cache=False)
             logits = out.logits[:, :-1].float() / temperature
         return -functional.cross_entropy(
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
+
+    def add_adapters(self, rank: int, *, source: str, seed: int) -> "Policy":
+        """Let low-rank adapters of all layers learn in place of the weights; return this policy.
+
+        source: the folder or hub name of the base, for the folder of the adapters.
+        """
+        self.adapted = add_adapters(
+            self.module, rank, source=source, seed=seed, use=WRITER
+        )
+        return self
+
+    def without_adapters(self) -> "Policy":
+        """Return the policy on the same weights with its adapters off: the reference of this one.
+
+        It costs no memory. It computes alone: not while this policy does.
+        """
+        base = Policy(self.module, self.tokenizer)
+        base.adapted = self.adapted
+        base.is_base = True
+        return base
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return the context in which the module computes this policy."""
+        return adapters_off(self.adapted) if self.is_base else nullcontext()
+
+    def _writer(self) -> Any:
+        """Return the network that writes.
+
+        Adapters in float32 are merged into a copy, which our own decoding supports. Other formats
+        would round away what the adapters have learned, so there they stay beside the weights.
+        """
+        if self.adapted is None or self.module.dtype != torch.float32:
+            return self.module
+        return merged_twin(self.adapted)
+
+    def merge_adapters(self) -> None:
+        """Merge the adapters, if there are any, into the weights; `save` also writes them alone."""
+        if self.adapted is not None:
+            self.adapter = merge_adapters(self.adapted)
+            self.adapted = None
+
+    def round_weights(self) -> None:
+        """Round the weights to what is saved, so that what is measured is what is saved."""
+        round_weights(self.module, self.saved_as)
 
     def to(self, device: DeviceChoice) -> "Policy":
         """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError
@@ -322,7 +395,13 @@ class Policy:
         """Return this policy with a critic: a value head, zero at first, on the same network."""
         width = self.module.config.get_text_config().hidden_size
         head = (self.value_head or ValueHead(width)).to(self.module.device)
-        critic = Policy(self.module, self.tokenizer, value_head=head)
+        critic = Policy(
+            self.module,
+            self.tokenizer,
+            value_head=head,
+            saved_as=self.saved_as,
+        )
+        critic.adapted = self.adapted
         critic.notes = list(self.notes)
         critic.figures = dict(self.figures)
         return critic
@@ -334,7 +413,7 @@ class Policy:
         """
         module = sharing_copy(self.module)
         module.requires_grad_(requires_grad=False)
-        return Policy(module, self.tokenizer)
+        return Policy(module, self.tokenizer, saved_as=self.saved_as)
 
     def trainable_copy(self) -> "Policy":
         """Return a copy that trains the parameters that require gradients; all if none does."""
@@ -342,11 +421,11 @@ class Policy:
         module = copy.deepcopy(self.module)
         if not any(weight.requires_grad for weight in module.parameters()):
             module.requires_grad_(requires_grad=True)
-        return Policy(module, self.tokenizer)
+        return Policy(module, self.tokenizer, saved_as=self.saved_as)
 
     def save(self, folder: str | Path, *, card: str | None = None) -> "Policy":
-        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when
-        the disk is full.
+        """Save as a plain Hugging Face folder, the value head beside it, and adapters in a
+        subfolder. Raises StorageError when the disk is full.
 
         An older policy's value head and figures there are removed, other files stay. card: the text
         of its README, in place of one of its figures.
@@ -355,7 +434,14 @@ class Policy:
             filling_folder(Path(folder), last="config.json") as temporary,
             quiet_transformers(),
         ):
-            self.module.save_pretrained(temporary)
+            adapter = self.adapter
+            module = self.module
+            if self.adapted is not None:
+                adapter = adapter_of(self.adapted)
+                module = merged_twin(self.adapted)
+            save_weights(module, temporary, self.saved_as)
+            if adapter is not None:
+                adapter.save(temporary / ADAPTER_FOLDER, module)
             self.tokenizer.save_pretrained(temporary)
             if self.value_head is not None:
                 self.value_head.save(temporary)
@@ -375,12 +461,23 @@ class Policy:
         return self
 
     @staticmethod
-    def load(source: str | Path) -> "Policy":
-        """Open a folder or hub name. Raises ModelError for what is no causal language model."""
-        opened = open_causal(source)
+    def load(
+        source: str | Path, *, dtype: WeightsChoice = "float32"
+    ) -> "Policy":
+        """Open a folder or hub name; of a folder of adapters, the base with them merged.
+
+        dtype: of the weights in memory; "auto" is that of the saved ones. Raises ModelError for
+        what is no causal language model.
+        """
+        opened = open_causal(source, choose_weights(dtype))
         width = opened.module.config.get_text_config().hidden_size
         head = ValueHead.load(Path(source), width)
-        policy = Policy(opened.module, opened.tokenizer, value_head=head)
+        policy = Policy(
+            opened.module,
+            opened.tokenizer,
+            value_head=head,
+            saved_as=opened.dtype,
+        )
         policy.notes += opened.notes
         figures = Path(source) / FIGURES
         if figures.is_file():
@@ -394,28 +491,6 @@ class Policy:
         return f"Policy({kind}, {size}{critic})"
 
 
-def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
-    """Return the text of an unfinished row that no later token can change.
-
-    Left out are a last character whose bytes are not all there, and what may be the beginning of a
-    stop text.
-    """
-    text = policy.completion("", row, sampling).text
-    if row.ended != "length":
-        return text
-    text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-    hidden = max((_overlap(text, stop) for stop in sampling.stop), default=0)
-    return text[: len(text) - hidden]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of a text begin a longer stop text."""
-    for size in range(len(stop) - 1, 0, -1):
-        if text.endswith(stop[:size]):
-            return size
-    return 0
-
-
 def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """Return one prompt, or several, as a list."""
     if isinstance(prompts, str) or (
@@ -423,78 +498,3 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     ):
         return [prompts]  # type: ignore[list-item]
     return list(prompts)  # type: ignore[arg-type]
-
-
-class Scorer(Protocol):
-    """Anything that scores: a reward model, or a stand-in for one."""
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Return the scores of the examples, in order."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best completion of a prompt, its score, and all n scores in the order of writing.
-
-    A completion of white space alone cannot be scored: its score is −∞.
-    """
-
-    completion: Completion
-    score: float
-    scores: tuple[float, ...]
-
-
-def best_of_n(
-    policy: Policy,
-    reward: Scorer,
-    prompts: Prompt | Sequence[Prompt],
-    *,
-    n: int,
-    sampling: Sampling | None = None,
-    seed: int = 0,
-    first: int = 0,
-) -> list[Best]:
-    """Return the best of n completions of each prompt. See `Policy.complete` for the arguments.
-
-    The reward scores the prompt with its continuation as one text, or the answer to a chat. The KL
-    of the best of n from the policy is at most ln n − (n − 1)/n (Beirami et al. 2024).
-    """
-    if n < 1:
-        raise UsageError(f"best of {n}: ask for 1 or more.")
-    written = policy.complete(
-        as_prompts(prompts),
-        samples=n,
-        sampling=sampling,
-        seed=seed,
-        first=first,
-    )
-    scores = [float("-inf")] * len(written)
-    scorable = [
-        i for i, completion in enumerate(written) if completion.text.strip()
-    ]
-    if scorable:
-        examples = [to_be_scored(written[i]) for i in scorable]
-        values = reward.score_all(examples).as_list()
-        for i, score in zip(scorable, values, strict=True):
-            scores[i] = score
-    best = []
-    for start in range(0, len(written), n):
-        top = max(range(start, start + n), key=scores.__getitem__)
-        best.append(
-            Best(written[top], scores[top], tuple(scores[start : start + n]))
-        )
-    return best
-
-
-def to_be_scored(completion: Completion) -> Example:
-    """Return the example that a reward model scores for a completion.
-
-    A continued prompt is part of the text. A chat is the prompt.
-    """
-    prompt = completion.prompt
-    if isinstance(prompt, str):
-        return Example(prompt + completion.text)
-    is_single = len(prompt) == 1 and prompt[0].role == "user"
-    question = prompt[0].content if is_single else prompt
-    return Example(completion.text.strip(), question)

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tastemaker.adapters import LORA, LORA_LR, learned_state
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.gpt.language_loss import held_out_loss
@@ -93,6 +94,7 @@ class Pretraining:
     vocabulary: int | None = setting(
         None, "Most tokens of a new tokenizer.", at_least(1), shown=OF_SIZE
     )
+    lora: int = setting(0, f"{LORA} With --from.", at_least(0))
     grow_at: float | None = setting(
         None,
         "Share of all tokens after which the second half of a new network's layers joins; "
@@ -142,7 +144,8 @@ class PretrainTask(Task):
         self.seed = seed
         self.run = run
         self.say = say
-        self.lr = training.lr or size.lr
+        usual_lr = LORA_LR if training.lora else size.lr
+        self.lr = training.lr or usual_lr
         self.batch_tokens = training.batch_tokens or size.batch_tokens
         self.muon = size.muon
         self.grow_at = (
@@ -369,7 +372,8 @@ class PretrainTask(Task):
         names = ("tokens", "epoch", "step_of_epoch", "evaluations")
         values = {name: getattr(self, name) for name in names}
         weights = {
-            f"policy.{name}": t for name, t in self.module.state_dict().items()
+            f"policy.{name}": tensor
+            for name, tensor in learned_state(self.module).items()
         }
         return values, weights
 
@@ -379,7 +383,7 @@ class PretrainTask(Task):
         """Take over what `state` returned."""
         for name, value in values.items():
             setattr(self, name, value)
-        for name, tensor in self.module.state_dict().items():
+        for name, tensor in learned_state(self.module).items():
             tensor.copy_(tensors[f"policy.{name}"])
 
     def finish(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from tastemaker.adapters import check_peft
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
@@ -140,7 +141,7 @@ def _trained(
         policy = (
             _fresh(texts, size, training, seed, tokens)
             if start is None
-            else _opened(start)
+            else _opened(start, training, seed)
         )
         context = _context(policy, size, training)
         corpora = tokenized(
@@ -166,6 +167,8 @@ def _trained(
             say=say,
         )
         progress = train(task, run, seed=seed)
+        policy.merge_adapters()
+        policy.round_weights()
         policy.figures = {"tokens": task.tokens, "steps": progress.step}
         policy.figures |= _figures(policy, corpora, seed)
         policy.figures["seconds"] = round(time.monotonic() - began, 1)
@@ -232,7 +235,14 @@ def _check_start(
     folder: Path | None,
 ) -> None:
     """Raise UsageError for settings of new models, and for replacing the given one."""
+    if training.lora:
+        check_peft()
     if start is None:
+        if training.lora:
+            raise UsageError(
+                "lora: adapters learn beside the weights of a given model. Give one to start "
+                "from (--from), or leave it out."
+            )
         return
     if training.vocabulary is not None:
         raise UsageError(
@@ -330,16 +340,21 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
     return [text for _, text in sorted(drawn, reverse=True)], has_prompts
 
 
-def _opened(start: Policy | str | Path) -> Policy:
-    """Return the policy to train further: a copy, or a loaded one.
+def _opened(
+    start: Policy | str | Path, training: Pretraining, seed: int
+) -> Policy:
+    """Return the policy to train further: a copy, or a loaded one, with adapters where they learn.
 
     It ends at the end of an answer that its chat template writes, for that is what it learns.
     """
-    policy = (
-        start.trainable_copy()
-        if isinstance(start, Policy)
-        else Policy.load(start)
-    )
+    if not isinstance(start, Policy):
+        policy = Policy.load(start)
+    elif training.lora:
+        policy = start.frozen_copy()
+    else:
+        policy = start.trainable_copy()
+    if training.lora:
+        policy.add_adapters(training.lora, source=str(start), seed=seed)
     policy.end_at(policy.reader.turn_end)
     return policy
 

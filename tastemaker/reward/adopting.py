@@ -13,22 +13,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoConfig
 
+from tastemaker.adapters import CONFIG as ADAPTER_CONFIG
+from tastemaker.adapters import (
+    base_of,
+    merge_saved_adapter,
+    names_in,
+)
 from tastemaker.data.judgements import CHAT, PAIR, TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.huggingface import (
     align,
+    check_files,
+    check_finite,
+    check_quantised,
     code_allowed,
     is_path,
     one_line_errors,
     open_tokenizer,
     quiet_transformers,
-)
-from tastemaker.reward.backbones.adapters import CONFIG as ADAPTER_CONFIG
-from tastemaker.reward.backbones.adapters import (
-    base_of,
-    merge_saved_adapter,
-    names_in,
 )
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import (
@@ -76,8 +80,10 @@ def adopt(
             raise ModelError(
                 f"{name}: there is no fast tokenizer (tokenizer.json): convert it first."
             )
+        check_files(base)
+        check_quantised(AutoConfig.from_pretrained(base, **code), base)
         module = _open_classifier(base, dtype, code, folder)
-        _check_weights(module, name)
+        check_finite(module, name)
     align(module)
     module.eval()
     keep_padding(module, tokenizer)
@@ -121,22 +127,7 @@ def _check_files(name: str) -> None:
                 f"SOURCE --out {name}`."
             )
         return
-    if not (folder / "config.json").is_file():
-        quantised = sorted(path.name for path in folder.glob("*.gguf"))
-        if quantised:
-            raise ModelError(
-                f"{folder}: it holds {quantised[0]}, a GGUF file, which is for llama.cpp. Give "
-                "the folder that it was converted from (config.json, *.safetensors)."
-            )
-        raise ModelError(
-            f"{folder}: neither tastemaker.json nor config.json is there, so it is no reward "
-            "model. Give a folder that `tastemaker fit` saved, or one of transformers."
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder}: there are no weights in it (*.safetensors). Copy it whole again; weights "
-            "of another format (.bin, .pt) are pickles and are not read: convert them."
-        )
+    check_files(name)
 
 
 def _open_classifier(
@@ -185,15 +176,6 @@ def _open_classifier(
             f"`tastemaker fit SOURCE --backbone {name}`."
         )
     return module
-
-
-def _check_weights(module: Any, name: str) -> None:
-    """Raise ModelError for weights that are not finite."""
-    for key, tensor in module.named_parameters():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelError(
-                f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
-            )
 
 
 def _template_of(module: Any, tokenizer: Any) -> str:

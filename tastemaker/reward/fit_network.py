@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tastemaker.adapters import learned_state
 from tastemaker.data.judgements import joined
 from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.reward.backbones import Encoder, Tiny, Training
@@ -263,15 +264,9 @@ class FitTask(Task):
 
     def _weights(self) -> dict[str, Tensor]:
         """Return everything that is learned, by name: not what adapters leave as it is."""
-        module = self.network.module
-        frozen = set()
-        for name, parameter in module.named_parameters():
-            if not parameter.requires_grad:
-                frozen.add(name)
         weights = {}
-        for name, tensor in module.state_dict().items():
-            if name not in frozen:
-                weights[f"network.{name}"] = tensor
+        for name, tensor in learned_state(self.network.module).items():
+            weights[f"network.{name}"] = tensor
         for name, tensor in self.model.state_dict().items():
             weights[f"observation.{name}"] = tensor
         return weights

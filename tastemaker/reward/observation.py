@@ -326,9 +326,10 @@ class _Calibration:
     """Fits one link to scores of unseen texts, by the posterior mean of its slope.
 
     Few judgements do not tell the slope well, and a slope that is too large makes probabilities
-    too sure. So it is averaged over its posterior. Its prior is half Normal in standard deviations
-    of the score, with some mass at 0: where scores tell nothing, the link gives the base rate. The
-    other parameters are those that are likeliest, given the slope.
+    too sure. So it is averaged over its posterior. Its prior is half Normal, with some mass at 0:
+    where scores tell nothing, the link gives the base rate. Its unit is a standard deviation of the
+    score, or of the difference of two scores that are compared. The other parameters are those that
+    are likeliest, given the slope.
     """
 
     def __init__(
@@ -349,8 +350,10 @@ class _Calibration:
             distances = (judged - _row_means(scores, evidence)[:, None])[
                 evidence.is_text
             ]
-            # of a pair, the mean squared distance from its mean is half of the variance
-            self.sd = max(float((2 * distances**2).mean().sqrt()), 1e-9)
+            # a comparison depends on the difference of two scores, whose variance is twice theirs
+            freedom = int(evidence.is_text.sum()) - len(judged)
+            variance = float((distances**2).sum()) / max(freedom, 1)
+            self.sd = max(math.sqrt(2 * variance), 1e-9)
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
         growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25

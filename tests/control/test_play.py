@@ -1,14 +1,15 @@
 """A policy learns to play, resumes bit for bit after a kill, is saved and watched."""
 
 import json
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -304,23 +305,19 @@ def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
         assert run_of(tmp_path / name, plan) == run_of(None, plan)
 
 
-KILLED = """
-import json, os, signal, sys
-from tastemaker.rl import PlayTask, play
-from tastemaker.train import Run
+def _play_until_killed(out: Path, settings: dict[str, Any]) -> None:
+    """Play in a process of its own that kills itself after the second checkpoint."""
+    checkpoints, save = [], Run.save
 
-checkpoints, save = [], Run.save
+    def dying(run: Run, checkpoint: Any) -> None:
+        save(run, checkpoint)
+        checkpoints.append(checkpoint.step)
+        if len(checkpoints) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def dying(run, checkpoint):
-    save(run, checkpoint)
-    checkpoints.append(checkpoint.step)
-    if len(checkpoints) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Run.save = dying
-PlayTask.checkpoint_seconds = 0.0
-play(out=sys.argv[1], **json.loads(sys.argv[2]))
-"""
+    Run.save = dying  # type: ignore[method-assign]
+    PlayTask.checkpoint_seconds = 0.0
+    play(out=out, **settings)
 
 
 @pytest.mark.slow
@@ -337,10 +334,8 @@ def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(
         "episodes": 2,
     }
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED, str(out), json.dumps(settings)]
-    assert subprocess.run(command, check=False, timeout=300).returncode == (
-        -signal.SIGKILL
-    )
+    process = forked.start_call(_play_until_killed, out, settings)
+    assert process.wait(300) == -signal.SIGKILL
     assert len(list(out.glob("run/checkpoint-*"))) == 2
     play(**settings, out=out, resume=True)
     play(**settings, out=tmp_path / "whole")

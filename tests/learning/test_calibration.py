@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 import tastemaker as tm
-from tastemaker.data import Judgement, Label
+from tastemaker.data import Comparison, Judgement, Label
 from tastemaker.kinds import LabelLink, Likelihood, links_from
 from tastemaker.reward import (
     Anchor,
@@ -178,6 +178,34 @@ def test_the_slope_is_the_mean_of_its_posterior(discrimination: float | None) ->
         ).x,
         abs=0.02,
     )
+
+
+def test_a_difference_of_scores_counts_as_a_score_does() -> None:
+    # a label at a score of d and a comparison of d with 0 are the same logistic regression, and d
+    # is symmetric about 0, so the intercept of the labels is 0
+    differences = [-1.5, -1.0, -0.5, 0.5, 1.0, 1.5] * 4
+    answers = [difference > 0 for difference in differences]
+    for wrong in (3, 2, 21, 20):  # two of each sign
+        answers[wrong] = not answers[wrong]
+    labels: list[Judgement] = []
+    comparisons: list[Judgement] = []
+    for number, answer in enumerate(answers):
+        text, other = f"text {number}", f"other {number}"
+        labels.append(Label(text, answer))
+        pair = (text, other) if answer else (other, text)
+        comparisons.append(Comparison(*pair))
+    slopes = []
+    for judgements in (labels, comparisons):
+        links = links_from(judgements)
+        corpus = Corpus.of(judgements, links)
+        values = []
+        for example in corpus.examples:
+            name, number = example.text.split()
+            values.append(differences[int(number)] if name == "text" else 0.0)
+        model = ObservationModel(links, Likelihood(), corpus)
+        (link,) = calibrated(model, scored(values), corpus.evidence).values()
+        slopes.append(link.slope.item())
+    assert slopes[1] == pytest.approx(slopes[0], rel=0.01)
 
 
 @pytest.mark.gpu

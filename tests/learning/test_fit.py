@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -335,7 +334,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(run: Any, tmp_path: Path) -
     out, more = tmp_path / "torn", []
     for point in _kill_points():
         words = _words(source, out, *more)
-        process = subprocess.Popen([sys.executable, "-m", "tastemaker", *words])
+        process = forked.start(*words)
         while process.poll() is None and _steps(out) < point:
             time.sleep(0.005)
         assert process.poll() is None, "the run ended before it could be killed"

@@ -95,7 +95,7 @@ def test_the_token_budget_changes_memory_and_nothing_else_with_rankings() -> Non
 
 
 def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
-    mixed = judgements(60, kind="mixed", seed=2)
+    mixed = judgements(36, kind="mixed", seed=2)
     train, held_out = tm.split(mixed, held_out=0.2)
     texts = [text for j in held_out for text in j.texts]
     there = tm.fit(train, held_out=held_out).score(texts)

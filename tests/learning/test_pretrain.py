@@ -6,8 +6,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from nano import NANO, films, nano
 
@@ -26,6 +25,7 @@ from tastemaker.gpt import (
     SIZES,
     Policy,
     Pretraining,
+    PretrainTask,
     Sampling,
     held_out_loss,
     make_gpt,
@@ -406,25 +406,14 @@ def test_without_a_chat_template_an_empty_line_stands_between() -> None:
 # --- killed at any moment
 
 TORN = {"epochs": 2, "held_out": 0.2, "evaluations": 3}
-SCRIPT = """
-import json, sys
-import tastemaker as tm
-from nano import NANO
-from tastemaker.gpt import SIZES, PretrainTask
-
-SIZES["nano"] = NANO
-PretrainTask.checkpoint_seconds = 0.0
-texts = tm.Documents([sys.argv[1]], each="line")
-training = json.loads(sys.argv[3])
-tm.pretrain(texts, size="nano", training=training, out=sys.argv[2], resume=True)
-"""
 
 
-def _started(source: Path, out: Path) -> "subprocess.Popen[bytes]":
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
-    words = [str(source), str(out), json.dumps(TORN)]
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, *words], env=environment)
+def _pretrain(source: Path, out: Path) -> None:
+    """Pretrain in a process of its own, with a checkpoint after each step."""
+    SIZES["nano"] = NANO
+    PretrainTask.checkpoint_seconds = 0.0
+    texts = tm.Documents([source], each="line")
+    tm.pretrain(texts, size="nano", training=TORN, out=out, resume=True)
 
 
 def _lines(out: Path) -> int:
@@ -447,7 +436,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
     source.write_text("\n".join(films(1500)), encoding="utf-8")
     out = tmp_path / "torn"
     for moment in MOMENTS:
-        process = _started(source, out)
+        process = forked.start_call(_pretrain, source, out)
         while process.poll() is None and not moment(out):
             time.sleep(0.001)
         assert process.poll() is None, "the run ended before it could be killed"

@@ -29,7 +29,7 @@ def fitted(out: Path | None, **settings: Any) -> tm.RewardModel:
     backbone = settings.pop("backbone", TINY)
     training = None if backbone == "linear" else QUICK
     return tm.fit(
-        judgements(70, kind="mixed", seed=1),
+        judgements(70, kind="comparison", seed=1),
         backbone=backbone,
         training=training,
         out=out,

@@ -1,12 +1,11 @@
 """A kind of judgement that a user defines in one file: docs/examples/own_judgement_kind.py."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import forked
 import pytest
 
 import tastemaker as tm
@@ -18,18 +17,13 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "own_judgement_kind.
 
 
 def test_the_example_reads_splits_fits_saves_loads_evaluates_and_diagnoses() -> None:
-    run = subprocess.run(
-        [sys.executable, EXAMPLE],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "60 best_worsts" in run.stdout
-    assert "top-1           1.000" in run.stdout
-    assert "rows        240: 240 best_worsts" in run.stdout
-    good, bad = json.loads(run.stdout.splitlines()[-1])
+    process = forked.start_script(EXAMPLE)
+    code, printed = process.wait(200), process.output()
+    assert code == 0, printed
+    assert "60 best_worsts" in printed
+    assert "top-1           1.000" in printed
+    assert "rows        240: 240 best_worsts" in printed
+    good, bad = json.loads(printed.splitlines()[-1])
     assert good > bad
 
 

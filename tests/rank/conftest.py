@@ -1,17 +1,15 @@
 """A running page, and a real Chromium that judges on it."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 pytest.importorskip("uvicorn")
@@ -21,27 +19,19 @@ pytest.importorskip("uvicorn")
 class Page:
     """A running `tastemaker rank`. links: the address of each judge and of the lead."""
 
-    process: subprocess.Popen[str]
+    process: forked.Forked
     store: Path
     links: dict[str, str] = field(default_factory=dict)
 
 
 def start(store: Path, *arguments: object, links: int = 1) -> Page:
     """Start a page and wait until its links are printed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tastemaker", "rank", str(store), "--port", "0"]
-        + [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout is not None
+    process = forked.start("rank", store, "--port", "0", *arguments)
     page = Page(process, store)
     lines = []
-    for line in process.stdout:
+    for line in process.lines():
         lines.append(line)
-        match = re.fullmatch(r"(.+): (http://127\.0\.0\.1:\d+/\S+)\n", line)
+        match = re.fullmatch(r"(.+): (http://127\.0\.0\.1:\d+/\S+)", line)
         if match:
             page.links[match[1]] = match[2]
         if len(page.links) == links:
@@ -53,9 +43,8 @@ def stop(page: Page) -> str:
     """End a page; return what else it wrote."""
     if page.process.poll() is None:
         page.process.send_signal(signal.SIGTERM)
-    rest, _ = page.process.communicate(timeout=20)
-    assert page.process.returncode == 0
-    return rest
+    assert page.process.wait(20) == 0
+    return page.process.output()
 
 
 def write_items(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 
+from tastemaker.adapters import LORA, LORA_LR
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
@@ -91,12 +92,7 @@ class Encoder:
         False,
         "Draw a new head, also where the backbone has a trained one or tells classes apart.",
     )
-    lora: int = setting(
-        0,
-        "Rank of low-rank adapters (Hu et al. 2022), which learn in place of the weights; 0: all "
-        "weights learn.",
-        at_least(0),
-    )
+    lora: int = setting(0, LORA, at_least(0))
     template: str | None = setting(
         None,
         "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
@@ -174,7 +170,6 @@ class Training:
         check(self)
 
 
-_LORA_LR = 2e-4
 _MOST_PASSES = 10
 _MOST_MEMBERS = 64
 # judgements; with more, a part of them calibrates well enough
@@ -234,7 +229,7 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
     if isinstance(backbone, Tiny):
         recipe = _NAMED["tiny"].recipe
     elif isinstance(backbone, Encoder) and backbone.lora:
-        recipe = Recipe(lr=_LORA_LR)
+        recipe = Recipe(lr=LORA_LR)
     elif backbone == _NAMED["minilm"].settings:
         recipe = _NAMED["minilm"].recipe
     return Chosen(backbone, recipe)

@@ -14,6 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
+from tastemaker.adapters import (
+    Adapter,
+    add_adapters,
+    merge_adapters,
+)
 from tastemaker.data.judgements import (
     CHAT,
     PAIR,
@@ -46,12 +52,6 @@ from tastemaker.fast.processor import (
     gains_by_int8,
 )
 from tastemaker.huggingface import align, quiet_transformers
-from tastemaker.reward.backbones.adapters import FOLDER as ADAPTER_FOLDER
-from tastemaker.reward.backbones.adapters import (
-    Adapter,
-    add_adapters,
-    merge_adapters,
-)
 from tastemaker.reward.backbones.heads import (
     head_of,
     one_head,

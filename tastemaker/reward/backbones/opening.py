@@ -21,11 +21,20 @@ from transformers import (
     AutoTokenizer,
 )
 
+from tastemaker.adapters import (
+    base_of,
+    is_adapter,
+    merge_saved_adapter,
+    names_in,
+)
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 from tastemaker.huggingface import (
     NO_CODE,
     align,
+    check_files,
+    check_finite,
+    check_quantised,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -93,12 +102,17 @@ def open_parts(
         one_line_errors(source, "backbone"),
     ):
         torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(source, num_labels=1, **NO_CODE)
+        folder = Path(source) if is_adapter(Path(source)) else None
+        base = source if folder is None else base_of(folder)
+        check_files(base)
+        config = AutoConfig.from_pretrained(base, num_labels=1, **NO_CODE)
+        check_quantised(config, base)
         dtype = config.dtype or torch.float32
         set_dropout(config, dropout)
-        tokenizer = open_tokenizer(source)
+        has_tokenizer = (Path(source) / "tokenizer.json").is_file()
+        tokenizer = open_tokenizer(source if has_tokenizer else base)
         loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-            source,
+            base,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
@@ -110,11 +124,26 @@ def open_parts(
         if not new_head:
             _check_classes(report, source)
         has_new_head = new_head or not _has_trained_head(module, report)
+        if folder is not None:
+            has_new_head = new_head or _lacks_head(module, folder)
+            module = merge_saved_adapter(module, folder)
+        check_finite(module, source)
         make_ready(module, tokenizer, source, keeps_padding=not has_new_head)
         if has_new_head:
             draw_head(head_of(module))
         align(module)
     return Opened(module, tokenizer, has_new_head, dtype)
+
+
+def _lacks_head(module: Any, folder: Path) -> bool:
+    """Return whether a folder of adapters brings no head for a classifier."""
+    head = {id(parameter) for parameter in head_of(module).parameters()}
+    names = names_in(folder)
+    return not any(
+        name in names
+        for name, parameter in module.named_parameters()
+        if id(parameter) in head
+    )
 
 
 def _check_classes(report: Any, source: str) -> None:

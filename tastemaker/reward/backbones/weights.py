@@ -10,47 +10,34 @@ from typing import Any
 
 import torch
 
+from tastemaker.huggingface import round_weights, save_weights
 from tastemaker.reward.backbones.heads import head_of
 
 
-def _body_names(module: Any) -> set[str]:
-    """Return the names of the floating-point weights that the head does not hold."""
+def _head_names(module: Any) -> set[str]:
+    """Return the names of the weights that the head holds."""
     head = {id(parameter) for parameter in head_of(module).parameters()}
     names = set()
     for name, parameter in module.named_parameters():
-        if parameter.is_floating_point() and id(parameter) not in head:
+        if id(parameter) in head:
             names.add(name)
     return names
 
 
-@torch.no_grad()
 def round_body(module: Any, dtype: torch.dtype) -> None:
     """Round the weights of the body to a number format; they stay float32 in memory.
 
     The head keeps its digits: a unit of the score is folded into it.
     """
-    if dtype == torch.float32:
-        return
-    names = _body_names(module)
-    for name, parameter in module.named_parameters():
-        if name in names:
-            parameter.copy_(parameter.to(dtype))
+    if dtype != torch.float32:
+        round_weights(module, dtype, _head_names(module))
 
 
 def save_module(module: Any, folder: Path, dtype: torch.dtype) -> None:
     """Save a classifier whose body has a number format on disk, as the configuration says."""
-    if dtype == torch.float32 or module.dtype != torch.float32:
-        module.save_pretrained(folder)
-        return
-    names = _body_names(module)
-    tensors = {}
-    for name, tensor in module.state_dict().items():
-        tensors[name] = tensor.to(dtype) if name in names else tensor
-    module.save_pretrained(folder, state_dict=tensors)
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    is_rounded = dtype != torch.float32
+    names = _head_names(module) if is_rounded else set()
+    save_weights(module, folder, dtype, names)
 
 
 def saved_dtype_of(folder: Path) -> str:

@@ -31,7 +31,8 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.gpt.policy import Completion, Scorer, to_be_scored
+from tastemaker.gpt.best import Scorer, to_be_scored
+from tastemaker.gpt.policy import Completion
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module

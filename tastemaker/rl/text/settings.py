@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from tastemaker.adapters import LORA
 from tastemaker.settings import (
     LIMIT,
     MAIN,
@@ -68,6 +69,7 @@ class Steering:
         False,
         "Drop out what the model's config says while it learns; sampling never does.",
     )
+    lora: int = setting(0, LORA, at_least(0))
     held_out_share: float = setting(
         0.1,
         "Share of the judgements that only measures, split by prompt; about 1,000 at most.",

@@ -114,10 +114,7 @@ def steer(
     main_reward = (
         None if reward is None else reward_of(reward, caution=caution)
     )
-    watched: dict[str, Reward] = {}
-    for name, watching in (("held_out", held_out), ("gold", gold)):
-        if watching is not None:
-            watched[name] = reward_of(watching)
+    watched = _watched(held_out=held_out, gold=gold)
     start = (
         Policy.load(policy) if isinstance(policy, (str, Path)) else policy
     ).to(device)
@@ -131,7 +128,9 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(start, main_reward, watched, run, say)
+        task = plan.task(
+            start, main_reward, watched, run, say, source=str(policy)
+        )
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures["seconds"] = round(time.monotonic() - began, 1)
@@ -139,7 +138,17 @@ def steer(
         steered.figures["versions"] = versions()
         if out is not None:
             _save(steered, Path(out), task, last)
+        steered.policy.merge_adapters()
     return steered
+
+
+def _watched(**rewards: Any) -> dict[str, Reward]:
+    """Return the rewards that only measure, without those that are None."""
+    return {
+        name: reward_of(reward)
+        for name, reward in rewards.items()
+        if reward is not None
+    }
 
 
 @contextmanager

@@ -108,16 +108,22 @@ class SteerPlan:
         watched: Mapping[str, Reward],
         run: Run,
         say: Say,
+        *,
+        source: str,
     ) -> SteerTask:
-        """Return the task. reward: what is learned from; beside judgements it only measures."""
-        policy = _learner(start, self, say)
+        """Return the task. reward: what is learned from; beside judgements it only measures.
+
+        source: the name of the start, for the folder of adapters.
+        """
+        policy = _learner(start, self, source, say)
+        reference = policy.without_adapters() if self.steering.lora else start
         teacher: Teacher[Any]
         if self.judgements:
             train, measured = split_by_prompt(
                 self.judgements, self.steering.held_out_share, self.seed, say
             )
             world = self._world(
-                start,
+                reference,
                 policy,
                 self.prompts or prompts_of(measured, start),
                 None,
@@ -126,7 +132,9 @@ class SteerPlan:
             if reward is not None:
                 watched = {"score": reward, **watched}
         else:
-            teacher = world = self._world(start, policy, self.prompts, reward)
+            teacher = world = self._world(
+                reference, policy, self.prompts, reward
+            )
         watch = Watch(self.limits, teacher.aim)
         return SteerTask(
             world,
@@ -141,7 +149,7 @@ class SteerPlan:
 
     def _world(
         self,
-        start: Policy,
+        reference: Policy,
         policy: Policy,
         prompts: Sequence[Prompt],
         reward: Reward | None,
@@ -149,7 +157,7 @@ class SteerPlan:
         """Return the world in which the policy writes."""
         return TextWorld(
             policy=policy,
-            reference=start,
+            reference=reference,
             reward=reward,
             prompts=prompts,
             sampling=self.sampling,
@@ -317,12 +325,19 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
     )
 
 
-def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
-    """Return a copy of a policy to train, with a critic if the algorithm needs one."""
+def _learner(start: Policy, plan: SteerPlan, source: str, say: Say) -> Policy:
+    """Return a copy of a policy to train, with a critic if the algorithm needs one.
+
+    A copy that learns by adapters shares its weights with the start.
+    """
     for line in start.notes:
         say(line)
     algorithm = plan.algorithm
-    learner = start.trainable_copy()
+    if plan.steering.lora:
+        learner = start.frozen_copy()
+        learner.add_adapters(plan.steering.lora, source=source, seed=plan.seed)
+    else:
+        learner = start.trainable_copy()
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
         weights = "0" if plan.steering.zero_critic else "random"

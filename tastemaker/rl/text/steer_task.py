@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tastemaker.adapters import clear_adapters, learned_state
 from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
@@ -387,8 +388,8 @@ class SteerTask(Task):
         )
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the network's weights and the value head's, by name."""
-        policy = self.policy.module.state_dict()
+        """Return the weights that learn, the network's and the value head's, by name."""
+        policy = learned_state(self.policy.module)
         weights = {f"policy.{name}": tensor for name, tensor in policy.items()}
         if self.policy.value_head is not None:
             for name, tensor in self.policy.value_head.state_dict().items():
@@ -404,6 +405,11 @@ class SteerTask(Task):
     @torch.no_grad()
     def put_reference(self) -> None:
         """Put the reference's weights into the policy, and make them the best."""
+        if self.policy.adapted is not None:
+            clear_adapters(self.policy.module)
+            self.best = on_host(self.weights())
+            self.progress.best_step = 0
+            return
         reference = self.world.reference.module.state_dict()
         for name, tensor in self.policy.module.state_dict().items():
             tensor.copy_(reference[name])

@@ -180,7 +180,8 @@ class TextActor:
         module = self.policy.module
         device = self.policy.module.device
         texts = Texts.of(answers.inputs, device)
-        return forward(module, texts, answers.positions.to(device))
+        with self.policy.computing():
+            return forward(module, texts, answers.positions.to(device))
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """Return the network's."""
@@ -312,7 +313,7 @@ class TextWorld:
         """Return the mean KL of the completions that `measure` writes, nats; none is scored."""
         completions = self._to_measure(count)
         answers, is_action, log_probs = self._answered(completions)
-        reference = self._reference_log_probs(answers, is_action)
+        reference = self._log_probs_of(self.reference, answers, is_action)
         return float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
 
     def more_scores(self, count: int, number: int) -> list[float]:
@@ -359,9 +360,13 @@ class TextWorld:
         )
         lengths = torch.tensor([len(c.ids) for c in completions])
         is_action = torch.arange(self.sampling.max_tokens) < lengths[:, None]
-        log_probs = _unpacked_rows(
-            (c.log_probs for c in completions), is_action
-        )
+        if self.policy.adapted is not None:
+            # of the pass that learns: its ratio to them, and the KL, are exact
+            log_probs = self._log_probs_of(self.policy, answers, is_action)
+        else:
+            log_probs = _unpacked_rows(
+                (c.log_probs for c in completions), is_action
+            )
         return answers, is_action, log_probs
 
     def _scored(self, completions: list[Completion], weight: float) -> Batch:
@@ -379,7 +384,7 @@ class TextWorld:
         values = _unpacked_rows(
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
         )
-        reference = self._reference_log_probs(answers, is_action)
+        reference = self._log_probs_of(self.reference, answers, is_action)
         kl = masked_sum(k1(log_probs, reference), is_action, 1)
         rewards = torch.zeros(is_action.shape)
         if scores:
@@ -406,14 +411,12 @@ class TextWorld:
         )
         return Batch(completions, rollout, scores, kl)
 
-    def _reference_log_probs(
-        self, answers: Answers, is_action: Tensor
+    def _log_probs_of(
+        self, policy: Policy, answers: Answers, is_action: Tensor
     ) -> Tensor:
-        """Return the reference's log-probabilities of the tokens [B, T], on the CPU."""
-        actor = TextActor(
-            self.reference, temperature=self.sampling.temperature
-        )
-        is_action = is_action.to(self.reference.module.device)
+        """Return a policy's log-probabilities of the tokens [B, T], on the CPU."""
+        actor = TextActor(policy, temperature=self.sampling.temperature)
+        is_action = is_action.to(policy.module.device)
         return actor.log_probs(answers, is_action).cpu()
 
 

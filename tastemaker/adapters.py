@@ -1,0 +1,280 @@
+"""Low-rank adapters (LoRA, Hu et al. 2022) through peft: only they and a classifier's head learn.
+
+`add_adapters` puts one beside every linear layer of the body. The layers stay where they are in the
+network, so the network is still of its own class. With the adapters off it is the base: the
+reference of a policy costs no second copy of the weights. What is saved for all loaders are the
+merged weights; the adapters alone are saved beside them in `adapter/`. `merge_saved_adapter` opens
+a folder that holds adapters alone, on the base that they name.
+"""
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tastemaker.errors import MissingExtra, ModelError
+
+CONFIG = "adapter_config.json"
+FOLDER = "adapter"
+LORA_LR = 2e-4
+"""The usual learning rate of adapters."""
+LORA = (
+    "Rank of low-rank adapters (Hu et al. 2022), which learn in place of the weights; 0: all "
+    "weights learn."
+)
+"""The help of the setting `lora`, which every verb that trains a network has."""
+CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
+"""peft's names of what a network with adapters is for."""
+_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_FACTOR = "lora_"
+_SECOND = "lora_B"  # of the two factors, the one that is 0 at first
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Trained adapters: peft's configuration of them, and their weights by name."""
+
+    config: Any
+    tensors: dict[str, Tensor]
+
+    def save(self, folder: Path, module: Any) -> None:
+        """Write a folder that peft opens on the base. module: it has the head as it is now."""
+        folder.mkdir(exist_ok=True)
+        self.config.save_pretrained(folder)
+        tensors = dict(self.tensors)
+        for name, parameter in module.named_parameters():
+            # a whole weight that learned, such as the head's
+            if _PREFIX + name in tensors:
+                whole = parameter.detach().cpu().contiguous()
+                tensors[_PREFIX + name] = whole
+        save_file(tensors, folder / _WEIGHTS, {"format": "pt"})
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """Silence what peft remarks of names that transformers gives up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def check_peft() -> None:
+    """Raise MissingExtra where peft is not installed."""
+    if find_spec("peft") is None:
+        raise MissingExtra("LoRA", "lora")
+
+
+def add_adapters(
+    module: Any, rank: int, *, source: str, seed: int, use: str = CLASSIFIER
+) -> Any:
+    """Put adapters into a network; return peft's wrapper of it. All but they, and the head of a
+    classifier, are frozen.
+
+    source: what the adapters' folder will name as the base.
+    """
+    check_peft()
+    from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    body = module.base_model
+    inside = {id(part) for part in body.modules()}
+    targets = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
+            targets.append(name)
+    learned = []
+    for name, part in module.named_children():
+        if part is not body and list(part.parameters()):
+            learned.append(name)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules=targets,
+        modules_to_save=learned if use == CLASSIFIER else None,
+        task_type=use,
+        base_model_name_or_path=source,
+    )
+    with torch.random.fork_rng(devices=[]), _quiet_peft():
+        torch.manual_seed(seed)
+        return get_peft_model(module, config)
+
+
+def adapter_of(wrapped: Any) -> Adapter:
+    """Return the adapters of a network as they are now, on the CPU."""
+    from peft import get_peft_model_state_dict
+
+    tensors = {}
+    with _quiet_peft():
+        for name, tensor in get_peft_model_state_dict(
+            wrapped, save_embedding_layers=False
+        ).items():
+            tensors[name] = tensor.detach().cpu().clone().contiguous()
+    return Adapter(wrapped.peft_config["default"], tensors)
+
+
+def merge_adapters(wrapped: Any) -> Adapter:
+    """Merge trained adapters into the network that they are in; return them as they were."""
+    adapter = adapter_of(wrapped)
+    with _quiet_peft():
+        module = wrapped.merge_and_unload()
+    module.requires_grad_(requires_grad=True)
+    return adapter
+
+
+def learned_state(module: Any) -> dict[str, Tensor]:
+    """Return the tensors of a network by name, without the parameters that are frozen."""
+    tensors = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        is_frozen = (
+            isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+        )
+        if not is_frozen:
+            tensors[name] = tensor.detach()
+    return tensors
+
+
+def merged_state(wrapped: Any) -> dict[str, Tensor]:
+    """Return the tensors of the plain network that merging makes, by its names; nothing changes."""
+    with torch.no_grad():
+        merged: dict[str, Tensor] = merged_twin(wrapped).state_dict()
+    return merged
+
+
+@torch.no_grad()
+def clear_adapters(module: Any) -> None:
+    """Make a network with adapters compute what its base computes."""
+    for name, parameter in module.named_parameters():
+        if _SECOND in name:
+            parameter.zero_()
+
+
+@torch.no_grad()
+def merged_twin(wrapped: Any) -> Any:
+    """Return a plain network with the adapters merged, to read and to write with.
+
+    It shares all other weights. Its merged ones are a copy, so the base keeps its bits.
+    """
+    module = wrapped.get_base_model()
+    shared: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        shared[id(tensor)] = tensor
+    twin = copy.deepcopy(module, shared)
+    for name, part in list(twin.named_modules()):
+        if not hasattr(part, "get_delta_weight"):
+            continue
+        plain = part.get_base_layer()
+        weight = plain.weight + part.get_delta_weight("default")
+        plain.weight = nn.Parameter(weight, requires_grad=False)
+        owner, _, attribute = name.rpartition(".")
+        setattr(twin.get_submodule(owner), attribute, plain)
+    return twin
+
+
+def adapters_off(wrapped: Any) -> Any:
+    """Return a context in which a network with adapters is its base."""
+    return wrapped.disable_adapter()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds adapters, and not a whole model beside them."""
+    return (folder / CONFIG).is_file() and not (
+        folder / "config.json"
+    ).is_file()
+
+
+def base_of(folder: Path) -> str:
+    """Return the base that a folder of adapters names: a folder or hub name.
+
+    Raises ModelError where it names none, or a folder that is not there.
+    """
+    config = read_config(folder)
+    base = str(config.get("base_model_name_or_path") or "")
+    if not base:
+        raise ModelError(
+            f"{folder / CONFIG}: it names no base (base_model_name_or_path). Merge the adapter "
+            "into its base, or write the base's folder there."
+        )
+    is_folder = base.startswith((".", "/", "~")) or base.count("/") > 1
+    if is_folder and not Path(base).is_dir():
+        raise ModelError(
+            f"{folder / CONFIG}: its base {base} is not there. Put the base in that folder, or "
+            "write where it is as base_model_name_or_path."
+        )
+    return base
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return peft's configuration in a folder of adapters. Raises ModelError for a damaged one."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: cannot be read ({error}). Copy the folder whole again."
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelError(
+            f"{path}: holds no settings of adapters. Copy the folder whole again."
+        )
+    return config
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the names of whole weights that a folder of adapters holds, such as a head's.
+
+    Raises ModelError where its weights are no safetensors.
+    """
+    return {name.removeprefix(_PREFIX) for name in _keys_in(folder)}
+
+
+def _keys_in(folder: Path) -> set[str]:
+    if not (folder / _WEIGHTS).is_file():
+        raise ModelError(
+            f"{folder}: there is no {_WEIGHTS}. Copy the folder whole again; weights of another "
+            "format (.bin) are pickles and are not read: convert them."
+        )
+    with safe_open(folder / _WEIGHTS, "pt") as file:
+        return set(file.keys())
+
+
+def _is_factor(name: str) -> bool:
+    return _FACTOR in name
+
+
+def merge_saved_adapter(module: Any, folder: Path) -> Any:
+    """Return a base with the adapters of a folder merged into it.
+
+    Raises ModelError where they do not fit, as those of another base do not.
+    """
+    check_peft()
+    from peft import PeftModel, get_peft_model_state_dict
+
+    saved = _keys_in(folder)
+    try:
+        with _quiet_peft():
+            wrapped = PeftModel.from_pretrained(module, folder)
+            expected = set(
+                get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+            )
+            unlike = sorted(filter(_is_factor, saved ^ expected))
+            if unlike:
+                raise KeyError(f"{unlike[0]} is in one of them alone")
+            return wrapped.merge_and_unload()
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0].strip("'\"")
+        raise ModelError(
+            f"{folder}: its adapters do not fit the base {base_of(folder)} ({reason}). Give the "
+            "base that they were trained on."
+        ) from error
