@@ -143,7 +143,7 @@ def rank(
 ) -> None:
     """Let people judge texts on a web page."""
     import tastemaker as tm
-    from tastemaker.data.store import calibration_items, read_items
+    from tastemaker.data.store import calibration_items
     from tastemaker.rank import Judging, export, read_form
     from tastemaker.rank import rank as run
 
@@ -166,21 +166,9 @@ def rank(
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
     taste = None if model is None else tm.load(model, device=device)
-    left_out: list[str] = []
-    chosen = []
     form = None if form_file is None else read_form(form_file)
     scale = (1, 7) if form is None else form.scale
-    if items is not None:
-        chosen = read_items(items, ask=question, left_out=left_out)
-    for reason in left_out[:_LISTED]:
-        o.note(f"left out: {reason}", quiet=quiet)
-    if len(left_out) > _LISTED:
-        o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
-
-    def say(line: str) -> None:
-        if "://" in line or not quiet:
-            o.say(line)
-
+    chosen = _read(items, question, quiet=quiet)
     if calibration is not None:
         chosen += calibration_items(calibration, scale=scale)
     if prompts is not None:
@@ -196,6 +184,11 @@ def rank(
             seed=seed,
             say=lambda line: o.note(line, quiet=quiet),
         )
+
+    def say(line: str) -> None:
+        if "://" in line or not quiet:
+            o.say(line)
+
     run(
         store,
         chosen,
@@ -205,6 +198,23 @@ def rank(
         model=taste,
         say=say,
     )
+
+
+def _read(
+    items: str | None, question: str | None, *, quiet: bool
+) -> list[Any]:
+    """Return the items of --items, and note what was left out."""
+    from tastemaker.data.store import read_items
+
+    left_out: list[str] = []
+    chosen = []
+    if items is not None:
+        chosen = read_items(items, ask=question, left_out=left_out)
+    for reason in left_out[:_LISTED]:
+        o.note(f"left out: {reason}", quiet=quiet)
+    if len(left_out) > _LISTED:
+        o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
+    return chosen
 
 
 def _import(
