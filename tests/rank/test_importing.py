@@ -11,7 +11,7 @@ from typing import Any
 from shell import fails
 
 import tastemaker as tm
-from tastemaker.data.formats.single import to_row
+from tastemaker.data import to_row
 from tastemaker.data.store import Store
 from tastemaker.rank import overview
 
