@@ -14,7 +14,7 @@ start)
   as "$bin/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 -D "$folder/data" >/dev/null
   for port in $(shuf -i 20000-45000 -n 5); do
     if as "$bin/pg_ctl" -D "$folder/data" -w -t 30 -l "$folder/log" \
-      -o "-p $port -k $folder -c listen_addresses=127.0.0.1" start >/dev/null; then
+      -o "-p $port -k $folder -c listen_addresses=127.0.0.1 -c fsync=off" start >/dev/null; then
       echo "postgresql://postgres@127.0.0.1:$port/postgres"
       exit 0
     fi

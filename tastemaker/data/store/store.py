@@ -95,15 +95,16 @@ class Store:
         self.database = Database(
             address, must_exist=must_exist, busy_seconds=busy_seconds
         )
-        self.copy = self.database.migrate()
-        with self.database.writing() as connection:
-            first = {
-                "seed": secrets.randbits(53),
-                "lead": secrets.token_urlsafe(24),
-            }
-            for name, value in first.items():
-                if _setting(connection, name) is None:
-                    _set(connection, name, value)
+        with self.database.closed_by_errors():
+            self.copy = self.database.migrate()
+            with self.database.writing() as connection:
+                first = {
+                    "seed": secrets.randbits(53),
+                    "lead": secrets.token_urlsafe(24),
+                }
+                for name, value in first.items():
+                    if _setting(connection, name) is None:
+                        _set(connection, name, value)
 
     @property
     def name(self) -> str:
