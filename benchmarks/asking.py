@@ -29,6 +29,7 @@ from common import HH, UNSEEN_SEED
 from sklearn.isotonic import IsotonicRegression
 
 import tastemaker as tm
+from tastemaker.data import plain
 from tastemaker.maths.statistics import kendall
 from tastemaker.playground import CAREFUL_JUDGES, gold_score, reviews
 from tastemaker.rank.asking import BATCH, ORDERS, POOL, Model, features
@@ -76,20 +77,25 @@ class Data:
         return float(np.sign(values[::2] - values[1::2]).mean())
 
 
+_EMBEDDINGS: dict[str, Any] = {}
+
+
 def embedded(examples: Sequence[Any]) -> Any:
-    """Return MiniLM's embeddings of texts and their prompts, of length 1."""
+    """Return MiniLM's embeddings of texts and the ends of their prompts, of length 1."""
     from sentence_transformers import SentenceTransformer
 
     from tastemaker.reward.backbones.opening import source_of
 
-    model = SentenceTransformer(source_of("minilm"), device="cpu")
     texts = []
     for example in examples:
-        prompt = "" if example.prompt is None else tm.data.plain(example.prompt)
+        prompt = "" if example.prompt is None else plain(example.prompt)
         texts.append(f"{prompt[-400:]}\n{example.text}")
-    return np.asarray(
-        model.encode(texts, normalize_embeddings=True, batch_size=32), dtype=np.float64
-    )
+    new = list(dict.fromkeys(text for text in texts if text not in _EMBEDDINGS))
+    if new:
+        model = SentenceTransformer(source_of("minilm"), device="cpu")
+        vectors = model.encode(new, normalize_embeddings=True, batch_size=32)
+        _EMBEDDINGS.update(zip(new, np.asarray(vectors, np.float64), strict=True))
+    return np.stack([_EMBEDDINGS[text] for text in texts])
 
 
 class Learner:

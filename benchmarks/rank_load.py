@@ -29,6 +29,8 @@ from sqlalchemy import func, insert, select
 
 from tastemaker.data.store import Item, Store
 from tastemaker.data.store import schema as s
+from tastemaker.rank import overview
+from tastemaker.rank.own import own_figures
 
 
 class Server:
@@ -211,11 +213,16 @@ def next_item(store: str, items: int, judgements: int, asked: int) -> dict[str, 
             begun = time.perf_counter()
             view = opened.next_view(judge)
             opened.left()
+            own_figures(opened, judge)
             seconds.append(time.perf_counter() - begun)
             assert view is not None
             order = {"tiers": [[0], [1], [2], [3]]}
             opened.answer(judge, view.id, f"{judge.id}-key-{number}", order)
     seconds.sort()
+    begun = time.perf_counter()
+    overview(opened)
+    lead = time.perf_counter() - begun
+    opened.close()
     return {
         "items": items,
         "judgements": judgements,
@@ -223,6 +230,7 @@ def next_item(store: str, items: int, judgements: int, asked: int) -> dict[str, 
         "next_ms_median": round(1000 * statistics.median(seconds), 2),
         "next_ms_p95": round(1000 * seconds[int(0.95 * len(seconds))], 2),
         "next_ms_largest": round(1000 * seconds[-1], 2),
+        "lead_ms": round(1000 * lead),
     }
 
 

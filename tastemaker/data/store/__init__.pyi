@@ -8,6 +8,7 @@ from .items import calibration_items as calibration_items
 from .items import read_items as read_items
 from .migrations import LATEST as LATEST
 from .migrations import migrate as migrate
+from .records import content_of as content_of
 from .schema import METADATA as METADATA
 from .store import Judge as Judge
 from .store import Store as Store

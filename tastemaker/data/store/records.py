@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import (
@@ -48,6 +48,27 @@ def store_table(address: str | Path) -> Table:
             )
 
     return Table(shown_name(address), rows)
+
+
+def content_of(address: str | Path) -> list[Any]:
+    """Return numbers that change whenever `judgements` would give others.
+
+    A judgement is never changed, only withdrawn. The bytes of a SQLite file would not do: what was
+    judged last stands in a file beside it.
+    """
+    database = Database(address, must_exist=True)
+    try:
+        database.check()
+        withdrawn = s.judgements.c.withdrawn
+        counts = select(
+            func.count(), func.max(s.judgements.c.id), func.count(withdrawn)
+        ).add_columns(func.max(withdrawn))
+        scale = select(s.settings.c.value).where(s.settings.c.name == "scale")
+        with database.reading() as connection:
+            row = connection.execute(counts.select_from(s.judgements)).one()
+            return [*row, connection.scalar(scale)]
+    finally:
+        database.close()
 
 
 def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
