@@ -36,7 +36,8 @@ class _Renderer(RendererHTML):
     def code_block(
         self, tokens: Sequence[Token], idx: int, options: Any, env: Any
     ) -> str:
-        return f"<pre><code>{safe(tokens[idx].content)}</code></pre>\n"
+        code = safe(tokens[idx].content)
+        return f'<pre tabindex="0"><code>{code}</code></pre>\n'
 
     fence = code_block
 
