@@ -41,9 +41,7 @@ class Share:
             return self.why
         low, high = wilson_interval(self.hits, self.n)
         share = self.hits / self.n
-        return (
-            f"{share:.0%} ({float(low):.0%}–{float(high):.0%}, n = {self.n})"
-        )
+        return f"{share:.0%} ({max(0.0, low):.0%}–{float(high):.0%}, n = {self.n})"
 
 
 @dataclass

@@ -48,9 +48,10 @@ def agreement_lines(
             figures.level,
         )
         pairwise = figures.pairwise
+        low = max(0.0, pairwise.low)
         lines[kind] = (
             f"{alpha}; two judges agree on {pairwise.share:.0%} "
-            f"({pairwise.low:.0%}–{pairwise.high:.0%}) of {pairwise.pairs:,} pairs of verdicts"
+            f"({low:.0%}–{pairwise.high:.0%}) of {pairwise.pairs:,} pairs of verdicts"
         )
     return lines
 

@@ -164,7 +164,7 @@ def test_the_lead_decides_one_after_another(chromium: Any, page: Any) -> None:
     assert not chromium.find_elements("css selector", "[data-testid=decide-all]")
     assert "decided" in chromium.page_source
     bias = element_of(chromium, "position-bias").text
-    assert re.search(r"first in \d+% \(\d+%–\d+%, n = \d+\)", bias)
+    assert re.search(r"all judges: \d+% \(\d+%–\d+%, n = \d+\)", bias)
     assert "Undefined" in element_of(chromium, "arms").text
 
 
