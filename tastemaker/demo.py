@@ -23,7 +23,6 @@ from tastemaker.playground.writing import Language
 
 Say = Callable[[str], None]
 
-LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 SENTENCES: dict[Language, tuple[str, ...]] = {
     "en": (
         "The acting was brilliant and the story was very moving.",
@@ -51,16 +50,15 @@ _NOTES = {
 }
 
 
-def loop_of(
-    language: Language, *, texts: int, has_gpt: bool
-) -> dict[str, Any]:
+def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
     """Return the loop of a language, as a loop file would say it.
 
     texts: judgements to learn from. Three quarters rank ten texts or so, which tells most.
     """
     rankings = 3 * texts // 4
+    reviews = max(1000, min(_REVIEWS, 10 * texts))
     place = f"playground:{language}"
-    loop: dict[str, Any] = {
+    return {
         "judgements": [
             f"{place}:{rankings}:ranking:{_RANKED}:troubled",
             f"{place}:{texts - rankings}:mixed:troubled",
@@ -70,11 +68,6 @@ def loop_of(
         "gold": "gold",
         "fit": {"backbone": "linear", "repeats": True},
         "evaluate": {"show": list(SENTENCES[language])},
-    }
-    if not has_gpt:
-        return loop
-    reviews = max(1000, min(_REVIEWS, 10 * texts))
-    return loop | {
         "watcher": {
             "backbone": "linear",
             "repeats": True,
@@ -83,7 +76,7 @@ def loop_of(
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
             "algorithms": {ALGORITHM: {"lr": 9e-4}},
-            "steps": 80,
+            "steps": 100,
             "batch": 96,
             "windows": 8,
             "temperature": 0.7,
@@ -99,39 +92,33 @@ def run_demo(
     texts: int,
     seed: int,
     say: Say,
-    language: Language | None = None,
+    language: Language = "en",
 ) -> dict[str, Any]:
-    """Run the loop of each language, and write data, models and reports.
+    """Run the loop of a language, and write data, models and reports.
 
-    folder: for all files. texts: judgements to learn from, for each language. language: only this
-    one, with a GPT; None: English with a GPT, then Chinese without. say: prints a line.
-    Returns the results, JSON-ready. Raises UsageError for too few judgements.
+    folder: for all files. texts: judgements to learn from. say: prints a line. Returns the
+    results, JSON-ready. Raises UsageError for too few judgements.
     """
     if texts < _FEWEST:
         raise UsageError(
             f"texts {texts}: a demo learns from {_FEWEST} judgements or more."
         )
     began = time.monotonic()
-    languages = (language,) if language else tuple(LANGUAGES)
-    results: dict[str, Any] = {"folder": str(folder), "languages": {}}
-    for number, each in enumerate(languages):
-        has_gpt = number == 0
-        say(f"\n{LANGUAGES[each]}")
-        loop = Loop(loop_of(each, texts=texts, has_gpt=has_gpt), seed=seed)
-        done = loop.run(folder / each, say=_with_notes(say))
-        _keep_judgements(folder / each)
-        evaluated = done.results["evaluate"]
-        results["languages"][each] = {
-            "kendall_tau_with_gold": evaluated["tau_with_gold"]
-        }
-        _say_judges(done.results["fit"], seed, say)
-        if has_gpt:
-            results |= _of_the_gpt(done, say)
-            with writing_file(folder / REPORT) as temporary:
-                shutil.copyfile(done.report, temporary)
+    loop = Loop(loop_of(language, texts=texts), seed=seed)
+    done = loop.run(folder / language, say=_with_notes(say))
+    _keep_judgements(folder / language)
+    _say_judges(done.results["fit"], seed, say)
+    results = {
+        "folder": str(folder),
+        "language": language,
+        "kendall_tau_with_gold": done.results["evaluate"]["tau_with_gold"],
+        **_of_the_gpt(done, say),
+    }
+    with writing_file(folder / REPORT) as temporary:
+        shutil.copyfile(done.report, temporary)
     results["report"] = str(folder / REPORT)
     results["seconds"] = round(time.monotonic() - began, 1)
-    _say_the_end(folder, languages[0], results, say)
+    _say_the_end(folder, language, results, say)
     return results
 
 
@@ -227,6 +214,7 @@ def _say_the_end(
         f"Judge beside these judges:     tastemaker rank {place / STORE}",
         f"Score your own text:           tastemaker score {place / 'fit'} "
         f'"{SENTENCES[language][0]}"',
+        "In Chinese (中文):               tastemaker demo --language zh",
     )
     for line in lines:
         say(line)

@@ -2,6 +2,7 @@
 
 TastemakerError                    exit code 1
 ├── TrainingError                  exit code 1   a run failed (a loss that is not finite …)
+├── LostProcess                    exit code 1   one of many processes ended or does not answer
 └── InputError                     exit code 2   what was handed in cannot be used
     ├── UsageError                 an unknown or contradicting setting, option or name
     │   └── SeveralProblems        all that is wrong with a file of settings
@@ -24,6 +25,10 @@ class TastemakerError(Exception):
 
 class TrainingError(TastemakerError):
     """A run failed while it was running, through no fault of the command line."""
+
+
+class LostProcess(TastemakerError):
+    """One of the processes that train together has ended, or does not answer."""
 
 
 class InputError(TastemakerError):

@@ -11,9 +11,10 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import TextIO
 
 from tastemaker.errors import StorageError, UsageError
 
@@ -190,6 +191,76 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         raise _storage_error(path, error) from error
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def locked(path: Path, in_use: str) -> Iterator[None]:
+    """Hold a lock file until the block ends, then remove it, and the folders made for it.
+
+    in_use: what UsageError says where another process holds it; what the file tells of that process
+    follows. The system releases the lock of a process that died. On a file system without locks
+    there is none. Raises StorageError for a folder that cannot be written.
+    """
+    made = _folders_to_make(path.parent)
+    with _locked_file(path, in_use) as file:
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        file.write(
+            f"process {os.getpid()} of {socket.gethostname()}, since {since}"
+        )
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            for folder in made:
+                with suppress(OSError):  # it is in use
+                    folder.rmdir()
+
+
+def _locked_file(path: Path, in_use: str) -> TextIO:
+    """Return the opened lock file, which this process holds."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise _storage_error(path.parent, error) from error
+        if not _is_taken(file):
+            with file:
+                file.seek(0)
+                holder = file.read().strip()
+            raise UsageError(f"{in_use}{f' ({holder})' if holder else ''}.")
+        # the process that held it may have removed it since it was opened
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
+
+
+def _folders_to_make(folder: Path) -> list[Path]:
+    """Return the folders that are missing on the way to a folder, the innermost first."""
+    missing = []
+    for place in (folder, *folder.parents):
+        if place.exists():
+            break
+        missing.append(place)
+    return missing
+
+
+def _is_taken(file: TextIO) -> bool:
+    """Take the lock of an open file; return whether no other process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def check_not_itself(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tastemaker import processes
 from tastemaker.readable import visible
 
 Advance = Callable[[float, str], None]
@@ -41,7 +42,7 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
 
     total: the amount of work, in any unit; None when it is not known.
     """
-    if _quiet:
+    if _quiet or not processes.is_first():
         yield _ignore
         return
     if not sys.stderr.isatty():

@@ -110,9 +110,16 @@ def start(
     return Forked(_command, tuple(map(str, arguments)), environment or {})
 
 
-def start_call(call: Callable[..., object], *arguments: object) -> Forked:
-    """Start a process that calls a function of a module of the tests."""
-    return Forked(call, arguments, {})
+def start_call(
+    call: Callable[..., object],
+    *arguments: object,
+    environment: Mapping[str, str | None] | None = None,
+) -> Forked:
+    """Start a process that calls a function of a module of the tests.
+
+    environment: variables to set, or to remove (None).
+    """
+    return Forked(call, arguments, environment or {})
 
 
 def start_script(script: Path, *arguments: str) -> Forked:

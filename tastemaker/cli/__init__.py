@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from tastemaker import processes
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.looping import loop
+from tastemaker.cli.many import begin_together, end_together
 from tastemaker.cli.ranking import rank
 from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
@@ -76,29 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from tastemaker.progress import set_quiet
 
         set_quiet(True)
+    problems: Sequence[str] = ()
     try:
+        if processes.count() > 1:
+            begin_together(words)
         code: Any = app.main(
             args=words, prog_name="tastemaker", standalone_mode=False
         )
     except TastemakerError as error:
         if words[0] == "--debug":
             raise
-        for problem in getattr(error, "problems", [str(error)]):
-            code = _fail(problem, error.exit_code)
+        code = error.exit_code
+        problems = getattr(error, "problems", [str(error)])
     except click.ClickException as error:
-        code = _fail(error.format_message(), error.exit_code)
+        code = error.exit_code
+        problems = [error.format_message()]
     except (click.Abort, KeyboardInterrupt) as error:
         # click raises its own error from Ctrl-C
         cause = error.__cause__ or error
         kept = "stopped from outside; what was finished is kept."
-        code = _fail(str(cause) or kept, 130)
+        code = 130
+        problems = [str(cause) or kept]
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> int:
-    line = visible(" ".join(message.split()))
-    sys.stderr.write(f"tastemaker: {line}\n")
-    return code
+    code = code if isinstance(code, int) else 0
+    if processes.count() > 1:
+        problems = end_together(code, problems)
+    for problem in problems:
+        line = visible(" ".join(problem.split()))
+        sys.stderr.write(f"tastemaker: {line}\n")
+    sys.exit(code)

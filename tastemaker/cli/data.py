@@ -251,13 +251,13 @@ def _readable(
     "--texts",
     type=int,
     default=2000,
-    help="Judgements to learn from, for each language.",
+    help="Judgements to learn from.",
 )
 @o.option(
     "--language",
     type=click.Choice(["en", "zh"]),
-    help="Only this language, with a GPT.",
-    shown="English with a GPT, then Chinese without",
+    default="en",
+    help="Language of the reviews and of the report: English or Chinese.",
 )
 @o.seed
 @o.output

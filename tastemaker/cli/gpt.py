@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tastemaker import processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.readable import visible
@@ -128,6 +129,8 @@ def pretrain(
         say=lambda line: o.note(line, quiet=quiet),
         **settings,
     )
+    if not processes.is_first():
+        return
     o.note_skipped(documents.bad, quiet=quiet)
     if json:
         o.say_json(

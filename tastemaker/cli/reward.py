@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tastemaker import processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
@@ -32,6 +33,10 @@ The classic recipe, DistilBERT on IMDB:
 
   tastemaker fit aclImdb.tar.gz --backbone distilbert-base-uncased --target label --batch-size 10
 --lr 5e-5 --epochs 3 --max-length 512 --dropout 0.1 --out taste
+
+A network on several GPUs, or machines (docs/scale.md):
+
+  torchrun --nproc-per-node 2 -m tastemaker fit aclImdb.tar.gz --backbone minilm --out taste
 """
 
 SCORE = """Score texts, lines of standard input, or a file.
@@ -139,10 +144,11 @@ def fit(
 ) -> None:
     """Learn a reward model from judged texts. settings: those of `tm.fit`, by its names."""
     import tastemaker as tm
-    from tastemaker.reward.backbones import backbone_named
+    from tastemaker.reward.backbones import backbone_named, check_processes
 
     started = time.monotonic()
     settings["backbone"] = backbone_named(backbone, **backbone_settings)
+    check_processes(settings["backbone"])
     settings["likelihood"] = tm.Likelihood(**likelihood)
     if reading.positive:
         settings["labels"] = {"positive": reading.positive}
@@ -157,6 +163,8 @@ def fit(
             anchor, split=reading.split, columns=reading.columns
         )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
+    if not processes.is_first():
+        return
     seconds = time.monotonic() - started
     if report:
         report_fit(model, out, quiet=quiet or json)

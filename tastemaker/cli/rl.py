@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tastemaker import processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.reports import report_steering
@@ -200,6 +201,8 @@ def steer(
         say=lambda line: o.note(line, quiet=quiet),
         **settings,
     )
+    if not processes.is_first():
+        return
     if report:
         report_steering(out, quiet=quiet or json)
     _print_steered(steered, out, reading, json=json)

@@ -28,7 +28,11 @@ from tastemaker.data.judgements import (
     Ranking,
 )
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
-from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.prompts import (
+    PromptColumns,
+    prompt_columns,
+    without_prompt,
+)
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
@@ -100,7 +104,7 @@ class Answers:
         texts = [
             completion_from(cell, where, name) for name, cell in cells.items()
         ]
-        return prompt, texts
+        return prompt, without_prompt(prompt, texts)
 
     def _row(
         self,

@@ -6,7 +6,7 @@ so that only the plan is kept in memory.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tastemaker.data.beginnings import header_hint, layout_hint
 from tastemaker.data.cells import Cells, listed
@@ -21,7 +21,12 @@ from tastemaker.data.judgement_columns import (
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
-from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.prompts import (
+    PromptColumns,
+    prompt_columns,
+    repeat_their_prompts,
+    without_prompt,
+)
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import (
     Columns,
@@ -92,6 +97,7 @@ class Plan:
     metadata: MetadataColumns
     cells: tuple[Cells, ...]
     layout: Layout
+    has_repeated_prompts: bool = False
 
     def _example(
         self,
@@ -99,7 +105,30 @@ class Plan:
         where: str,
     ) -> Example:
         prompt = self.prompts.read(row, where) if self.prompts.names else None
-        return example_from(row.get(self.text), prompt, where, self.text)
+        example = example_from(row.get(self.text), prompt, where, self.text)
+        if self.has_repeated_prompts:
+            (text,) = without_prompt(prompt, [example.text])
+            example = Example(text, example.prompt)
+        return example
+
+    def _without_repeated_prompts(
+        self,
+        head: Sequence[Row],
+    ) -> "Plan":
+        """Return a plan that takes the prompt off the texts, if all of them begin with it.
+
+        A single answer may quote its prompt. If every answer does, the column holds both.
+        """
+        if not self.prompts.names:
+            return self
+        try:
+            examples = [self._example(row, "") for row in head]
+        except DataError:  # reading the rows says where
+            return self
+        if not repeat_their_prompts(examples):
+            return self
+        self.layout.details["text"] = "without the prompt it begins with"
+        return replace(self, has_repeated_prompts=True)
 
     def examples(self) -> Iterator[Example]:
         """Yield the text of every row. Raises DataError at the first row that cannot be read."""
@@ -198,7 +227,8 @@ def plan(
             f"Name it with {OPTIONS}."
         )
     _describe(layout, text, prompts, metadata, cells)
-    return Plan(table, text, prompts, metadata, cells, layout)
+    whole = Plan(table, text, prompts, metadata, cells, layout)
+    return whole._without_repeated_prompts(head)
 
 
 def _chat_column(

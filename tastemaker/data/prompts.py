@@ -4,12 +4,12 @@ An instruction and its input are one prompt, in two paragraphs. A system prompt 
 chat: a turn of the system, and what the user says.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.chats import prompt_from, with_chat
-from tastemaker.data.judgements import Message, Prompt, plain
+from tastemaker.data.judgements import Example, Message, Prompt, plain
 from tastemaker.data.roles import (
     TOGETHER,
     Columns,
@@ -34,6 +34,12 @@ RECOGNISED = (
     "user_query",
 )
 """Names of a column with the prompt, the likeliest first."""
+
+_SHORTEST_REPEATED = 8
+"""Characters. Two answers may begin with the same short word by accident."""
+
+_FEWEST_REPEATED = 3
+"""Rows that must repeat their prompt before a column of single texts is said to do so."""
 
 INPUTS = ("input",)
 """Names of a column that goes with an instruction."""
@@ -184,3 +190,31 @@ def _system(
             return None
     is_named_so = plain_name(column) == "system_prompt"
     return column if is_prose or is_named_so else None
+
+
+def without_prompt(
+    prompt: Prompt | None,
+    texts: Sequence[str],
+) -> list[str]:
+    """Return the texts without the prompt, if each of them begins with it."""
+    if not isinstance(prompt, str) or len(prompt.strip()) < _SHORTEST_REPEATED:
+        return list(texts)
+    rests = []
+    for text in texts:
+        rest = text.removeprefix(prompt).lstrip()
+        if not text.startswith(prompt) or not rest:
+            return list(texts)
+        rests.append(rest)
+    return rests
+
+
+def repeat_their_prompts(
+    examples: Iterable[Example],
+) -> bool:
+    """Return whether all of these texts, three or more, begin with their prompt."""
+    count = 0
+    for example in examples:
+        if without_prompt(example.prompt, [example.text]) == [example.text]:
+            return False
+        count += 1
+    return count >= _FEWEST_REPEATED

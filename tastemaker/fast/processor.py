@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from tastemaker import processes
 from tastemaker.errors import UsageError
 
 T = TypeVar("T")
@@ -190,11 +191,12 @@ def choose_weights(choice: WeightsChoice) -> torch.dtype | str:
 def choose_device(choice: DeviceChoice = "auto") -> torch.device:
     """Return the device of that name; auto is CUDA, else MPS, else the CPU.
 
+    Each of several processes on a machine has a GPU of its own; they cannot share an MPS device.
     Raises UsageError for a device that this machine does not have.
     """
     _check("the device", choice, get_args(DeviceChoice))
     devices: list[DeviceChoice] = ["cpu"]
-    if torch.backends.mps.is_available():
+    if torch.backends.mps.is_available() and processes.count() == 1:
         devices.insert(0, "mps")
     if torch.cuda.is_available():
         devices.insert(0, "cuda")
@@ -205,6 +207,8 @@ def choose_device(choice: DeviceChoice = "auto") -> torch.device:
             f"the device {choice!r} is not on this machine (here: {', '.join(devices)}). "
             "Leave it at auto."
         )
+    if choice == "cuda" and processes.count() > 1:
+        return torch.device("cuda", processes.local_rank())
     return torch.device(choice)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from tastemaker import processes
 from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, ModelError, TrainingError, UsageError
 from tastemaker.fast.batching import by_length
@@ -318,7 +319,16 @@ def held_out_loss(
     Raises TrainingError if the mean is not finite or very large: training diverged.
     """
     pieces = [corpus.piece(number) for number in _measured(corpus, seed)]
-    losses = np.concatenate(_nats(policy, pieces)).astype(np.float64)
+    part = processes.share([len(ids) for ids, _ in pieces])
+    by_piece: dict[int, NDArray[np.float32]] = {}
+    for of_process in processes.gathered(
+        lambda: dict(
+            zip(part, _nats(policy, [pieces[i] for i in part]), strict=True)
+        )
+    ):
+        by_piece.update(of_process)
+    nats = [by_piece[number] for number in range(len(pieces))]
+    losses = np.concatenate(nats).astype(np.float64)
     mean = losses.mean()
     if not mean < _MOST:
         raise TrainingError(

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.adapters import LORA, LORA_LR, learned_state
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
@@ -157,6 +158,7 @@ class PretrainTask(Task):
         self.epoch = self.step_of_epoch = 0  # of the next step
         self.evaluations = 0
         self.steps = self._steps()
+        self._check_processes()
         self.optimizer = self._optimizer()
         self.weights = [p for p in self.module.parameters() if p.requires_grad]
         threads = passes_at_once(self.module)
@@ -188,6 +190,13 @@ class PretrainTask(Task):
                 yield pieces
             self.epoch = self.epoch + 1
             self.step_of_epoch = 0
+
+    def _check_processes(self) -> None:
+        """Raise UsageError where a step has too few documents for all processes."""
+        if processes.count() > 1:
+            settings = {"batch_tokens": self.batch_tokens, "seed": self.seed}
+            first = next(steps_of(self.train, **settings, epoch=0))
+            processes.check_enough(len(first), "documents")
 
     def step(self) -> Metrics:
         """Take the next step of the corpus."""
@@ -232,13 +241,18 @@ class PretrainTask(Task):
         return total
 
     def parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
-        """Yield the pieces in parts that go through the network at once, longest first.
+        """Yield this process's pieces in parts that go through the network at once, longest first.
 
         On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from
         what threads share.
         """
         chosen = np.array(numbers)
         lengths = self.train.lengths(chosen)
+        if processes.count() > 1:
+            places = processes.share(lengths.tolist())
+            chosen, lengths = chosen[places], lengths[places]
+            if not places:
+                return
         order = np.argsort(-lengths, kind="stable")
         most = self.at_once
         if self.device.type == "cpu":

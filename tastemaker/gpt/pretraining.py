@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from tastemaker import processes
 from tastemaker.adapters import check_peft
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
@@ -39,6 +40,7 @@ from tastemaker.train.run import (
     Run,
     Say,
     check_same,
+    of_first,
     open_run,
     silent,
     versions,
@@ -80,6 +82,7 @@ def pretrain(
     cannot be, ModelError for a start that cannot write, TrainingError for a run that failed,
     StorageError for a folder that cannot be written.
     """
+    say = of_first(say)
     training = _settings(training)
     if iter(texts) is texts:
         raise UsageError(
@@ -152,6 +155,7 @@ def _trained(
             held_out=training.held_out,
             seed=seed,
         )
+        _let_others_read(tokens, corpora)
         _say_corpus(corpora, policy, say)
         device = choose_device(settings["device"])
         batch_tokens = max(training.batch_tokens or size.batch_tokens, context)
@@ -175,9 +179,21 @@ def _trained(
         policy.figures["settings"] = settings
         policy.figures["versions"] = versions()
         say(_verdict(policy.figures))
-        if folder is not None:
+        if folder is not None and processes.is_first():
             policy.save(folder)
     return policy
+
+
+def _let_others_read(
+    tokens: Path, corpora: tuple[TokenFile, TokenFile]
+) -> None:
+    """Let the other processes go on, which read the first one's tokens in `_others_tokens`."""
+    if processes.count() == 1:
+        return
+    if processes.is_first():
+        processes.from_first(str(tokens))
+    counts = [asdict(corpus.counts) for corpus in corpora]
+    processes.check_alike({"the tokenized corpus": counts})
 
 
 def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
@@ -268,8 +284,12 @@ def _tokens_folder(
 
     It is in the run folder; it is removed when the run is done, and kept when it is killed. Its
     name is a digest of the settings, so that no run takes the tokens of another. A corpus that
-    cannot be used leaves nothing behind.
+    cannot be used leaves nothing behind. Of several processes the first one makes it.
     """
+    if not processes.is_first():
+        with _others_tokens() as tokens_of_first:
+            yield tokens_of_first
+        return
     if folder is None:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
@@ -283,6 +303,20 @@ def _tokens_folder(
         shutil.rmtree(folder if is_new else tokens, ignore_errors=True)
         raise
     shutil.rmtree(tokens, ignore_errors=True)
+
+
+@contextmanager
+def _others_tokens() -> Iterator[Path]:
+    """Wait for the first process's tokens, and yield their folder.
+
+    On a machine that does not see it, it is a temporary folder, to be filled once more.
+    """
+    tokens = Path(processes.from_first(""))
+    if tokens.is_dir():
+        yield tokens
+        return
+    with TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
 def _fresh(

@@ -11,11 +11,9 @@ whose key is the same need not run again.
 """
 
 import errno
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tastemaker.errors import DataError, StorageError, UsageError
-from tastemaker.files import writing_file
+from tastemaker.errors import DataError, StorageError
+from tastemaker.files import locked, writing_file
 
 RECORD = "stage.json"
 _WORK, _LOCK, _DIGESTS = ".work", ".lock", ".digests.json"
@@ -62,25 +60,11 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder until the block ends. Raises UsageError where another process has it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / _LOCK).open("a+", encoding="utf-8")
-        except OSError as error:
-            raise _storage_error(self.folder, error) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                holder = file.read().strip()
-                process = f" (process {holder})" if holder else ""
-                raise UsageError(
-                    f"{self.folder}: another loop is running in this folder{process}. "
-                    "Wait until it ends, or choose another --out."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        in_use = (
+            f"{self.folder}: another loop is running in this folder; "
+            "wait until it ends, or choose another --out"
+        )
+        with locked(self.folder / _LOCK, in_use):
             yield
 
     def record(self, name: str) -> Record | None:

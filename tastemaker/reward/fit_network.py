@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.adapters import learned_state
 from tastemaker.data.judgements import joined
 from tastemaker.fast.batching import by_length, training_steps, whole_units
@@ -34,10 +35,10 @@ from tastemaker.reward.observation import (
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
 from tastemaker.train.step import (
-    Backward,
     Metrics,
     TrainStep,
     adamw,
+    gradient_strategy,
     parameters_of,
     trainable,
 )
@@ -86,6 +87,8 @@ class FitTask(Task):
             ]
         self.steps = self._steps()
         self.total = len(self.steps)
+        largest = max(map(len, self.steps), default=1)
+        processes.check_enough(largest, "judgements")
         count = training.evaluations
         self.evaluated_after = {
             round(self.total * k / count) for k in range(1, count + 1)
@@ -95,7 +98,7 @@ class FitTask(Task):
             self.optimizer,
             parameters_of(self.optimizer),
             clip=training.clip,
-            strategy=Backward(),
+            strategy=gradient_strategy(1),
         )
 
     def _steps(self) -> list[list[int]]:
@@ -129,7 +132,7 @@ class FitTask(Task):
             sizes.append(sum(self.lengths[text] for text in unit.texts))
         parts = []
         budget = self.training.batch_tokens
-        for numbers in whole_units(range(len(units)), sizes, budget):
+        for numbers in whole_units(processes.share(sizes), sizes, budget):
             part = [units[number] for number in numbers]
             parts.append(partial(self._compute, part, len(units)))
         rate = self._learning_rate()
@@ -205,11 +208,13 @@ class FitTask(Task):
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
         lengths = [len(ids) for ids in self.held_out_ids]
-        for part in by_length(lengths, self.training.batch_tokens):
+        batches = by_length(lengths, self.training.batch_tokens)
+        for part in batches[processes.rank() :: processes.count()]:
             by_head, _ = self._scores(
                 [self.held_out_ids[text] for text in part]
             )
             scores[part] = by_head.mean(1).cpu()
+        processes.summed(scores)
         is_cut = np.zeros(len(scores), dtype=bool)
         held_out_scores = Scores(scores.double().numpy(), is_cut)
         evidence = self.held_out.evidence

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -361,7 +362,7 @@ def fit(
             run, run_settings, seed, composition, anchor
         )
         model.contract = replace(model.contract, labels=dict(labels or {}))
-        if out is not None:
+        if out is not None and processes.is_first():
             model.save(Path(out))
     return model
 

@@ -3,6 +3,8 @@
 A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from
 its newest checkpoint, to the same bits: the checkpoint holds the task's state, the optimiser's and
 that of torch's random numbers.
+
+Several processes take the same steps. The first one's state and decisions reach the others.
 """
 
 import signal
@@ -17,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
 from tastemaker.train.run import Checkpoint, Run
@@ -29,6 +32,8 @@ from tastemaker.train.step import (
 )
 
 DONE = "all steps are done"
+_PROCESSES = "processes"
+_STEP_SEEDS = 1_000_003
 
 
 @dataclass
@@ -128,6 +133,7 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     """
     torch.manual_seed(seed)
     _resume(task, run)
+    _begin_alike(task)
     progress = task.progress
     saved_at = time.monotonic()
     is_saved = False
@@ -139,12 +145,17 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
         while progress.stopped_because is None and task.done < task.total:
             done_before = task.done
             is_saved = False
+            if processes.count() > 1:
+                # each one draws dropout of its own, on resuming too
+                step_seed = seed * _STEP_SEEDS + progress.step
+                torch.manual_seed(processes.own_seed(step_seed))
             metrics = _step(task, run)
             if metrics is None:
                 break
             advance(task.done - done_before, task.text(metrics))
             evaluation = task.evaluate()
             if evaluation is not None:
+                evaluation = processes.from_first(evaluation)
                 metrics |= evaluation
                 _stop_early(task, evaluation)
             if metrics:
@@ -159,7 +170,7 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
                 run.save(_checkpoint(task))
                 saved_at = time.monotonic()
                 is_saved = True
-            if is_asked():
+            if processes.any_of(is_asked()):
                 _interrupt(task, run, is_saved=is_saved)
     if task.saves_at_end and not is_saved:
         run.save(_checkpoint(task))
@@ -180,9 +191,10 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         if presses:
             raise KeyboardInterrupt
         presses.append(number)
-        sys.stderr.write(
-            "stopping after this step; press Ctrl-C again to stop at once\n"
-        )
+        if processes.is_first():
+            sys.stderr.write(
+                "stopping after this step; press Ctrl-C again to stop at once\n"
+            )
 
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
@@ -199,7 +211,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 def _interrupt(task: Task, run: Run, *, is_saved: bool) -> None:
     """Save a checkpoint where one may be taken, and raise Interrupted."""
     message = f"stopped from outside after step {task.progress.step:,}"
-    if run.folder is None:
+    if run.folder is None and processes.is_first():
         raise Interrupted(f"{message}; without a folder nothing is saved.")
     if not is_saved and task.can_resume_here():
         run.save(_checkpoint(task))
@@ -257,11 +269,10 @@ def _stop_early(task: Task, evaluation: Mapping[str, float]) -> None:
 def _checkpoint(task: Task) -> Checkpoint:
     values, tensors = task.state()
     tensors = on_host(tensors | state_tensors(task.optimizer, task.device))
-    return Checkpoint(
-        task.progress.step,
-        {"progress": asdict(task.progress), "task": values},
-        tensors,
-    )
+    state = {"progress": asdict(task.progress), "task": values}
+    if processes.count() > 1:
+        state[_PROCESSES] = processes.count()
+    return Checkpoint(task.progress.step, state, tensors)
 
 
 @torch.no_grad()
@@ -270,6 +281,32 @@ def _resume(task: Task, run: Run) -> None:
     checkpoint = run.latest()
     if checkpoint is None:
         return
-    task.progress = Progress(**checkpoint.state["progress"])
-    task.load(checkpoint.state["task"], checkpoint.tensors)
-    restore_state(task.optimizer, checkpoint.tensors, task.device)
+    before = checkpoint.state.get(_PROCESSES, 1)
+    if before != processes.count():
+        number = processes.count()
+        now = "1 process" if number == 1 else f"{number} processes"
+        sys.stderr.write(
+            f"going on with {now} instead of {before}: sums are added up in another order, so the "
+            "last digits are not those of an uninterrupted run.\n"
+        )
+    _take_over(task, checkpoint.state, checkpoint.tensors)
+
+
+@torch.no_grad()
+def _begin_alike(task: Task) -> None:
+    """Give every process the state of the first one, which may have resumed."""
+    if processes.count() == 1:
+        return
+    checkpoint = _checkpoint(task)
+    tensors = processes.tensors_from_first(checkpoint.tensors)
+    state = processes.from_first(checkpoint.state)
+    if not processes.is_first():
+        _take_over(task, state, tensors)
+
+
+def _take_over(
+    task: Task, state: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    task.progress = Progress(**state["progress"])
+    task.load(state["task"], tensors)
+    restore_state(task.optimizer, tensors, task.device)

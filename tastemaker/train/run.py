@@ -19,11 +19,12 @@ A run that replaces OUT first renames it to `.OUT.old`, so that nothing is lost 
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,8 +33,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.errors import StorageError, TastemakerError, UsageError
-from tastemaker.files import sweep, writing_file, writing_folder
+from tastemaker.files import locked, sweep, writing_file, writing_folder
 
 RUN = "run"
 FORMAT = 2
@@ -76,6 +78,11 @@ def check_same(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
 
 def silent(line: str) -> None:
     """Say nothing."""
+
+
+def of_first(say: Say) -> Say:
+    """Return what takes the lines of this process: those of the first are said."""
+    return say if processes.is_first() else silent
 
 
 class Run:
@@ -297,14 +304,30 @@ def open_run(
     """Open the run of a model that the block saves in `out`; then drop its checkpoints.
 
     settings, whole, resume, overwrite: as in `Run` and `model_folder`. Where the run `is_finished`,
-    the block only loads the model.
+    the block only loads the model. Of several processes, which must have the same settings, the
+    first one alone has the folder.
     """
+    if processes.count() > 1:
+        processes.check_alike({**settings, "versions": versions()})
     folder = None if out is None else Path(out)
-    with model_folder(
-        folder, whole=whole, resume=resume, overwrite=overwrite
-    ) as is_finished:
-        run_folder = None if folder is None else folder / RUN
-        run = Run(run_folder, settings, resume=resume, is_finished=is_finished)
+    run = Run(None, settings)
+    with ExitStack() as stack:
+
+        def open_first() -> bool:
+            """Open the folder; return whether the run is finished."""
+            nonlocal run
+            is_finished = stack.enter_context(
+                model_folder(
+                    folder, whole=whole, resume=resume, overwrite=overwrite
+                )
+            )
+            run_folder = None if folder is None else folder / RUN
+            run = Run(
+                run_folder, settings, resume=resume, is_finished=is_finished
+            )
+            return is_finished
+
+        run.is_finished = processes.on_first(open_first)
         yield run
         # a finished run may have been killed before it dropped them
         run.finish()
@@ -325,6 +348,34 @@ def model_folder(
         yield False
         return
     folder = folder.resolve()  # "." has no name of its own
+    in_use = (
+        f"{folder}: another process is training in this folder; wait until it ends, choose another "
+        "--out, or start processes that train together by torchrun"
+    )
+    with (
+        locked(_lock_of(folder), in_use),
+        _prepared_folder(
+            folder, whole, resume=resume, overwrite=overwrite
+        ) as is_finished,
+    ):
+        yield is_finished
+
+
+def _lock_of(folder: Path) -> Path:
+    """Return the lock file of a model's folder: beside it, because the folder may be renamed.
+
+    It is inside where the place beside it cannot be written.
+    """
+    if folder.is_dir() and not os.access(folder.parent, os.W_OK):
+        return folder / ".lock"
+    return folder.with_name(f".{folder.name}.lock")
+
+
+@contextmanager
+def _prepared_folder(
+    folder: Path, whole: str, *, resume: bool, overwrite: bool
+) -> Iterator[bool]:
+    """Do what `model_folder` does with a folder that this process has to itself."""
     sweep(folder.parent)
     sweep(folder, below=True)
     old = folder.with_name(f".{folder.name}.old")

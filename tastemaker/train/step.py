@@ -2,8 +2,9 @@
 
 A step sums gradients over parts, checks them, clips them and applies them. The parts are small
 enough to fit into memory. A strategy computes their gradients and adds them up: `Backward` calls
-`loss.backward()`, which torch.distributed hooks; `ThreadedBackward` computes the parts side by
-side, one thread each, in one process on a CPU. Both give the same sum up to float rounding.
+`loss.backward()` for one after the other; `ThreadedBackward` computes them side by side, one thread
+each, on a CPU. `OverProcesses` adds up what several processes computed, each by one of these two.
+All give the same sum up to float rounding.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from tastemaker import processes
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import side_by_side
 
@@ -241,7 +243,7 @@ class Backward:
 class ThreadedBackward:
     """Compute the parts side by side in threads, and add their gradients up in the parts' order.
 
-    For one process on a CPU. `loss.backward()` would add up in whatever order the threads end.
+    For a CPU. `loss.backward()` would add up in whatever order the threads end.
     """
 
     threads: int
@@ -268,17 +270,44 @@ class ThreadedBackward:
         return sums
 
 
-def gradient_strategy(threads: int) -> GradientStrategy:
-    """Return the strategy for a pass of which so many may run side by side (1: no more than one).
+@dataclass(frozen=True)
+class OverProcesses:
+    """Compute this process's parts, and add up the gradients and numbers of all processes.
 
-    torch.distributed needs `backward`, so several processes get it whatever the number of threads.
+    The parts are this process's alone: the caller deals out the units of a step. An error in one
+    process is raised in all.
     """
-    is_distributed = (
-        torch.distributed.is_available() and torch.distributed.is_initialized()
+
+    strategy: GradientStrategy
+
+    def add_gradients(
+        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
+    ) -> Metrics:
+        """Add the gradients to `.grad`; return all processes' numbers, summed by name."""
+        before = [parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        sums: Metrics = {}
+        for numbers in processes.gathered(
+            lambda: self.strategy.add_gradients(parts, parameters)
+        ):
+            _add(sums, numbers)
+        processes.sum_gradients(parameters)
+        for parameter, earlier in zip(parameters, before, strict=True):
+            if earlier is None:
+                continue
+            if parameter.grad is not None:
+                earlier.add_(parameter.grad)
+            parameter.grad = earlier
+        return sums
+
+
+def gradient_strategy(threads: int) -> GradientStrategy:
+    """Return the strategy for passes of which so many may run side by side."""
+    strategy: GradientStrategy = (
+        Backward() if threads == 1 else ThreadedBackward(threads)
     )
-    if threads == 1 or is_distributed:
-        return Backward()
-    return ThreadedBackward(threads)
+    return OverProcesses(strategy) if processes.count() > 1 else strategy
 
 
 class TrainStep:

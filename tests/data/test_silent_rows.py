@@ -115,3 +115,34 @@ def test_cells_that_nobody_filled_are_counted_in_the_report(tmp_path: Path) -> N
     report: list[tm.ReadAs] = []
     tm.read(write(tmp_path / "a.jsonl", *rows, empty, empty), report=report)
     assert report[0].as_dict()["unlabelled"] == {"label": 2}
+
+
+def test_single_texts_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> None:
+    rows = []
+    for number in range(4):
+        prompt = f"Question {number}: why?"
+        text = f"{prompt}\nBecause {number}."
+        rows.append({"prompt": prompt, "text": text, "rating": number + 0.5})
+    path = write(tmp_path / "rated.jsonl", *rows)
+    judgements = tm.read(path)
+    assert judgements[2] == tm.Rating(
+        "Because 2.", 2.5, prompt="Question 2: why?", where=judgements[2].where
+    )
+    assert "without the prompt" in str(tm.inspect(path).read_as)
+    # one answer that does not begin with its prompt: the others quote it
+    rows[3]["text"] = "Because 3."
+    judgements = tm.read(write(tmp_path / "quoted.jsonl", *rows))
+    assert judgements[0].texts == ("Question 0: why?\nBecause 0.",)
+
+
+def test_answers_that_all_repeat_their_prompt_lose_it(tmp_path: Path) -> None:
+    prompt = "Why is the sky blue?"
+    answers = {"response_1": f"{prompt} No.", "response_2": f"{prompt} It scatters."}
+    rows = [
+        {"prompt": prompt, **answers, "better": "response_2"},
+        {"prompt": prompt, **answers, "better": "response_1"},
+    ]
+    comparisons = tm.read(write(tmp_path / "pairs.jsonl", *rows))
+    assert comparisons[0].texts == ("It scatters.", "No.")
+    assert comparisons[1].texts == ("No.", "It scatters.")
+    assert comparisons[0].prompt == prompt

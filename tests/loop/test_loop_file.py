@@ -139,7 +139,7 @@ def test_the_example_on_imdb_is_a_loop(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_demo_is_a_loop(language: Any) -> None:
-    loop = tm.Loop(loop_of(language, texts=2000, has_gpt=True))
+    loop = tm.Loop(loop_of(language, texts=2000))
     assert loop.file.judgements[0].startswith(f"playground:{language}:1500:ranking")
 
 

@@ -22,6 +22,7 @@ from tastemaker.data.formats import (
     register_format,
 )
 from tastemaker.data.judgements import Comparison, Judgement, Message, Prompt
+from tastemaker.data.prompts import without_prompt
 from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
     answer_of,
@@ -122,10 +123,6 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
 
 
-_SHORTEST_REPEATED = 8
-"""Characters. Two answers may begin with the same short word by accident."""
-
-
 def _said_once(
     prompt: str, chosen: str, rejected: str
 ) -> tuple[str, str, str]:
@@ -134,10 +131,7 @@ def _said_once(
         shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071  characters, not folders
         if ASSISTANT in shared and prompt.strip() in shared:
             return split_dialogues(chosen, rejected)
-    is_repeated = chosen.startswith(prompt) and rejected.startswith(prompt)
-    if is_repeated and len(prompt.strip()) >= _SHORTEST_REPEATED:
-        chosen = chosen.removeprefix(prompt).lstrip()
-        rejected = rejected.removeprefix(prompt).lstrip()
+    chosen, rejected = without_prompt(prompt, [chosen, rejected])
     return prompt, chosen, rejected
 
 

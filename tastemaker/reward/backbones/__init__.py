@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 
+from tastemaker import processes
 from tastemaker.adapters import LORA, LORA_LR
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
@@ -235,6 +236,14 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
     return Chosen(backbone, recipe)
 
 
+def check_processes(settings: Linear | Encoder | Tiny) -> None:
+    """Raise UsageError for a linear backbone in many processes."""
+    if isinstance(settings, Linear):
+        processes.refuse(
+            "a linear backbone", "Start one, or choose a network (--backbone)."
+        )
+
+
 @dataclass(frozen=True)
 class Composition:
     """The backbones that make a model: one, or several.
@@ -249,6 +258,7 @@ class Composition:
 
     def check(self, settings: Linear | Encoder | Tiny) -> None:
         """Raise UsageError for invalid or contradictory settings."""
+        check_processes(settings)
         if not 1 <= self.members <= _MOST_MEMBERS:
             raise UsageError(
                 f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."

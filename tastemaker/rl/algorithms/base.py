@@ -37,6 +37,7 @@ from typing import (
 import torch
 from torch import Tensor, nn
 
+from tastemaker import processes
 from tastemaker.fast.processor import like_parts
 from tastemaker.settings import check
 from tastemaker.train.step import Metrics as Metrics  # noqa: PLC0414
@@ -424,19 +425,31 @@ class Stepper:
         return cost, numbers
 
     def parts(self, experience: E) -> Iterator[E]:
-        """Yield the rows in parts of similar sizes that are computed at once."""
+        """Yield this process's rows in parts of similar sizes that are computed at once."""
         rows = self.row_parts(experience)
-        if len(rows) == 1:
+        if len(rows) == 1 and len(rows[0]) == len(experience.is_action):
             yield experience
             return
         for part in rows:
             yield experience.select(part)
 
     def row_parts(self, experience: Experience) -> list[Tensor]:
-        """Return the row numbers of each part, int64 [b]; rows of similar sizes are together."""
-        return like_parts(
-            experience.trajectories.sizes(), self.at_once, self.actor.threads
-        )
+        """Return the row numbers of each part, int64 [b]; rows of similar sizes are together.
+
+        Of several processes each computes rows of its own.
+        """
+        sizes = experience.trajectories.sizes()
+        if processes.count() == 1:
+            return like_parts(sizes, self.at_once, self.actor.threads)
+        own = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
+        if not len(own):
+            return []
+        parts = like_parts(sizes[own], self.at_once, self.actor.threads)
+        return [own[rows] for rows in parts]
+
+    def computes_at_once(self, experience: Experience) -> bool:
+        """Return whether one pass computes all rows, so that it can compare them."""
+        return processes.count() == 1 and len(self.row_parts(experience)) == 1
 
     def minibatches(
         self, experience: E, parts: int

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
 from tastemaker.rl.algorithms.base import (
@@ -127,7 +128,7 @@ class DPO(Algorithm[Compared]):
         A row's advantage depends on the other rows of its group. If all rows are computed at once,
         the advantages come from the same pass; otherwise from an extra pass before.
         """
-        if len(stepper.row_parts(part)) > 1:
+        if not stepper.computes_at_once(part):
             log_probs = _current_log_probs(stepper, part)
             metrics = self.agreement(part, log_probs)
             part = self._with_advantages(part, log_probs)
@@ -217,4 +218,4 @@ def _current_log_probs(stepper: Stepper, experience: Compared) -> Tensor:
     results = side_by_side(calls, stepper.actor.threads)
     for rows, values in zip(parts, results, strict=True):
         log_probs[rows] = values
-    return log_probs
+    return processes.summed(log_probs)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tastemaker import processes
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import k2, k3, surrogate
 from tastemaker.rl.algorithms.base import (
@@ -224,12 +225,14 @@ class TRPO(Algorithm[ValuedExperience]):
 
         def product(v: Tensor) -> Tensor:
             total = self.damping * v
+            if not processes.is_first():
+                total = torch.zeros_like(total)
             calls = [
                 partial(hessian_product, gradient, v) for gradient in gradients
             ]
             for part in side_by_side(calls, actor.threads):
                 total = total + part
-            return total
+            return processes.summed(total)
 
         return product
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
@@ -127,6 +128,7 @@ def play(
     written.
     """
     began = time.monotonic()
+    processes.refuse("play", "Start it without torchrun.")
     plan = _plan(
         environment,
         algorithm=algorithm,

@@ -176,6 +176,11 @@ class JudgedTexts:
         count = max(1, round(world.batch * len(train) / texts))
         return JudgedTexts(world, train, measured, count, world.batch)
 
+    @property
+    def units(self) -> int:
+        """How many judgements a step has."""
+        return self.count
+
     def gather(self, step: int, weight: float) -> Compared:
         """Return the judgements of a step."""
         numbers = range(step * self.count, (step + 1) * self.count)

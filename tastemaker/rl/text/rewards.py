@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from tastemaker import processes
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.best import Scorer, to_be_scored
 from tastemaker.gpt.policy import Completion
@@ -304,6 +305,32 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
                 f"{reward.name} returned {float(value)} for the completion {text!r}."
             )
     return [float(value) for value in scores]
+
+
+def shared_scores(
+    reward: Reward, completions: Sequence[Completion]
+) -> list[float]:
+    """Return `checked` scores; several processes share the work where each text counts by itself.
+
+    The first process alone asks a function of the user's own and an address: they may look at all
+    completions, or count their calls.
+    """
+    if not _is_by_text(reward):
+        return processes.on_first(lambda: checked(reward, completions))
+    part = processes.stretch(len(completions))
+    by_process = processes.gathered(
+        lambda: checked(reward, completions[part.start : part.stop])
+    )
+    return [score for scores in by_process for score in scores]
+
+
+def _is_by_text(reward: Reward) -> bool:
+    """Return whether a reward scores each text by itself, in any process."""
+    if isinstance(reward, SumReward):
+        return all(_is_by_text(part) for _, part in reward.parts)
+    if isinstance(reward, ModelReward):
+        return isinstance(reward.model, RewardModel)
+    return isinstance(reward, TextReward)
 
 
 def identity(reward: Reward) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import DeviceChoice
@@ -36,6 +37,7 @@ from tastemaker.train.loop import DONE, Interrupted, train
 from tastemaker.train.run import (
     Say,
     check_same,
+    of_first,
     open_run,
     silent,
     versions,
@@ -101,6 +103,7 @@ def steer(
     folder that cannot be written.
     """
     began = time.monotonic()
+    say = of_first(say)
     check_parts(reward, judgements, kl, scaling)
     parts = {
         "kl": kl,
@@ -136,7 +139,7 @@ def steer(
         steered.figures["seconds"] = round(time.monotonic() - began, 1)
         steered.figures["settings"] = settings
         steered.figures["versions"] = versions()
-        if out is not None:
+        if out is not None and processes.is_first():
             _save(steered, Path(out), task, last)
         steered.policy.merge_adapters()
     return steered
@@ -157,7 +160,7 @@ def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
-        if out is not None:
+        if out is not None and processes.is_first():
             task.put(task.best)
             task.policy.save(out)
             stop.args = (f"{stop} The best policy so far is in {out}.",)

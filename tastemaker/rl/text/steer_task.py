@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tastemaker import processes
 from tastemaker.adapters import clear_adapters, learned_state
 from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
@@ -19,7 +20,7 @@ from tastemaker.maths.rl import explained_variance
 from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller
-from tastemaker.rl.text.rewards import Reward, checked
+from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
@@ -155,6 +156,7 @@ class SteerTask(Task):
         self.policy: Policy = world.policy
         self.name = f"steering by {algorithm.name}"
         self.total = steering.steps
+        processes.check_enough(teacher.units, "prompts or judgements")
         self.device = self.policy.module.device
         self.actor = TextActor(
             self.policy, temperature=world.sampling.temperature
@@ -252,7 +254,7 @@ class SteerTask(Task):
         )
         experience = self.teacher.credit(self.algorithm, self.actor, batch)
         with (
-            dropping_out(self.policy, seed)
+            dropping_out(self.policy, processes.own_seed(seed))
             if steering.dropout
             else nullcontext()
         ):
@@ -317,10 +319,10 @@ class SteerTask(Task):
             metrics["reward"] = float(batch.rollout.scores.mean())
         metrics |= self.teacher.held_out(self.algorithm)
         for name, reward in self.watched.items():
-            metrics[name] = (
-                math.fsum(checked(reward, batch.completions)) / count
-            )
-        return metrics
+            scores = shared_scores(reward, batch.completions)
+            metrics[name] = math.fsum(scores) / count
+        # decisions follow from them
+        return processes.from_first(metrics)
 
     def evaluate(self) -> Metrics | None:
         """At the end of a window, keep the policy if it is the best, and apply the limits."""
@@ -482,7 +484,9 @@ def sample_pairs(
     for when, batch in (("before", before), ("after", after)):
         scores = batch.scores
         if "score" in task.watched:
-            scores = checked(task.watched["score"], batch.completions[:count])
+            scores = shared_scores(
+                task.watched["score"], batch.completions[:count]
+            )
         for sample, score in zip(samples, scores, strict=False):
             sample[f"score_{when}"] = score
     return samples

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tastemaker import processes
 from tastemaker.data.judgements import Prompt
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
@@ -40,7 +41,7 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
 )
 from tastemaker.rl.text.kl import KL
-from tastemaker.rl.text.rewards import Reward, checked
+from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
 
@@ -266,9 +267,14 @@ class TextWorld:
     whiten_rewards: bool = False
     columns: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def units(self) -> int:
+        """How many prompts a step has."""
+        return self.batch // self.samples
+
     def gather(self, step: int, weight: float) -> Batch:
         """Write and score the completions of a step. weight: the coefficient of the KL cost."""
-        count = self.batch // self.samples
+        count = self.units
         completions = self._written(
             range(step * count, (step + 1) * count),
             first=step * count,
@@ -314,14 +320,15 @@ class TextWorld:
         completions = self._to_measure(count)
         answers, is_action, log_probs = self._answered(completions)
         reference = self._log_probs_of(self.reference, answers, is_action)
-        return float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
+        kl = float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
+        return processes.from_first(kl)
 
     def more_scores(self, count: int, number: int) -> list[float]:
         """Return the scores of other completions than `measure` writes; number: 1, 2 …"""
         assert self.reward is not None
         numbers = range(number * count, (number + 1) * count)
         completions = self._written(numbers, first=_MEASURED + numbers.start)
-        return checked(self.reward, completions)
+        return shared_scores(self.reward, completions)
 
     def _to_measure(self, count: int) -> list[Completion]:
         """Return completions of the first prompts, always drawn by the same random numbers."""
@@ -332,16 +339,21 @@ class TextWorld:
     ) -> list[Completion]:
         """Return completions of the prompts that come at some numbers.
 
-        first: the number that the first one's random numbers depend on.
+        first: the number that the first one's random numbers depend on. Each process writes a
+        stretch of them.
         """
         order = in_random_order(numbers, len(self.prompts), self.seed)
-        completions = self.policy.complete(
-            [self.prompts[number] for number in order],
-            samples=samples,
-            sampling=self.sampling,
-            seed=self.seed,
-            first=first,
+        part = processes.stretch(len(order))
+        by_process = processes.gathered(
+            lambda: self.policy.complete(
+                [self.prompts[order[place]] for place in part],
+                samples=samples,
+                sampling=self.sampling,
+                seed=self.seed,
+                first=first + part.start,
+            )
         )
+        completions = [c for written in by_process for c in written]
         if not self.columns:
             return completions
         rows = [self.columns[i] for i in order for _ in range(samples)]
@@ -375,7 +387,7 @@ class TextWorld:
         weight: the coefficient of the KL cost.
         """
         scores = (
-            checked(self.reward, completions)
+            shared_scores(self.reward, completions)
             if self.reward is not None
             else []
         )
@@ -417,7 +429,16 @@ class TextWorld:
         """Return a policy's log-probabilities of the tokens [B, T], on the CPU."""
         actor = TextActor(policy, temperature=self.sampling.temperature)
         is_action = is_action.to(policy.module.device)
-        return actor.log_probs(answers, is_action).cpu()
+        if processes.count() == 1:
+            return actor.log_probs(answers, is_action).cpu()
+        log_probs = torch.zeros(is_action.shape)
+        part = processes.share(answers.sizes().tolist())
+        if part:
+            rows = torch.tensor(part)
+            log_probs[rows] = actor.log_probs(
+                answers.select(rows), is_action[rows]
+            ).cpu()
+        return processes.summed(log_probs)
 
 
 def _unpacked_rows(
@@ -449,6 +470,11 @@ class Teacher(Protocol[G]):
     """What a policy learns from: its own scored completions (`TextWorld`), or judged texts."""
 
     aim: ClassVar[Aim]
+
+    @property
+    def units(self) -> int:
+        """How many prompts or judgements a step has, which processes can share."""
+        ...
 
     def gather(self, step: int, weight: float) -> G:
         """Return what a step is learned from. weight: the coefficient of the KL cost."""

@@ -1,0 +1,237 @@
+"""Many processes train one model: the curve of one, one that writes, and what ends a run."""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import forked
+import processes_work
+import pytest
+from shell import fails
+
+import tastemaker as tm
+
+ROOT = Path(__file__).resolve().parents[1]
+CLOCK = ("seconds", "per_second")
+
+
+def variables(size: int = 2) -> Iterator[dict[str, str]]:
+    """Yield torchrun's variables for each process, with a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for number in range(size):
+        yield {
+            "RANK": str(number),
+            "LOCAL_RANK": str(number),
+            "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+
+
+def started(
+    *commands: Callable[[Mapping[str, str]], forked.Forked],
+) -> list[forked.Forked]:
+    """Start one process for each command."""
+    pairs = zip(commands, variables(len(commands)), strict=True)
+    return [command(environment) for command, environment in pairs]
+
+
+def command(*words: object) -> Callable[[Mapping[str, str]], forked.Forked]:
+    """Return what starts `tastemaker` with some words."""
+    return lambda environment: forked.start(*words, environment=dict(environment))
+
+
+def outcomes(processes: list[forked.Forked]) -> list[tuple[int, str]]:
+    """Return the exit code and the output of each process."""
+    return [(process.wait(600), process.output()) for process in processes]
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """Return the logged metrics, without those of the clock."""
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = []
+    for line in lines:
+        row = json.loads(line)
+        rows.append({k: v for k, v in row.items() if not k.endswith(CLOCK)})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What one process made, and what two did: each verb has a folder."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    alone = forked.start_call(processes_work.main_in, str(one))
+    together = [
+        forked.start_call(processes_work.main_in, str(two), environment=environment)
+        for environment in variables()
+    ]
+    for code, output in outcomes([alone, *together]):
+        assert code == 0, output
+    return one, two
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(path.read_text()) for path in sorted(folder.glob("process-*.json"))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["fit", "pretrain", "ppo", "trpo", "dpo"])
+def test_two_processes_learn_as_one(folders: tuple[Path, Path], verb: str) -> None:
+    one, two = folders
+    alone, together = curve(one / verb), curve(two / verb)
+    assert len(alone) == len(together) >= 4
+    for before, after in zip(alone[:20], together[:20], strict=True):
+        assert before.keys() == after.keys()
+        for name in before.keys() & {"loss", "cost", "score", "preference_loss", "kl"}:
+            assert after[name] == pytest.approx(before[name], abs=1e-6), (
+                verb,
+                name,
+                before,
+            )
+    first, second = (result[verb] for result in results(two))
+    assert first["weights"] == second["weights"]
+    if verb in ("ppo", "trpo", "dpo"):
+        assert first["texts"] == second["texts"] == results(one)[0][verb]["texts"]
+
+
+@pytest.mark.slow
+def test_a_saved_model_scores_as_that_of_one_process(
+    folders: tuple[Path, Path],
+) -> None:
+    one, two = folders
+    texts = ["A warm film.", "A dull film, and long.", "Bright!"]
+    expected = tm.load(one / "fit").score(texts)
+    assert tm.load(two / "fit").score(texts) == pytest.approx(expected, abs=1e-4)
+    alone, (first, second) = results(one)[0]["fit"]["scores"], results(two)
+    assert first["fit"]["scores"] == pytest.approx(alone, abs=1e-4)
+    # the other process returns the same model
+    assert second["fit"]["scores"] == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_first_process_alone_asks_a_function(folders: tuple[Path, Path]) -> None:
+    one, two = folders
+    first, second = results(two)
+    assert second["calls"] == []
+    assert first["calls"] == results(one)[0]["calls"]
+    assert not list(two.glob("**/.*"))  # no lock, nothing temporary
+
+
+# --- what is refused, and what ends a run
+
+
+FIT = ("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled texts."""
+    path: Path = tmp_path_factory.mktemp("source") / "films.jsonl"
+    rows = []
+    for number in range(80):
+        word = "warm" if number % 2 else "dull"
+        rows.append(
+            json.dumps({"text": f"A {word} film, {number}.", "label": number % 2})
+        )
+    path.write_text("\n".join(rows))
+    return path
+
+
+def refused(processes: list[forked.Forked], *words: str) -> None:
+    """Assert that all processes end with 2, and that one line in all says why."""
+    ends = outcomes(processes)
+    assert [code for code, _ in ends] == [2] * len(ends), ends
+    lines = "".join(output for _, output in ends).splitlines()
+    assert len(lines) == 1, ends
+    for word in words:
+        assert word in lines[0]
+
+
+def test_what_does_not_train_is_refused(source: Path, tmp_path: Path) -> None:
+    score = command("score", "nowhere", "Warm.")
+    refused(started(score, score), "`score` works in one process, and 2 were started")
+    fit = command("fit", source, "--out", tmp_path / "taste")
+    refused(started(fit, fit), "a linear backbone works in one process")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unlike_commands_and_too_many_processes_are_refused(
+    source: Path, tmp_path: Path
+) -> None:
+    words = ("fit", source, "--out", tmp_path / "taste", *FIT)
+    unlike = started(command(*words), command(*words, "--seed", "1"))
+    many = started(*[command(*words, "--batch-size", "2")] * 3)
+    refused(unlike, "the processes are unlike: ", " 0 in process 0 and ")
+    refused(many, "a step has 2 judgements, which 3 processes cannot share")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_refused(
+    run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
+) -> None:
+    lock = tmp_path / ".taste.lock"
+    with lock.open("w") as file:
+        file.write("process 12 of here")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = run("fit", source, "--out", tmp_path / "taste")
+    fails(result, "another process is training in this folder", "(process 12 of here)")
+    # the process that held it has died
+    assert run("fit", source, "--out", tmp_path / "taste")[0] == 0
+    assert not lock.exists()
+
+
+def test_a_killed_process_ends_the_others_and_the_run_resumes(
+    run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "taste"
+    words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--quiet")
+    words += ("--epochs", "20", "--evaluations", "20")
+    for killed, moment in ((1, "metrics.jsonl"), (0, "checkpoint-*/state.json")):
+        processes = started(*[command(*words, "--resume")] * 2)
+        while not list((out / "run").glob(moment)):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.001)
+        processes[killed].kill()
+        began = time.monotonic()
+        code, output = outcomes([processes[1 - killed]])[0]
+        assert time.monotonic() - began < 30
+        assert code == 1
+        assert len(output.splitlines()) == 1
+        assert "has ended without a word" in output
+        assert not (out / "tastemaker.json").exists()
+    code, _, err = run(*words, "--resume")
+    assert code == 0, err
+    assert "going on with 1 process instead of 2" in err
+    steps = [row["step"] for row in curve(out)]
+    assert steps == sorted(set(steps))
+    assert len(tm.load(out).score(["A warm film."])) == 1
+
+
+@pytest.mark.slow
+def test_torchrun_writes_one_model(source: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    words += ["--master-port", next(variables())["MASTER_PORT"], "-m", "tastemaker"]
+    words += ["fit", str(source), "--out", str(tmp_path / "taste"), *FIT, "--json"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == str(tmp_path / "taste")
+    assert [path.name for path in tmp_path.iterdir()] == ["taste"]
