@@ -106,7 +106,7 @@ def run_demo(
     began = time.monotonic()
     loop = Loop(loop_of(language, texts=texts), seed=seed)
     done = loop.run(folder / language, say=_with_notes(say))
-    _keep_judgements(folder / language)
+    keep_judgements(folder / language)
     _say_judges(done.results["fit"], seed, say)
     results = {
         "folder": str(folder),
@@ -122,7 +122,7 @@ def run_demo(
     return results
 
 
-def _keep_judgements(folder: Path) -> None:
+def keep_judgements(folder: Path) -> None:
     """Write the judgements of a loop's folder into a store, once, which `tastemaker rank` opens.
 
     Each item wants one more judgement, so that people can judge beside the simulated judges.

@@ -13,6 +13,8 @@ from shell import fails
 import tastemaker as tm
 from tastemaker.data import to_row
 from tastemaker.data.store import Store
+from tastemaker.demo import keep_judgements
+from tastemaker.playground import judgements
 from tastemaker.rank import overview
 
 WHEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,6 +98,24 @@ def test_the_page_goes_on_with_what_was_imported(tmp_path: Path, run: Run) -> No
     for format in ("full", "jsonl", "csv", "trl"):
         target = tmp_path / f"{format}.{'csv' if format == 'csv' else 'jsonl'}"
         assert run("rank", path, "--export", target, "--format", format)[0] == 0
+    store.close()
+
+
+def test_the_demo_keeps_what_its_judges_judged(tmp_path: Path) -> None:
+    rankings = judgements(30, kind="ranking", answers=(2, 12))
+    parts = {"train": [*rankings, *judgements(60)], "held_out": judgements(20, seed=9)}
+    (tmp_path / "collect").mkdir()
+    for name, part in parts.items():
+        written(tmp_path / "collect" / f"{name}.jsonl", part)
+    for _ in range(2):  # a second run of the demo
+        keep_judgements(tmp_path)
+        kept = tm.read(tmp_path / "judgements.db")
+        assert kept == [*parts["train"], *parts["held_out"]]
+    store = Store(tmp_path / "judgements.db")
+    view = store.next_view(store.judge("me"))
+    assert view is not None
+    assert len(view.texts) <= 9
+    assert len(store.judges()) == 4
     store.close()
 
 

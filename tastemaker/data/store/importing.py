@@ -196,6 +196,8 @@ def _rows(
         answer["tiers"] = [tiers[rank] for rank in sorted(tiers)]
         if rest:
             answer["rest"] = rest
+        if judgement.kind == "ranking" and len(texts) == 2:
+            answer["ranking"] = True  # and no comparison
         if judgement.kind == "comparison" and judgement.details[0]:
             answer["strength"] = judgement.details[0]
     else:

@@ -152,7 +152,7 @@ def _ranked(
     rest = answer.get("rest", [])
     ranked = [number for tier in tiers for number in tier] + rest
     in_order = [number for number in shown or () if number in ranked]
-    if len(texts) == 2:
+    if len(texts) == 2 and "ranking" not in answer:
         is_tie = len(tiers) == 1 and not rest
         # of a tie, the one that was shown first
         first, second = in_order if is_tie and in_order else ranked
