@@ -62,8 +62,8 @@ def label_studio_ranking(
         for item in cell if isinstance(cell, list) else ():
             match item:
                 case {"id": name, **parts}:
-                    words = [parts.get("title"), parts.get("body")]
-                    texts[str(name)] = "\n\n".join(filter(None, words))
+                    words = (parts.get("title"), parts.get("body"))
+                    texts[str(name)] = "\n\n".join(str(w) for w in words if w)
     tiers = [[name] for name in columns[0]]
     return ranking_row(data, _named(tiers, texts, where), judge)
 
