@@ -145,9 +145,9 @@ def plackett_luce_log_likelihood(
     A ranking is a row of choices, the best tier first. Of the texts that remain, the set C is
     chosen with a probability proportional to δ_|C| (∏_C π)^(1/|C|), π = e^s, where log_ties[d − 1]
     = ln δ_d and δ_1 = 1. The sum over all sets of up to D texts is Σ_d δ_d e_d(π^(1/d)), e_d an
-    elementary symmetric polynomial, built up one text at a time from the worst: K steps, never 2^K.
-    D must be at least the largest chosen tier. `log_ties` is one row for all rankings, or one for
-    each; −inf stands for a size that is never chosen.
+    elementary symmetric polynomial, built up from cumulative sums over the texts from the worst:
+    D steps, never 2^K. D must be at least the largest chosen tier. `log_ties` is one row for all
+    rankings, or one for each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(
         dim=1, descending=True, stable=True
@@ -181,18 +181,16 @@ def _symmetric_polynomials(
 ) -> Float[Tensor, "m K D"]:
     """Return e_d of the d-th powers of the first k texts, for each k and d.
 
-    All terms are positive, so nothing cancels.
+    e_j of the first k texts is Σ_{i ≤ k} x_i e_{j−1} of the first i − 1 texts, so each j is a
+    cumulative sum, for all d ≥ j at once. All terms are positive, so nothing cancels.
     """
-    rows, texts, largest = powers.shape
-    # e_0 … e_D for each d
-    table = powers.new_zeros((rows, largest, largest + 1))
-    table[:, :, 0] = 1.0
+    before = torch.ones_like(powers)  # e_{j−1} of the texts before the k-th
     result = []
-    for k in range(texts):
-        with_k = table[:, :, :-1] * powers[:, k, :, None]
-        table = table + pad(with_k, (1, 0))
-        result.append(table.diagonal(offset=1, dim1=1, dim2=2))
-    return torch.stack(result, dim=1)
+    for j in range(powers.shape[2]):
+        sums = (powers[:, :, j:] * before).cumsum(1)  # [m, K, D − j]
+        result.append(sums[:, :, 0])
+        before = pad(sums[:, :-1, 1:], (0, 0, 1, 0))
+    return torch.stack(result, dim=2)
 
 
 def pairs_log_likelihood(

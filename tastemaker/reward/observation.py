@@ -38,7 +38,7 @@ from tastemaker.scores import Scores
 _SLOPES = 13  # over which a link's slope is averaged
 _REACH = 5.0  # standard deviations of the slope, on both sides
 # The prior sd of a link's slope, in standard deviations of the score, is 0.5 for 60 judgements and
-# grows with the fourth root of their number: the more there are, the more a score can tell.
+# grows with the square root of their number: the more there are, the more a score can tell.
 _PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
 _NOTHING = 0.1  # prior probability that the score tells nothing
 _WHOLE_FIT = 1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
@@ -356,7 +356,7 @@ class _Calibration:
             self.sd = max(math.sqrt(2 * variance), 1e-9)
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
-        growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
+        growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.5
         self.prior_sd: float = (
             min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
         )

@@ -165,7 +165,7 @@ def test_the_slope_is_the_mean_of_its_posterior(discrimination: float | None) ->
         best = minimize_scalar(lambda b: -log_likelihood(a, b), bracket=(-1, 1))
         return -float(best.fun)
 
-    unit = 0.5 * (len(s) / 60) ** 0.25 / s.std()
+    unit = 0.5 * (len(s) / 60) ** 0.5 / s.std()
     slopes = np.linspace(0, 6, 601)
     density = 2 / (unit * np.sqrt(2 * np.pi)) * np.exp(-0.5 * (slopes / unit) ** 2)
     density *= np.exp([height(a) for a in slopes])
