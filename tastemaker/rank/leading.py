@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from tastemaker.data.store import Store
 from tastemaker.rank import pages
 from tastemaker.rank.exporting import FORMATS, export
-from tastemaker.rank.overview import LEAD, overview
+from tastemaker.rank.figures import LEAD, overview
 from tastemaker.rank.requests import (
     Refused,
     as_json,
