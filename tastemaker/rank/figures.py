@@ -26,6 +26,7 @@ MOST = 20_000
 _SHOWN_ITEMS = 20
 _SHOWN_JUDGES = 100
 Answer = dict[str, Any]
+Verdicts = dict[tuple[int, int], int]
 
 
 @dataclass(frozen=True)
@@ -180,19 +181,23 @@ def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
 
 def equal_share(one: Answer, other: Answer) -> tuple[int, int]:
     """Return on how many pairs two answers agree, and how many both judge."""
-    mine, theirs = verdicts(one), verdicts(other)
+    return _agreeing(verdicts(one), verdicts(other))
+
+
+def _agreeing(mine: Verdicts, theirs: Verdicts) -> tuple[int, int]:
     shared = mine.keys() & theirs.keys()
     return sum(mine[pair] == theirs[pair] for pair in shared), len(shared)
 
 
 def _judges(store: Store, rows: list[Any]) -> list[OfJudge]:
     lenient = leniency(rows)
-    of_item: dict[int, list[tuple[int, str, Answer]]] = defaultdict(list)
+    of_item: dict[int, list[tuple[int, str, Verdicts]]] = defaultdict(list)
     by_judge: dict[int, list[Any]] = defaultdict(list)
+    verdicts_of: dict[int, Verdicts] = {}
     for row in rows:
-        of_item[row.item_id].append(
-            (row.judge_id, row.reason, json.loads(row.answer))
-        )
+        verdicts_of[row.id] = verdicts(json.loads(row.answer))
+        entry = (row.judge_id, row.reason, verdicts_of[row.id])
+        of_item[row.item_id].append(entry)
         by_judge[row.judge_id].append(row)
     figures = []
     judges = sorted(store.judges(), key=lambda judge: -len(by_judge[judge.id]))
@@ -200,14 +205,14 @@ def _judges(store: Store, rows: list[Any]) -> list[OfJudge]:
         agrees, consistent, correct = _Tally(), _Tally(), _Tally()
         mine = by_judge[judge.id]
         for row in mine:
-            answer = json.loads(row.answer)
             for other, reason, theirs in of_item[row.item_id]:
                 if other != judge.id and "repeat" not in (reason, row.reason):
-                    _add(agrees, answer, theirs)
+                    _add(agrees, verdicts_of[row.id], theirs)
                 if other == judge.id and row.reason == "repeat" != reason:
-                    _add(consistent, answer, theirs)
+                    _add(consistent, verdicts_of[row.id], theirs)
             if row.expected is not None and row.reason == "calibration":
-                _add(correct, answer, json.loads(row.expected))
+                right = verdicts(json.loads(row.expected))
+                _add(correct, verdicts_of[row.id], right)
         seconds = [row.seconds for row in mine if row.seconds is not None]
         figures.append(
             OfJudge(
@@ -224,8 +229,8 @@ def _judges(store: Store, rows: list[Any]) -> list[OfJudge]:
     return figures
 
 
-def _add(tally: _Tally, one: Answer, other: Answer) -> None:
-    hits, n = equal_share(one, other)
+def _add(tally: _Tally, one: Verdicts, other: Verdicts) -> None:
+    hits, n = _agreeing(one, other)
     tally.hits += hits
     tally.n += n
 
@@ -277,9 +282,12 @@ def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
     listed = []
     for item, answers in of_item.items():
         tally = _Tally()
-        for one, other in combinations(answers, 2):
-            if one.judge_id != other.judge_id:
-                _add(tally, json.loads(one.answer), json.loads(other.answer))
+        judged = []
+        for row in answers:
+            judged.append((row.judge_id, verdicts(json.loads(row.answer))))
+        for (one, mine), (other, theirs) in combinations(judged, 2):
+            if one != other:
+                _add(tally, mine, theirs)
         if tally.n and tally.hits < tally.n:
             row = answers[0]
             share = 1 - tally.hits / tally.n

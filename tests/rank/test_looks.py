@@ -77,7 +77,7 @@ def violations(browser: Any) -> list[Any]:
     if package is None or package.submodule_search_locations is None:
         pytest.skip("no axe-core: the pages were not checked for accessibility")
     script = Path(package.submodule_search_locations[0]) / "axe.min.js"
-    found = []
+    barriers = []
     for theme in ("light", "dark"):
         media = [{"name": "prefers-color-scheme", "value": theme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
@@ -87,8 +87,8 @@ def violations(browser: Any) -> list[Any]:
             "axe.run(document).then(r => done(r.violations.map("
             "v => [v.id, v.nodes.map(n => n.html.slice(0, 120) + n.failureSummary)])))"
         )
-        found += [[theme, browser.current_url[-12:], *each] for each in result]
-    return found
+        barriers += [[theme, browser.current_url[-12:], *each] for each in result]
+    return barriers
 
 
 def test_markdown_is_shown_and_runs_nothing(chromium: Any, page: Any) -> None:
@@ -173,7 +173,7 @@ def test_no_page_has_an_accessibility_violation(
 ) -> None:
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     at_size(chromium, 1200, 900)
-    found = []
+    barriers = []
     for link in (
         page.links["ann"],
         page.links["lead"],
@@ -183,10 +183,10 @@ def test_no_page_has_an_accessibility_violation(
         chromium.execute_script(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
         )
-        found += violations(chromium)
+        barriers += violations(chromium)
     texts = started([{"text": "A warm film."}, {"text": "A dull film."}])
     chromium.get(texts.links["judge"])
-    found += violations(chromium)
+    barriers += violations(chromium)
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert found == [], json.dumps(found, indent=1)[:4000]
+    assert barriers == [], json.dumps(barriers, indent=1)[:4000]
