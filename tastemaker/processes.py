@@ -366,7 +366,7 @@ def check_alike(values: Mapping[str, Any]) -> None:
     of_all = gathered(lambda: texts)
     first = of_all[0]
     for number, other in enumerate(of_all[1:], 1):
-        for key in sorted(first.keys() | other.keys()):
+        for key in [*first, *(key for key in other if key not in first)]:
             here, there = first.get(key), other.get(key)
             if here != there:
                 raise UsageError(
@@ -417,11 +417,27 @@ def last_words(code: int, lines: Sequence[str]) -> list[str]:
             _wait_until_told()
         if _store.add(_TOLD, 1) > 1:
             return []
+        if is_first() and not _has_agent():
+            _let_others_know()
     except RuntimeError:  # the store ended with its process
         pass
     if is_first():
         return list(lines)
     return [_of_process(rank(), line) for line in lines]
+
+
+def _has_agent() -> bool:
+    """Return whether torchrun holds the store, so that it outlives the first process."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+
+
+def _let_others_know() -> None:
+    """Wait until the others have asked who tells, some seconds at most: the store ends with us."""
+    end = time.monotonic() + _TO_SPEAK
+    names = [f"ended.{number}" for number in range(count())]
+    while time.monotonic() < end and not _store.check(names):
+        time.sleep(0.05)
+    time.sleep(_TO_SPEAK / 5)
 
 
 def _wait_until_told() -> None:

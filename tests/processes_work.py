@@ -12,7 +12,7 @@ import tastemaker as tm
 from tastemaker import processes
 from tastemaker.gpt import SIZES, Sampling
 from tastemaker.playground import judgements, reviews
-from tastemaker.rl import DPO, KL, PPO, TRPO, Limits, Steering, steer
+from tastemaker.rl import DPO, KL, PPO, Limits, Steering, steer
 
 STEPS = 20
 NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -87,8 +87,10 @@ def work(folder: Path) -> dict[str, Any]:
         "pretrain": pretrained(folder / "pretrain"),
     }
     results["ppo"] = steered(folder / "ppo", PPO(lr=1e-2), reward=letter_e, kl=KL(0.1))
-    results["trpo"] = steered(folder / "trpo", TRPO(), reward="length")
-    compared = judgements(40, kind="ranking", seed=3, prompts=True)
+    compared = []
+    for k in range(40):
+        words = (f" warm{k} film", f" dull{k}", f" grey{k}, grey")
+        compared.append(tm.Ranking(words, prompt=f"Film {k % 10}:"))
     results["dpo"] = steered(
         folder / "dpo", DPO(lr=1e-3), judgements=compared, prompts=None
     )

