@@ -122,9 +122,7 @@ def steer(
         None if reward is None else reward_of(reward, caution=caution)
     )
     watched = _watched(held_out=held_out, gold=gold)
-    start = (
-        Policy.load(policy) if isinstance(policy, (str, Path)) else policy
-    ).to(device)
+    start = _opened(policy, plan.steering).to(device)
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
@@ -154,6 +152,15 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
         "settings": settings,
         "versions": versions(),
     }
+
+
+def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
+    """Return the policy at the start; weights that stay as they are keep their number format."""
+    if isinstance(policy, Policy):
+        return policy
+    return Policy.load(
+        policy, dtype=steering.dtype if steering.lora else "float32"
+    )
 
 
 def _watched(**rewards: Any) -> dict[str, Reward]:
@@ -211,6 +218,7 @@ def _train_and_measure(
     progress = train(task, task.run, seed=seed)
     last = on_host(task.weights())
     task.put(task.best)
+    world.policy.round_weights()
     after = world.measure(count)
     metrics = task.measure(after)
     if task.is_too_far(metrics):
