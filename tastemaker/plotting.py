@@ -54,6 +54,8 @@ _STYLE: Any = {
     "ytick.color": "#444444",
     "legend.frameon": False,
     "svg.hashsalt": "tastemaker",  # the same figure is the same file
+    # letters stay text: smaller files, and a report can be shown in another language
+    "svg.fonttype": "none",
 }
 
 _PAGE_SIZE = (4.6, 3.5)  # inches: of a figure within a page

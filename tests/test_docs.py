@@ -15,6 +15,7 @@ import tastemaker as tm
 from tastemaker.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
+_CHINESE_PAGES = ("docs/zh/quickstart.md", "docs/zh/report.md")
 
 
 def _keys(values: Any) -> set[str]:
@@ -102,7 +103,13 @@ def test_the_chinese_readme_has_the_same_commands_and_code() -> None:
         lines = "\n".join(blocks).splitlines()
         return [re.sub(r"\s*(?<!\S)#.*", "", line) for line in lines]
 
+    def inline(page: str) -> list[str]:
+        """Return the commands within sentences, such as those of `rank` and `loop`."""
+        text = (ROOT / page).read_text(encoding="utf-8")
+        return sorted(re.findall(r"`(tastemaker [^`]+)`", text))
+
     assert code("README.md") == code("README.zh.md")
+    assert inline("README.md") == inline("README.zh.md") != []
 
 
 def test_the_first_command_comes_soon() -> None:
@@ -130,6 +137,8 @@ def test_excerpts_in_extend_are_verbatim() -> None:
         "CONTRIBUTING.md",
         "docs/extend.md",
         "docs/guide.md",
+        "README.zh.md",
+        *_CHINESE_PAGES,
     ],
 )
 def test_linked_files_exist(page: str) -> None:
@@ -202,14 +211,14 @@ def _write_judgements(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join(["text,label", *lines]) + "\n")
 
 
-def _blocks(language: str) -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+def _blocks(language: str, page: str = "README.md") -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def _commands() -> list[list[str]]:
-    """Return the README's `tastemaker` command lines, as words."""
-    lines = "\n".join(_blocks("console")).replace("\\\n", " ").splitlines()
+def _commands(page: str = "README.md") -> list[list[str]]:
+    """Return the `tastemaker` command lines of a page, as words."""
+    lines = "\n".join(_blocks("console", page)).replace("\\\n", " ").splitlines()
     return [
         shlex.split(line[2:], comments=True)
         for line in lines
@@ -282,7 +291,11 @@ def test_the_readmes_commands_run(
     assert (little_imdb / "report" / "report.html").is_file()
 
 
-@pytest.mark.parametrize("command", _commands(), ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [*_commands(), *(row for page in _CHINESE_PAGES for row in _commands(page))],
+    ids=" ".join,
+)
 def test_the_readmes_options_exist(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

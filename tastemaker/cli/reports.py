@@ -57,7 +57,7 @@ def _folders(meaning: str) -> Callable[[o.F], o.F]:
     "--language",
     type=click.Choice(["en", "zh"]),
     default="en",
-    help="Language of the first screen and of headings.",
+    help="Language of the page.",
 )
 @o.output
 def report(

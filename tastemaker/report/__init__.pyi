@@ -5,6 +5,7 @@ from .frontier_page import write_frontier as write_frontier
 from .kind_panels import panels as panels
 from .kl_frontier import Frontier as Frontier
 from .kl_frontier import frontier as frontier
+from .report_page import evaluation_part as evaluation_part
 from .report_page import figures as figures
 from .report_page import html_of as html_of
 from .report_page import overview_png as overview_png
@@ -16,3 +17,5 @@ from .steered_runs import BestOfCurve as BestOfCurve
 from .steered_runs import best_of_curve as best_of_curve
 from .steered_runs import powers_of_two as powers_of_two
 from .steered_runs import read_run as read_run
+from .translation import phrases as phrases
+from .translation import translated as translated

@@ -178,9 +178,7 @@ def draw_scores(
             linewidth=1.2,
             label="P(positive) = 50 %",
         )
-    axes.set_xlabel(
-        "score (0: mean of the reference texts, 1: one standard deviation)"
-    )
+    axes.set_xlabel("score (0: the mean of the reference texts)")
     axes.set_ylabel("number of texts")
     axes.grid(axis="x", visible=False)
     axes.legend()

@@ -23,6 +23,7 @@ from tastemaker.plotting import (
     Panel,
     rendered,
 )
+from tastemaker.report.highlights import marked
 from tastemaker.report.kl_frontier import TITLES, Course, Frontier
 from tastemaker.report.page import (
     PARTS_FILE,
@@ -101,7 +102,8 @@ def steering_part(frontier: Frontier) -> Part:
         )
     samples = []
     for course in frontier.courses:
-        samples.append({"label": course.label, "rows": _sample_rows(course)})
+        meaning, rows = _sample_rows(course)
+        samples.append({"label": course.label, "marks": meaning, "rows": rows})
     values = {
         "truth": None if frontier.truth is None else TITLES[frontier.truth],
         "verdicts": [_verdict(course) for course in frontier.courses],
@@ -185,16 +187,20 @@ def _peak(fit: Fitted) -> tuple[str, str]:
     return peak, f"{float(fit.gain(fit.peak)):+.2f}"
 
 
-def _sample_rows(course: Course) -> list[dict[str, str]]:
+def _sample_rows(course: Course) -> tuple[str, list[dict[str, Any]]]:
+    """Return what the marks in the samples mean, and the samples."""
+    samples = course.run.samples
+    meaning, pieces = marked(samples, course.run.settings.get("reward"))
     rows = []
-    for sample in course.run.samples:
-        row = {
+    for sample, (before, after) in zip(samples, pieces, strict=True):
+        row: dict[str, Any] = {
             name: str(sample[name]) for name in ("prompt", "before", "after")
         }
         for name in ("score_before", "score_after"):
             row[name] = _number(sample[name])
+        row |= {"before_pieces": before, "after_pieces": after}
         rows.append(row)
-    return rows
+    return meaning, rows
 
 
 def _number(value: Any) -> str:

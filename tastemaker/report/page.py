@@ -7,7 +7,7 @@ itself to run or fetch anything.
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -24,12 +24,15 @@ from markupsafe import Markup, escape
 from tastemaker.errors import ModelError, StorageError
 from tastemaker.files import writing_file
 from tastemaker.report.summary import Summary, Tile
+from tastemaker.report.translation import (
+    svg_with,
+    translated,
+    translated_name,
+)
 from tastemaker.report.words import (
     Sentence,
     check_language,
-    panel_words,
     sentence_text,
-    template_text,
     text,
     tile_title,
 )
@@ -54,6 +57,8 @@ _PICTURES = (
 )
 """Names of figures that may stand on the first screen, the plainest first."""
 
+_COLON = {"en": ": ", "zh": "："}
+_SPACE = {"en": " ", "zh": ""}  # between sentences
 _ROLES = ("trust", "caution", "next")
 
 
@@ -143,33 +148,30 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = {
-        "contents": text(language, "contents"),
-        "numbers": text(language, "numbers"),
-        "lead": " ".join(_lead(ordered, language)),
-        "footer": text(
-            language, "footer", version=metadata.version("tastemaker")
-        ),
-    }
-    translate = partial(template_text, language)
-    picture = _picture(ordered, language)
+    environment.globals.update(
+        tr=translated if language == "zh" else str,
+        tr_name=translated_name if language == "zh" else str,
+        words=partial(text, language),
+    )
+    ordered = [_in_language(part, language) for part in ordered]
+    picture = _picture(ordered)
     shown = []
     for number, part in enumerate(ordered):
         template = environment.get_template(f"{part.kind}.html.j2")
         try:
-            values = _in_language(part.values, language)
+            values = part.values
             if len(ordered) == 1 and picture is not None:
                 # it stands on the first screen
                 panels = [row for row in values["panels"] if row != picture]
                 values = {**values, "panels": panels}
-            html = template.render(values, words=words, tr=translate)
+            html = template.render(values)
         except (TemplateError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"a stored part ({part.kind}) of the report is damaged ({error})."
             ) from error
         heading = text(language, f"part_{part.kind}")
         if part.label:
-            heading += f": {part.label}"
+            heading += f"{_COLON[language]}{part.label}"
         shown.append(
             {
                 "id": f"part-{number}",
@@ -186,7 +188,10 @@ def page(
         picture=picture,
         tiles=_tiles(ordered, language),
         parts=shown,
-        words=words,
+        lead=_SPACE[language].join(_lead(ordered, language)),
+        footer=text(
+            language, "footer", version=metadata.version("tastemaker")
+        ),
     )
 
 
@@ -214,7 +219,8 @@ def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
         if part.kind in ("evaluation", "steering", "data"):
             name = text(language, part.summary.level)
             if len(parts) > 1:
-                name = f"{text(language, f'part_{part.kind}')}: {name}"
+                heading = text(language, f"part_{part.kind}")
+                name = f"{heading}{_COLON[language]}{name}"
             yield {"look": part.summary.look, "name": name}
 
 
@@ -251,23 +257,55 @@ def _shown_sentence(language: str, sentence: Sentence) -> str:
         ) from error
 
 
-def _in_language(
-    values: Mapping[str, Any], language: str
-) -> Mapping[str, Any]:
-    """Return the values of a part with titles and captions of figures in a language."""
-    if "panels" not in values:
-        return values
+def _in_language(part: Part, language: str) -> Part:
+    """Return a part with its figures in a language; they are stored in English."""
+    if language == "en" or "panels" not in part.values:
+        return part
+    names = [str(run["label"]) for run in part.values.get("samples", [])]
     panels = []
-    for panel in values["panels"]:
-        panels.append({**panel, **panel_words(language, panel)})
-    return {**values, "panels": panels}
+    for panel in part.values["panels"]:
+        try:
+            panels.append(_chinese_panel(panel, names))
+        except (ValueError, TypeError) as error:
+            raise ModelError(
+                f"a stored figure of the report is damaged ({error})."
+            ) from error
+    return replace(part, values={**part.values, "panels": panels})
 
 
-def _picture(parts: Sequence[Part], language: str) -> Mapping[str, Any] | None:
+def _chinese_panel(
+    panel: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return a stored figure in Chinese: its words, the texts in it, and its numbers.
+
+    names: of runs, which stay as they are.
+    """
+
+    def shown(words: str) -> str:
+        return words if words in names else translated(words)
+
+    svg = base64.b64decode(panel["data"], validate=True).decode("utf-8")
+    data = base64.b64encode(svg_with(svg, shown).encode()).decode()
+    rows = []
+    for row in panel.get("numbers", []):
+        cells = []
+        for cell in row:
+            cells.append(shown(str(cell)))
+        rows.append(cells)
+    return {
+        **panel,
+        "title": translated(str(panel["title"])),
+        "caption": translated(str(panel["caption"])),
+        "data": data,
+        "numbers": rows,
+    }
+
+
+def _picture(parts: Sequence[Part]) -> Mapping[str, Any] | None:
     """Return the figure that needs least explanation: of the steering, else of the model."""
     first = sorted(parts, key=lambda part: part.kind != "steering")
     for part in first:
-        panels = _in_language(part.values, language).get("panels", [])
+        panels = part.values.get("panels", [])
         for name in _PICTURES:
             for panel in panels:
                 if panel.get("name") == name:
@@ -278,10 +316,20 @@ def _picture(parts: Sequence[Part], language: str) -> Mapping[str, Any] | None:
 
 def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     """Return the figures that carry the verdicts: at most six, fair to all parts."""
-    lists = [list(part.summary.tiles) for part in parts if part.summary.tiles]
+    shown = []
+    lists = [part for part in parts if part.summary.tiles]
     most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
-    chosen = [tile for tiles in lists for tile in tiles[: max(1, most)]]
-    return [(tile_title(language, tile[0]), *tile[1:]) for tile in chosen]
+    for part in lists:
+        for name, value, remark in part.summary.tiles[: max(1, most)]:
+            # of steering, the name is that of a run
+            title = name
+            if part.kind != "steering":
+                title = tile_title(language, name)
+            comment = remark
+            if language == "zh":
+                comment = translated(remark)
+            shown.append((title, value, comment))
+    return shown
 
 
 def page_figures(panels: Iterable["Panel"]) -> list[dict[str, Any]]:

@@ -48,8 +48,8 @@ def write_report(
 ) -> None:
     """Write `report.html`, `report.png`, `evaluation.json` and `report.json` into the folder.
 
-    explanations: of some scores, made by `tm.explain`. language: of the first screen and the
-    headings, en or zh. `report.json` is what `report` shows. Other files there stay as they are.
+    explanations: of some scores, made by `tm.explain`. language: of the page,
+    en or zh. `report.json` is what `report` shows. Other files there stay as they are.
     All are made before the first is written. Raises StorageError for a full disk or an unwritable
     folder.
     """

@@ -43,8 +43,8 @@ def report_runs(
     """Write one page about run folders, `report.html`, into `out`; return its path.
 
     folders: of `fit`, `evaluate --report`, `doctor --report`, `pretrain` and `steer`, or reports of
-    such. Steered runs share one part. best_of: beside them. language: of the first screen and the
-    headings, en or zh. Raises UsageError for a folder that is none of these.
+    such. Steered runs share one part. best_of: beside them. language: of the page,
+    en or zh. Raises UsageError for a folder that is none of these.
     """
     parts = parts_of_runs(folders, best_of=best_of)
     html = page(parts, title=title, language=language)

@@ -357,8 +357,11 @@ def _on_course(course: Course) -> Sentence:
     """Return the sentence about one run."""
     run, verdict = course.run, course.verdict
     truth = run.truth
-    if truth is None or verdict.name == "too short":
+    if truth is None:
         return Sentence("gpt_unchecked", {"run": course.label})
+    if verdict.name == "too short":
+        values = {"run": course.label, "steps": len(run.steps)}
+        return Sentence("gpt_too_short", values)
     values = {
         "run": course.label,
         "truth": _TRUTHS[truth],
@@ -379,7 +382,8 @@ def _after_steering(courses: Sequence[Course], level: str) -> Sentence:
         best = next(course for course in courses if _is_real(course))
         return Sentence("do_write", {"folder": str(best.run.folder)})
     if level == "gain_unknown":
-        return Sentence("do_measure")
+        is_short = any(c.verdict.name == "too short" for c in courses)
+        return Sentence("do_more_steps" if is_short else "do_measure")
     if any(course.verdict.name in _NOT_REAL for course in courses):
         return Sentence("do_steer_less")
     return Sentence("do_steer_more")

@@ -1,7 +1,7 @@
-"""The fixed words of the report in English and Chinese; `words.json` holds them.
+"""The first screen's sentences in English and Chinese; `words.json` holds them.
 
-A report stores the names of its sentences and the values in them, not the sentences: the same run
-is shown in either language.
+A report stores the names of these sentences and the values in them: the same run is shown in either
+language. Sentences that other packages write are stored in English (`translation.py`).
 """
 
 import json
@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.errors import UsageError
+from tastemaker.report.translation import translated
 
 LANGUAGES = ("en", "zh")
+_SENTENCES = {"problem", "advice", "verdict"}
+"""Values that are sentences themselves."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,7 @@ class Sentence:
 def _catalogue() -> dict[str, Any]:
     """Return the catalogue.
 
-    sentences: by name and language. kinds_zh: the kinds of judgements in Chinese. panels_zh: titles
-    and captions of figures by name; the English ones come with the figures. templates_zh: headings
-    and notes of the templates by their English text.
+    sentences: by name and language. kinds_zh: the kinds of judgements in Chinese.
     """
     path = Path(__file__).with_name("words.json")
     catalogue: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -56,8 +57,12 @@ def text(language: str, name: str, **values: Any) -> str:
 
 
 def sentence_text(language: str, sentence: Sentence) -> str:
-    """Return a sentence with its values."""
-    return text(language, sentence.name, **sentence.values)
+    """Return a sentence with its values, those that are sentences of ours in the language too."""
+    values = dict(sentence.values)
+    if language == "zh":
+        for name in _SENTENCES & values.keys():
+            values[name] = translated(str(values[name]))
+    return text(language, sentence.name, **values)
 
 
 def kind_zh(kind: str) -> str:
@@ -68,22 +73,6 @@ def kind_zh(kind: str) -> str:
 def tile_title(language: str, title: str) -> str:
     """Return the title of a figure of the first screen; one that is not in the catalogue as is."""
     words = _catalogue()["sentences"].get(title)
-    return title if words is None else str(words[language])
-
-
-def panel_words(language: str, panel: Mapping[str, Any]) -> dict[str, str]:
-    """Return title and caption of a stored panel; in English if there is no translation."""
-    english = {"title": str(panel["title"]), "caption": str(panel["caption"])}
-    if language == "en":
-        return english
-    translated: dict[str, str] = _catalogue()["panels_zh"].get(
-        str(panel.get("name")), english
-    )
-    return translated
-
-
-def template_text(language: str, english: str) -> str:
-    """Return a heading or note of a template in a language."""
-    if language == "en":
-        return english
-    return str(_catalogue()["templates_zh"].get(english, english))
+    if words is not None:
+        return str(words[language])
+    return translated(title) if language == "zh" else title

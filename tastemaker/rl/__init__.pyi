@@ -64,6 +64,7 @@ from .text.rewards import checked as checked
 from .text.rewards import reward_of as reward_of
 from .text.scaling import Scale as Scale
 from .text.scaling import Scaling as Scaling
+from .text.settings import ADVICE as ADVICE
 from .text.settings import PREFERENCE_AIM as PREFERENCE_AIM
 from .text.settings import Limits as Limits
 from .text.settings import Steering as Steering

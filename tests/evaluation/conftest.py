@@ -49,7 +49,7 @@ class TableModel:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table_model() -> type[TableModel]:
     return TableModel
 

@@ -263,3 +263,28 @@ def test_every_sentence_takes_the_same_values_in_both_languages() -> None:
             for language, text in words.items()
         }
         assert names["zh"] <= names["en"], name
+
+
+def test_words_that_moved_the_score_are_marked(taste: Path, tmp_path: Path) -> None:
+    run = steered(
+        tmp_path / "ppo", gold=5 + curve(2, 0.1), settings={"reward": str(taste)}
+    )
+    path = run / "steering.json"
+    results = json.loads(path.read_text())
+    sample: dict[str, Any] = {"prompt": ""}
+    for side, text in (
+        ("before", "bad film number 1"),
+        ("after", "good film number 1"),
+    ):
+        score = float(tm.load(taste).score_all([tm.Example(text)]).values[0])
+        sample |= {side: text, f"score_{side}": score}
+    path.write_text(json.dumps(results | {"samples": [sample]}))
+    page = html(report_runs([run], tmp_path / "out"))
+    assert '<mark class="down">bad </mark>' in page
+    assert '<mark class="up">good </mark>' in page
+    # the model was fitted anew: its effects are not those of the run
+    sample["score_after"] += 1
+    path.write_text(json.dumps(results | {"samples": [sample]}))
+    page = html(report_runs([run], tmp_path / "out"))
+    assert '<mark class="new">good </mark>' in page
+    assert 'class="up">good' not in page

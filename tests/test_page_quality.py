@@ -1,0 +1,107 @@
+"""What Lighthouse looks at, on a report: names, headings, contrast, room for fingers, silence."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from courses import curve, steered
+
+import tastemaker as tm
+from tastemaker.data import Label
+from tastemaker.report import report_runs, write_doctor_page
+
+MOST_BYTES = 3_000_000
+
+MEASURED = """
+const all = [...document.querySelectorAll("body *")]
+const shown = (e) => e.getClientRects().length > 0
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number)
+function background(e) {
+  for (; e; e = e.parentElement) {
+    const [r, g, b, a = 1] = numbers(getComputedStyle(e).backgroundColor)
+    if (a > 0.5) return [r, g, b]
+  }
+  return [255, 255, 255]
+}
+function light([r, g, b]) {
+  const part = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4
+  return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b)
+}
+function contrast(e) {
+  const [high, low] = [light(numbers(getComputedStyle(e).color)), light(background(e))]
+    .sort((a, b) => b - a)
+  return (high + 0.05) / (low + 0.05)
+}
+const written = all.filter((e) => shown(e) && [...e.childNodes].some(
+  (n) => n.nodeType === 3 && n.data.trim()))
+const levels = all.filter((e) => /^H[1-6]$/.test(e.tagName)).map((e) => +e.tagName[1])
+const targets = all.filter((e) => shown(e) && e.matches("a, summary, button, input, select"))
+return {
+  language: document.documentElement.lang,
+  title: document.title,
+  viewport: document.querySelector("meta[name=viewport]")?.content ?? "",
+  firsts: levels.filter((level) => level === 1).length,
+  skipped: levels.filter((level, i) => i && level > levels[i - 1] + 1).length,
+  silent: [...document.images].filter((i) => !i.alt).length,
+  unnamed: all.filter((e) => e.matches("input, select, textarea")
+    && !e.labels.length && !e.ariaLabel).length,
+  faint: written.map((e) => [contrast(e), e.className + " " + e.textContent.slice(0, 40)])
+    .filter(([value]) => value < 4.5),
+  wide: document.documentElement.scrollWidth - innerWidth,
+  small: targets.map((e) => [e.getBoundingClientRect().height, e.textContent.slice(0, 40)])
+    .filter(([height]) => height < 24),
+  outside: performance.getEntriesByType("resource").map((e) => e.name)
+    .filter((name) => !name.startsWith("data:")),
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium with its driver is installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for name in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
+        options.add_argument(f"--{name}")
+    service = webdriver.ChromeService(executable_path=driver)
+    opened = webdriver.Chrome(options=options, service=service)
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report of data with problems and of a steered run, with marks in its samples."""
+    folder = tmp_path_factory.mktemp("report")
+    labels = [Label(f"a film {n % 30}", n % 3 == 0, judge="ann") for n in range(60)]
+    write_doctor_page(tm.doctor(labels), folder / "data")
+    run = steered(folder / "ppo", gold=5 + curve(2, 0.1))
+    return report_runs([folder / "data", run], folder / "out", language="zh")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_report_in_a_browser(browser: Any, report: Path, theme: str) -> None:
+    browser.get_log("browser")
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(report.as_uri())
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach(d => d.open = true)"
+    )
+    measured = browser.execute_script(MEASURED)
+    assert measured.pop("language") == "zh-CN"
+    assert measured.pop("title")
+    assert "width=device-width" in measured.pop("viewport")
+    assert measured.pop("firsts") == 1
+    # nothing skipped, silent, unnamed, faint, too wide or too small, and nothing fetched
+    assert {name: value for name, value in measured.items() if value} == {}
+    assert browser.get_log("browser") == []
+    assert report.stat().st_size < MOST_BYTES
