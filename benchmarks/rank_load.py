@@ -29,23 +29,32 @@ from sqlalchemy import func, insert, select
 
 from tastemaker.data.store import Item, Store
 from tastemaker.data.store import schema as s
+from tastemaker.rank import overview
+from tastemaker.rank.own import own_figures
 
 
 class Server:
     """`tastemaker rank` on one port, that can be killed and started again."""
 
     def __init__(self, store: str, judges: int, port: int) -> None:
-        self.command = [sys.executable, "-m", "tastemaker", "rank", store]
-        self.command += ["--port", str(port), "--repeats", "0"]
-        for number in range(judges):
-            self.command += ["--judge", f"judge {number}"]
-        self.judges = judges
+        self.store, self.judges, self.port = store, judges, port
         self.links: dict[str, str] = {}
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Any = None
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command line."""
+        options = ["--port", str(self.port), "--repeats", "0"]
+        for number in range(self.judges):
+            options += ["--judge", f"judge {number}"]
+        return options
 
     def start(self) -> None:
         """Start, and wait until the links are printed."""
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "tastemaker", "rank", self.store]
+        self.process = subprocess.Popen(
+            [*command, *self.options], stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             match = re.fullmatch(r"(.+): (http://\S+)\n", line)
@@ -57,7 +66,6 @@ class Server:
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -140,8 +148,7 @@ def load(store: str, judges: int, judgements: int, kills: int) -> dict[str, Any]
     opened.close()
     server = Server(store, judges, 0)
     server.start()
-    port = urlsplit(next(iter(server.links.values()))).port
-    server.command[server.command.index("--port") + 1] = str(port)
+    server.port = urlsplit(next(iter(server.links.values()))).port or 0
     done = threading.Event()
     people = []
     for number in range(judges):
@@ -167,6 +174,8 @@ def load(store: str, judges: int, judgements: int, kills: int) -> dict[str, Any]
         keys = Counter(connection.scalars(select(s.judgements.c.key)))
         views = select(func.count()).select_from(s.views).where(~s.views.c.is_open)
         closed = connection.scalar(views)
+    left = opened.left()
+    opened.close()
     acknowledged = [key for judge in people for key in judge.acknowledged]
     pages = sorted(second for judge in people for second in judge.pages)
     posts = sorted(second for judge in people for second in judge.posts)
@@ -181,7 +190,7 @@ def load(store: str, judges: int, judgements: int, kills: int) -> dict[str, Any]
         "twice": sum(count > 1 for count in keys.values()),
         "in_the_store": len(keys),
         "answered_views": closed,
-        "left": opened.left(),
+        "left": left,
         "seconds": round(seconds, 1),
         "judgements_per_second": round(len(acknowledged) / seconds, 1),
         "page_ms_median": round(1000 * statistics.median(pages), 1),
@@ -204,11 +213,16 @@ def next_item(store: str, items: int, judgements: int, asked: int) -> dict[str, 
             begun = time.perf_counter()
             view = opened.next_view(judge)
             opened.left()
+            own_figures(opened, judge)
             seconds.append(time.perf_counter() - begun)
             assert view is not None
             order = {"tiers": [[0], [1], [2], [3]]}
             opened.answer(judge, view.id, f"{judge.id}-key-{number}", order)
     seconds.sort()
+    begun = time.perf_counter()
+    overview(opened)
+    lead = time.perf_counter() - begun
+    opened.close()
     return {
         "items": items,
         "judgements": judgements,
@@ -216,6 +230,7 @@ def next_item(store: str, items: int, judgements: int, asked: int) -> dict[str, 
         "next_ms_median": round(1000 * statistics.median(seconds), 2),
         "next_ms_p95": round(1000 * seconds[int(0.95 * len(seconds))], 2),
         "next_ms_largest": round(1000 * seconds[-1], 2),
+        "lead_ms": round(1000 * lead),
     }
 
 

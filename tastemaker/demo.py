@@ -1,8 +1,9 @@
 """The demo: the whole loop in an invented world of film reviews whose gold score is known.
 
-Simulated judges judge reviews; a reward model learns from them and is compared with the gold score;
-a GPT is trained, and steered by the reward model while a second one and the gold score watch. It is
-the loop of `tastemaker loop`, with the settings that stand here.
+Simulated judges judge reviews, and a store keeps what they judged; a reward model learns from them
+and is compared with the gold score; a GPT is trained, and steered by the reward model while a
+second one and the gold score watch. It is the loop of `tastemaker loop`, with the settings that
+stand here.
 """
 
 import shutil
@@ -11,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.reading import read
+from tastemaker.data.store import Store, import_judgements
 from tastemaker.errors import UsageError
 from tastemaker.files import writing_file
 from tastemaker.loop.loop import REPORT, Loop, LoopResult
+from tastemaker.loop.work import HELD_OUT, TRAIN
 from tastemaker.playground.judges import troubled
 from tastemaker.playground.writing import Language
 
@@ -36,6 +40,7 @@ SENTENCES: dict[Language, tuple[str, ...]] = {
     ),
 }
 ALGORITHM = "grpo"
+STORE = "judgements.db"
 _FEWEST = 100
 _REVIEWS = 20_000  # at most, for pretraining
 _RANKED = "8-12"  # texts of a ranking
@@ -101,6 +106,7 @@ def run_demo(
     began = time.monotonic()
     loop = Loop(loop_of(language, texts=texts), seed=seed)
     done = loop.run(folder / language, say=_with_notes(say))
+    keep_judgements(folder / language)
     _say_judges(done.results["fit"], seed, say)
     results = {
         "folder": str(folder),
@@ -114,6 +120,20 @@ def run_demo(
     results["seconds"] = round(time.monotonic() - began, 1)
     _say_the_end(folder, language, results, say)
     return results
+
+
+def keep_judgements(folder: Path) -> None:
+    """Write the judgements of a loop's folder into a store, once, which `tastemaker rank` opens.
+
+    Each item wants one more judgement, so that people can judge beside the simulated judges.
+    """
+    store = Store(folder / STORE)
+    try:
+        for name in (TRAIN, HELD_OUT):
+            judged = read(folder / "collect" / name)
+            import_judgements(store, judged, wanted=2)
+    finally:
+        store.close()
 
 
 def _with_notes(say: Say) -> Say:
@@ -191,6 +211,7 @@ def _say_the_end(
     lines: Sequence[str] = (
         f"\n{results['seconds']:.0f} s in all. Report: {results['report']}",
         f"Generate with the steered GPT: tastemaker write {place / f'steer-{ALGORITHM}'} -n 3",
+        f"Judge beside these judges:     tastemaker rank {place / STORE}",
         f"Score your own text:           tastemaker score {place / 'fit'} "
         f'"{SENTENCES[language][0]}"',
         "In Chinese (中文):               tastemaker demo --language zh",

@@ -34,7 +34,7 @@ def answered(browser: Any, act: Callable[[], None]) -> None:
     browser.execute_script("window.isOld = true")
     act()
     script = "return !window.isOld && document.readyState === 'complete'"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not browser.execute_script(script):
         assert time.monotonic() < end, element_of(browser, "live").text
         time.sleep(0.01)

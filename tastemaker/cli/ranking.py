@@ -24,6 +24,8 @@ Examples:
 
   tastemaker rank judgements.db --model taste
 
+  tastemaker rank judgements.db --import old.jsonl --import export_of_label_studio.json
+
   tastemaker rank judgements.db --export pairs.jsonl --format trl
 
   tastemaker fit judgements.db --out taste
@@ -88,6 +90,13 @@ or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
     help="A YAML file of what is asked beside, and how (docs/rank.md).",
 )
 @o.option(
+    "--import",
+    "sources",
+    multiple=True,
+    help="Judgements made elsewhere, in any format that `fit` reads, added to STORE; no page is "
+    "opened. May be repeated; the same ones are added once.",
+)
+@o.option(
     "--export",
     "export_to",
     type=o.PATH,
@@ -121,6 +130,7 @@ def rank(
     question: str | None,
     calibration: str | None,
     form_file: Path | None,
+    sources: tuple[str, ...],
     export_to: Path | None,
     format: str | None,
     judging: o.Settings,
@@ -133,16 +143,21 @@ def rank(
 ) -> None:
     """Let people judge texts on a web page."""
     import tastemaker as tm
-    from tastemaker.data.store import calibration_items, read_items
+    from tastemaker.data.store import calibration_items
     from tastemaker.rank import Judging, export, read_form
     from tastemaker.rank import rank as run
 
+    if sources:
+        _import(
+            store, sources, int(judging.get("judges_per_item", 1)), quiet=quiet
+        )
     if export_to is not None:
         format = format or ("csv" if export_to.suffix == ".csv" else "jsonl")
         rows = export(
             store, export_to, format, lambda line: o.note(line, quiet=quiet)
         )
         o.say(f"{export_to}: {rows:,} rows")
+    if sources or export_to is not None:
         return
     if bool(policies) != (prompts is not None):
         raise tm.UsageError(
@@ -151,21 +166,9 @@ def rank(
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
     taste = None if model is None else tm.load(model, device=device)
-    left_out: list[str] = []
-    chosen = []
     form = None if form_file is None else read_form(form_file)
     scale = (1, 7) if form is None else form.scale
-    if items is not None:
-        chosen = read_items(items, ask=question, left_out=left_out)
-    for reason in left_out[:_LISTED]:
-        o.note(f"left out: {reason}", quiet=quiet)
-    if len(left_out) > _LISTED:
-        o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
-
-    def say(line: str) -> None:
-        if "://" in line or not quiet:
-            o.say(line)
-
+    chosen = _read(items, question, quiet=quiet)
     if calibration is not None:
         chosen += calibration_items(calibration, scale=scale)
     if prompts is not None:
@@ -181,6 +184,11 @@ def rank(
             seed=seed,
             say=lambda line: o.note(line, quiet=quiet),
         )
+
+    def say(line: str) -> None:
+        if "://" in line or not quiet:
+            o.say(line)
+
     run(
         store,
         chosen,
@@ -190,6 +198,45 @@ def rank(
         model=taste,
         say=say,
     )
+
+
+def _read(
+    items: str | None, question: str | None, *, quiet: bool
+) -> list[Any]:
+    """Return the items of --items, and note what was left out."""
+    from tastemaker.data.store import read_items
+
+    left_out: list[str] = []
+    chosen = []
+    if items is not None:
+        chosen = read_items(items, ask=question, left_out=left_out)
+    for reason in left_out[:_LISTED]:
+        o.note(f"left out: {reason}", quiet=quiet)
+    if len(left_out) > _LISTED:
+        o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
+    return chosen
+
+
+def _import(
+    address: str, sources: tuple[str, ...], wanted: int, *, quiet: bool
+) -> None:
+    """Add the judgements of sources to a store, and say the counts."""
+    import tastemaker as tm
+    from tastemaker.data.store import Store, import_judgements
+
+    # read before the store is made, so that a file with an error leaves none behind
+    judged = [tm.read(source) for source in sources]
+    opened = Store(address)
+    try:
+        for source, judgements in zip(sources, judged, strict=True):
+            done = import_judgements(opened, judgements, wanted)
+            o.note_skipped(done.left_out, quiet=quiet)
+            o.say(
+                f"{source}: {done.judgements:,} judgements of {done.items:,} new items; "
+                f"{done.present:,} were here already, {len(done.left_out):,} left out"
+            )
+    finally:
+        opened.close()
 
 
 def _written(

@@ -2,8 +2,9 @@
 
 | export | a row becomes |
 |---|---|
-| Label Studio | a row for each annotation, with its choice, rating, number or better text |
-| Argilla | a row for each response; of older versions one with the annotation |
+| Label Studio | a row for each annotation: its choice, rating, number, better text or ranking |
+| Argilla | a row for each response, a ranking too; of older versions one with the annotation |
+| Potato | a row for each scheme that was answered: label, rating, better text or ranking |
 | Doccano | a row with its one label |
 | Prodigy | a row with its label, choice or pair; "ignore" is no label |
 | OpenAssistant's messages | a tree for each conversation (the messages are kept in memory) |
@@ -13,6 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tastemaker.data.exported_rankings import (
+    argilla_ranking,
+    is_potato,
+    label_studio_ranking,
+    potato,
+)
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import empty_cell, is_missing, show
 from tastemaker.errors import DataError
@@ -82,6 +89,11 @@ def _label_studio(row: Row, where: str) -> list[Row]:
             continue
         judge = _label_studio_judge(annotation)
         for result in annotation.get("result") or []:
+            match result:
+                case {"type": "ranker", "value": {"ranker": ranker}}:
+                    ranking = label_studio_ranking(data, ranker, judge, where)
+                    made.append(ranking)
+                    continue
             cells = _label_studio_result(data, result, where)
             cells["judge"] = judge
             made.append(cells)
@@ -114,7 +126,7 @@ def _label_studio_result(data: Row, result: Row, where: str) -> Row:
     kind = show(result.get("type"))
     raise DataError(
         f"{where}: a result of the type {kind} in an export of Label Studio. Choices, "
-        "ratings, numbers and pairs can be read."
+        "ratings, numbers, pairs and rankings can be read."
     )
 
 
@@ -300,16 +312,20 @@ def _argilla(row: Row, where: str) -> list[Row]:
     questions = _questions(row)
     fields = _argilla_fields(row, questions)
     made: dict[str, Row] = {}
+    rankings = []
     for question in questions:
         for user, value in _responses(row, question):
+            if isinstance(value, list):
+                rankings.append(argilla_ranking(fields, value, user, where))
+                continue
             if user not in made:
                 made[user] = {**fields, "judge": user}
             role = question
             if len(questions) == 1:
                 role = _role_of(value)
             made[user][role] = value
-    if made:
-        return list(made.values())
+    if made or rankings:
+        return [*made.values(), *rankings]
     return [{**fields, "label": None}]
 
 
@@ -418,5 +434,6 @@ EXPORTS = (
     Export(_is_prodigy, _of_each(_prodigy)),
     Export(_is_argilla, _of_each(_argilla)),
     Export(_is_doccano, _of_each(_doccano)),
+    Export(is_potato, _of_each(potato)),
     Export(_is_oasst_message, _oasst_trees),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.store.addresses import is_database, is_store
 from tastemaker.loop.keys import keys_of
 from tastemaker.loop.loop_file import (
     PLAYGROUND,
@@ -117,7 +118,8 @@ def _placed(
     several = (sources,) if isinstance(sources, str) else sources
     placed = []
     for source in several:
-        if not is_playground(source) and "://" not in source:
+        is_here = not is_playground(source) and "://" not in source
+        if is_here or is_database(source):
             placed.append((source, place))
     return tuple(placed)
 
@@ -346,6 +348,14 @@ _SECONDS = {
 """Roughly, on two cores, for data and models as small as the playground's."""
 
 
+def _content_of(source: str) -> list[Any]:
+    """Return what tells one state of a store of judgements from another."""
+    # imports SQLAlchemy
+    from tastemaker.data.store import content_of
+
+    return content_of(source if is_database(source) else bare(source))
+
+
 def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
     """Return all stages with their keys, and which of them must run.
 
@@ -354,11 +364,12 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
     plan: list[Planned] = []
     by_name: dict[str, Planned] = {}
     for stage in stages_of(file):
-        digests = {
-            source: folder.digest(Path(bare(source)), place)
-            for source, place in stage.sources
-            if Path(bare(source)).exists() or not _is_hub_name(source)
-        }
+        digests = {}
+        for source, place in stage.sources:
+            if is_database(source) or is_store(bare(source)):
+                digests[source] = digest_of(_content_of(source))
+            elif Path(bare(source)).exists() or not _is_hub_name(source):
+                digests[source] = folder.digest(Path(bare(source)), place)
         before = {name: by_name[name].key for name in stage.after}
         parts = {
             "settings": _without_folder(dict(stage.settings), file.folder),

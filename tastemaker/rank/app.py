@@ -13,6 +13,7 @@ from tastemaker.rank.asking import Asker
 from tastemaker.rank.forms import Form
 from tastemaker.rank.guard import Guard
 from tastemaker.rank.leading import add_lead
+from tastemaker.rank.own import own_figures
 from tastemaker.rank.requests import (
     Rate,
     Refused,
@@ -95,7 +96,8 @@ def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
         view = await in_thread(store.next_view, judge)
         left = await in_thread(store.left)
         form = empty | await in_thread(store.setting, "form", {})
-        return pages.judge_page(request, judge, view, left, form)
+        own = await in_thread(own_figures, store, judge)
+        return pages.judge_page(request, judge, view, left, form, own=own)
 
     @app.post("/j/{token}/answer")
     async def answer(token: str, request: Request) -> Response:

@@ -27,14 +27,14 @@ from tastemaker.data.store import Store
 from tastemaker.data.store import schema as s
 from tastemaker.data.store.records import answered
 from tastemaker.maths.statistics import Floats, wilson_interval
-from tastemaker.rank.overview import verdicts
+from tastemaker.rank.figures import verdicts
 
 WIDTH = 512
 _READ = 20_000  # characters of a text
 _PRIOR = 1.0
 _STEPS = 8  # of Newton's method
 _MOST_ANSWERS = 4000
-_POOL = 800
+POOL = 800
 """Open items, drawn anew each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
@@ -69,12 +69,13 @@ class Model:
     """A logistic regression on differences, and its posterior."""
 
     def __init__(self, differences: Floats, won: Floats) -> None:
-        """Fit. differences: [n, WIDTH]; won: 1 for the first text, 0 for the second, ½ a tie."""
-        self.weights = np.zeros(WIDTH)
+        """Fit. differences: [n, width]; won: 1 for the first text, 0 for the second, ½ a tie."""
+        width = differences.shape[1]
+        self.weights = np.zeros(width)
         for _ in range(_STEPS):
             chance = 1 / (1 + np.exp(-differences @ self.weights))
             slope = differences.T @ (won - chance) - _PRIOR * self.weights
-            self.precision = _PRIOR * np.eye(WIDTH)
+            self.precision = _PRIOR * np.eye(width)
             weighted = differences * (chance * (1 - chance))[:, None]
             self.precision += differences.T @ weighted
             self.weights = self.weights + np.linalg.solve(
@@ -91,7 +92,7 @@ class Model:
 def optimal(
     model: Model, items: Sequence[Floats], batch: int = BATCH
 ) -> list[int]:
-    """Return the numbers of the items to ask, the most telling first. items: features [k, WIDTH].
+    """Return the numbers of the items to ask, the most telling first. items: features [k, width].
 
     An item tells √(p(1 − p)) Δφ of each text to the item's mean. After each pick A grows by it, and
     the gains of all others are brought up to date.
@@ -129,7 +130,8 @@ def disagreement(
     model: Model, items: Sequence[Floats], batch: int = BATCH, seed: int = 0
 ) -> list[int]:
     """Return the numbers of the items on which draws from the posterior disagree most."""
-    draws = np.random.default_rng(seed).standard_normal((WIDTH, _MEMBERS))
+    shape = len(model.weights), _MEMBERS
+    draws = np.random.default_rng(seed).standard_normal(shape)
     root = np.linalg.cholesky(model.precision)
     members = model.weights[:, None] + np.linalg.solve(root.T, draws)
     doubt = []
@@ -186,10 +188,10 @@ class Asker:
             )
             start = np.random.default_rng(len(rows)).random()
             later = query.where(s.items.c.lot > start).order_by(s.items.c.lot)
-            pool = connection.execute(later.limit(_POOL)).all()
-            if len(pool) < _POOL:
+            pool = connection.execute(later.limit(POOL)).all()
+            if len(pool) < POOL:
                 pool = connection.execute(
-                    query.order_by(s.items.c.lot).limit(_POOL)
+                    query.order_by(s.items.c.lot).limit(POOL)
                 ).all()
         if not pool:
             return

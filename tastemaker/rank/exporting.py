@@ -222,13 +222,14 @@ def _full(store: str | Path) -> Iterator[Row]:
 def _everything(row: Any) -> Row:
     texts = json.loads(row.texts)
     answer = json.loads(row.answer)
+    shown = json.loads(row.shown)
     return {
         "id": row.id,
         "ask": row.ask,
         "prompt": None if row.prompt is None else json.loads(row.prompt),
         "texts": texts,
         "writers": None if row.writers is None else json.loads(row.writers),
-        "shown": [texts[number] for number in json.loads(row.shown)],
+        "shown": shown and [texts[number] for number in shown],
         "answer": answer,
         "judge": row.name,
         "reason": row.reason,

@@ -7,6 +7,7 @@ strength: true                 # of two answers: slightly, clearly or much bette
 flags: [unsafe, off topic]     # may be ticked
 comment: true                  # a text field
 reasons: [I cannot decide]     # why an item is skipped, 1 to 9 of them
+markdown: true                 # texts are shown as Markdown
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -33,12 +34,14 @@ class Form:
     flags: tuple[str, ...] = ()
     comment: bool = False
     reasons: tuple[str, ...] = ()
+    markdown: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in (
             ("instructions", str),
             ("strength", bool),
             ("comment", bool),
+            ("markdown", bool),
         ):
             if not isinstance(getattr(self, name), kind):
                 raise UsageError(

@@ -20,7 +20,7 @@ document.getElementById("invite").addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const { post: path, name, value, item } = event.target.dataset;
+  const { post: path, name, value, item, items } = event.target.dataset;
   if (path === "revoke") post(path, { name, is_revoked: Boolean(value) });
-  if (path === "decide") post(path, { item: Number(item) });
+  if (path === "decide") post(path, { items: (items || item).split(" ").map(Number) });
 });

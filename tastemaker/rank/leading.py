@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from tastemaker.data.store import Store
 from tastemaker.rank import pages
 from tastemaker.rank.exporting import FORMATS, export
-from tastemaker.rank.overview import overview
+from tastemaker.rank.figures import LEAD, overview
 from tastemaker.rank.requests import (
     Refused,
     as_json,
@@ -19,8 +19,7 @@ from tastemaker.rank.requests import (
 )
 from tastemaker.rank.scoring import Referee
 
-LEAD = "lead"
-"""The judge who decides the items on which others disagree."""
+MOST_DECIDED = 100
 
 
 def add_lead(
@@ -71,16 +70,20 @@ def add_lead(
         name, is_revoked = body.get("name"), body.get("is_revoked")
         if not isinstance(name, str) or not isinstance(is_revoked, bool):
             raise Refused(422, "a name, and whether its invitation ends.")
-        await in_thread(lambda: store.revoke(name, is_revoked=is_revoked))
+        await in_thread(_revoke, store, name, is_revoked)
         return as_json({"name": name})
 
     @app.post("/lead/{token}/decide")
     async def decide(token: str, request: Request) -> Response:
-        """Show an item to the lead, whose answer counts as one more."""
+        """Show items to the lead, one after another; the answers count as one judge's more."""
         await in_thread(check, token)
-        item = whole((await body_of(request)).get("item"), "item")
+        items = (await body_of(request)).get("items")
+        if not isinstance(items, list) or not 1 <= len(items) <= MOST_DECIDED:
+            raise Refused(422, f"1 to {MOST_DECIDED} items to decide.")
+        numbers = [whole(item, "item") for item in items]
         judge = await in_thread(store.judge, LEAD)
-        await in_thread(store.show_item, judge, item)
+        for number in numbers:
+            await in_thread(store.show_item, judge, number)
         return as_json({"link": f"/j/{judge.token}/"})
 
     @app.get("/lead/{token}/export/{format}")
@@ -93,6 +96,14 @@ def add_lead(
             "Cache-Control": "no-store",
         }
         return Response(content, 200, headers, "application/octet-stream")
+
+
+def _revoke(store: Store, name: str, is_revoked: bool) -> None:
+    uninvited = {each.name for each in store.judges() if not each.is_invited}
+    if not is_revoked and name in uninvited:
+        store.judge(name)
+    else:
+        store.revoke(name, is_revoked=is_revoked)
 
 
 def _exported(address: str | Path, format: str) -> tuple[bytes, str]:

@@ -1,7 +1,7 @@
 """The pages, written by the server: templates escape texts, and no text is part of a script."""
 
 import json
-import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 import yaml
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tastemaker.data.judgements import Message
 from tastemaker.data.store import Judge, View
+from tastemaker.rank.markdown import rendered
+from tastemaker.rank.own import Own
+from tastemaker.rank.texts import safe
 
 _FOLDER = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
@@ -92,14 +95,19 @@ def judge_page(
     view: View | None,
     left: int,
     form: dict[str, Any],
+    *,
+    own: Own,
 ) -> Response:
-    """Return a judge's page: an item, or the end."""
+    """Return a judge's page: an item, or the end. own: the judge's figures."""
     phrases = words()[language(request)]
     values: dict[str, Any] = {"judge": judge, "left": left, "view": view}
+    values["own"] = own
     if view is not None:
-        values["turns"] = _turns(view)
+        show = rendered if form.get("markdown") else safe
+        values["turns"] = _turns(view, show)
         values["mode"] = _mode(view)
-        values["texts"] = [safe(text) for text in view.texts]
+        values["texts"] = [show(text) for text in view.texts]
+        values["look"] = "text markdown" if form.get("markdown") else "text"
         values["messages"] = json.dumps(
             phrases["messages"], ensure_ascii=False
         )
@@ -114,33 +122,6 @@ def judge_page(
     return page(request, "judge.html", **values)
 
 
-_HIDDEN = {
-    "\u202a": "LRE",
-    "\u202b": "RLE",
-    "\u202d": "LRO",
-    "\u202e": "RLO",
-    "\u200b": "ZWSP",
-    "\u2060": "WJ",
-    "\ufeff": "BOM",
-    "\x00": "NUL",
-}
-"""Characters that nobody sees and that change what one reads: they are shown by name."""
-_HIDDEN_PATTERN = re.compile("|".join(map(re.escape, _HIDDEN)))
-
-
-def safe(text: str) -> Markup:
-    """Return a text as HTML: escaped, with hidden characters shown by name."""
-    parts = []
-    start = 0
-    for match in _HIDDEN_PATTERN.finditer(text):
-        parts.append(escape(text[start : match.start()]))
-        mark = '<span class="mark">{}</span>'
-        parts.append(Markup(mark).format(_HIDDEN[match[0]]))
-        start = match.end()
-    parts.append(escape(text[start:]))
-    return Markup("").join(parts)
-
-
 def _mode(view: View) -> str:
     """Return how an item is answered: rank, pair, label, grade or rate."""
     if view.ask == "rank" and len(view.texts) == 2:
@@ -148,9 +129,9 @@ def _mode(view: View) -> str:
     return view.ask
 
 
-def _turns(view: View) -> list[Message]:
+def _turns(view: View, show: Callable[[str], Markup]) -> list[Message]:
     if view.prompt is None:
         return []
     if isinstance(view.prompt, str):
-        return [Message("", safe(view.prompt))]
-    return [Message(turn.role, safe(turn.content)) for turn in view.prompt]
+        return [Message("", show(view.prompt))]
+    return [Message(turn.role, show(turn.content)) for turn in view.prompt]

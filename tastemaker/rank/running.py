@@ -84,7 +84,8 @@ def _fill(
         "ask": judging.ask,
     }
     store.set("plan", plan)
-    for name in judges or ([] if store.judges() else ["judge"]):
+    has_judges = any(judge.is_invited for judge in store.judges())
+    for name in judges or ([] if has_judges else ["judge"]):
         store.judge(name)
 
 

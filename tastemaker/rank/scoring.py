@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tastemaker.data.judgements import Example
 from tastemaker.data.store import Store
 from tastemaker.data.store.items import prompt_of
-from tastemaker.rank.overview import (
+from tastemaker.rank.figures import (
     Answer,
     Share,
     answers_of,

@@ -125,6 +125,84 @@ MORE_LAYOUTS: dict[str, Layout] = {
         ],
         [better()],
     ),
+    "Label Studio, ranking": Layout(
+        [
+            {
+                "id": 1,
+                "data": {
+                    "prompt": ASK,
+                    "items": [{"id": "x", "body": BAD}, {"id": "y", "body": GOOD}],
+                },
+                "annotations": [studio("ranker", {"ranker": {"rank": ["y", "x"]}})],
+            }
+        ],
+        [ranked(GOOD, BAD)],
+    ),
+    "Argilla, ranking": Layout(
+        [
+            {
+                "prompt": ASK,
+                "response-1": BAD,
+                "response-2": GOOD,
+                "response-3": SO_SO,
+                "order": [
+                    {
+                        "user_id": "u",
+                        "status": "submitted",
+                        "value": [
+                            {"value": "response-1", "rank": 3},
+                            {"value": "response-2", "rank": 1},
+                            {"value": "response-3", "rank": 2},
+                        ],
+                    }
+                ],
+                "order-suggestion": None,
+            }
+        ],
+        [ranked(GOOD, SO_SO, BAD)],
+    ),
+    "Potato, pairs": Layout(
+        [
+            {
+                "instance_id": str(number),
+                "user_id": "ann",
+                "prompt": ASK,
+                "responses": [BAD, GOOD],
+                "label_annotations": {"preference": answer},
+            }
+            for number, answer in enumerate(
+                ({"selection": "B"}, {"selection": "tie"}, {"scale_value": "2"})
+            )
+        ],
+        [
+            ranked(GOOD, BAD),
+            tm.Ranking(((BAD, GOOD),), prompt=ASK),
+            ranked(GOOD, BAD),
+        ],
+    ),
+    "Potato, ranking": Layout(
+        [
+            {
+                "instance_id": "1",
+                "user_id": "ann",
+                "prompt": ASK,
+                "translations": [BAD, GOOD, SO_SO],
+                "annotations": {"quality": {"rank_order": "B,C=A"}},
+            }
+        ],
+        [tm.Ranking(((GOOD,), (SO_SO, BAD)), prompt=ASK)],
+    ),
+    "Potato, labels": Layout(
+        [
+            {
+                "id": text,
+                "displayed_text": text,
+                "label_annotations": {"sentiment": {answer: "true"}},
+            }
+            for text, answer in ((GOOD, "positive"), (BAD, "negative"))
+        ],
+        [label(GOOD, True), label(BAD, False)],
+    ),
     "Argilla, records": Layout(
         [
             {

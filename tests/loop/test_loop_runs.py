@@ -15,6 +15,7 @@ import pytest
 from nano import drawn, nano
 
 import tastemaker as tm
+from tastemaker.data.store import Store, import_judgements
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -250,3 +251,27 @@ def test_held_out_texts_of_the_training_data_are_left_out(
     assert "5 held-out judgements are of texts in the training data" in out + err
     held_out = (tmp_path / "run" / "collect" / "held_out.jsonl").read_text()
     assert len(held_out.splitlines()) == 20
+
+
+def test_a_store_is_a_source(tmp_path: Path, run: Run) -> None:
+    """What is judged on the page after a run is part of the next one."""
+    rows = []
+    for number in range(40):
+        good, bad = f"A warm film, number {number}.", f"A dull film, number {number}."
+        rows.append(tm.Comparison(good, bad, prompt=f"{number}:", judge="ann"))
+    store = Store(tmp_path / "judgements.db")  # open, as a running page has it
+    import_judgements(store, rows, wanted=2)
+    (tmp_path / "loop.yaml").write_text("judgements: judgements.db\nheld_out: 0.2\n")
+    first = again(run, tmp_path)
+    assert computed(first)[0] == "collect"
+    assert computed(again(run, tmp_path)) == []
+    bo = store.judge("bo")
+    view = store.next_view(bo)
+    assert view is not None
+    store.answer(bo, view.id, "the key", {"tiers": [[0], [1]]})
+    assert computed(again(run, tmp_path))[0] == "collect"
+    collected = tmp_path / "run" / "collect"
+    names = ("train.jsonl", "held_out.jsonl")
+    count = sum(len(tm.read(collected / name)) for name in names)
+    assert count == len(rows) + 1
+    store.close()

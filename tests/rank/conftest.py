@@ -1,9 +1,12 @@
 """A running page, and a real Chromium that judges on it."""
 
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +16,7 @@ import forked
 import pytest
 
 pytest.importorskip("uvicorn")
+POSTGRES = Path(__file__).resolve().parents[2] / "scripts" / "postgres.sh"
 
 
 @dataclass
@@ -97,3 +101,48 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chrome = webdriver.Chrome(options=options, service=service)
     yield chrome
     chrome.quit()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Make an empty database and return its address; skips where there is no server."""
+    psycopg = pytest.importorskip("psycopg")
+    address = os.environ.get("TASTEMAKER_TEST_POSTGRES")
+    folder = None
+    if not address:
+        if shutil.which("pg_ctl") is None and not list(
+            Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")
+        ):
+            pytest.skip("no PostgreSQL: the store was tested on SQLite alone")
+        folder = Path("/tmp") / f"tastemaker-{uuid.uuid4().hex[:12]}"
+        started = subprocess.run(
+            [POSTGRES, "start", folder],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if started.returncode:
+            pytest.skip(f"PostgreSQL did not start: {started.stderr[-300:]}")
+        address = started.stdout.strip()
+    server, _, _ = address.rpartition("/")
+
+    def database() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"{server}/{name}"
+
+    yield database
+    if folder is not None:
+        subprocess.run([POSTGRES, "stop", folder], timeout=60, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new store: a SQLite file, then a PostgreSQL database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "judgements.db")
+    database: Callable[[], str] = request.getfixturevalue("postgres")
+    return database()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import tastemaker as tm
 from tastemaker.data.store import (
@@ -27,8 +28,8 @@ TEXTS = ("first", "second", "third", "fourth")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "judgements.db")
+def store(address: str) -> Iterator[Store]:
+    opened = Store(address)
     yield opened
     opened.close()
 
@@ -40,7 +41,7 @@ def shown(store: Store, judge: Judge) -> View:
     return view
 
 
-def test_each_kind_of_judgement_reads_back(store: Store, tmp_path: Path) -> None:
+def test_each_kind_of_judgement_reads_back(store: Store, address: str) -> None:
     items = [
         Item(TEXTS, (tm.Message("user", "Hi"),)),
         Item(("good", "bad"), (tm.Message("user", "Which?"),)),
@@ -61,7 +62,7 @@ def test_each_kind_of_judgement_reads_back(store: Store, tmp_path: Path) -> None
         store.answer(ann, view.id, f"key {number}", answer, 0.0)
         views.append(view)
     assert store.next_view(ann) is None
-    by_kind = {j.kind: j for j in tm.read(tmp_path / "judgements.db")}
+    by_kind = {j.kind: j for j in tm.read(address)}
     assert {j.judge for j in by_kind.values()} == {"ann"}
     assert all(j.time is not None for j in by_kind.values())
     four, two = (next(v for v in views if len(v.texts) == n) for n in (4, 2))
@@ -91,7 +92,7 @@ def test_the_order_differs_from_view_to_view(store: Store) -> None:
     assert {places.count(place) > 4 for place in range(4)} == {True}
 
 
-def test_a_repeated_post_changes_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_repeated_post_changes_nothing(store: Store, address: str) -> None:
     store.add([Item(TEXTS)])
     ann = store.judge("ann")
     view = shown(store, ann)
@@ -101,7 +102,7 @@ def test_a_repeated_post_changes_nothing(store: Store, tmp_path: Path) -> None:
     assert first.judgement == again.judgement
     with pytest.raises(tm.UsageError, match="answer already"):
         store.answer(ann, view.id, "another key", {"tiers": [[1], [0]]})
-    assert len(tm.read(tmp_path / "judgements.db")) == 1
+    assert len(tm.read(address)) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_judge_cannot_answer_for_another(store: Store) -> None:
     assert store.judge_of(ann.token) == ann
 
 
-def test_undo_shows_the_item_again(store: Store, tmp_path: Path) -> None:
+def test_undo_shows_the_item_again(store: Store, address: str) -> None:
     store.add([Item(TEXTS, "one"), Item(TEXTS, "two")])
     ann = store.judge("ann")
     assert not store.undo(ann)
@@ -154,18 +155,18 @@ def test_undo_shows_the_item_again(store: Store, tmp_path: Path) -> None:
     assert again.answer == {"tiers": [[3], [1]]}
     store.answer(ann, view.id, "key two", {"tiers": [[0], [1]]})
     assert shown(store, ann) == after
-    (judgement,) = tm.read(tmp_path / "judgements.db")
+    (judgement,) = tm.read(address)
     assert judgement.texts == view.texts[:2]
 
 
-def test_skips_are_saved_and_are_no_judgements(store: Store, tmp_path: Path) -> None:
+def test_skips_are_saved_and_are_no_judgements(store: Store, address: str) -> None:
     store.add([Item(TEXTS)])
     ann = store.judge("ann")
     store.answer(ann, shown(store, ann).id, "the key", {"skip": "broken"})
     assert store.next_view(ann) is None
     assert store.left() == 1
     with pytest.raises(tm.DataError, match="nobody has judged"):
-        tm.read(tmp_path / "judgements.db")
+        tm.read(address)
 
 
 def test_each_item_goes_to_as_many_judges_as_are_wanted(store: Store) -> None:
@@ -183,7 +184,9 @@ def test_each_item_goes_to_as_many_judges_as_are_wanted(store: Store) -> None:
     assert (count, store.left()) == (12, 0)
 
 
-def test_planned_repeats_and_known_answers(store: Store, tmp_path: Path) -> None:
+def test_planned_repeats_and_known_answers(
+    store: Store, address: str, tmp_path: Path
+) -> None:
     known = tmp_path / "known.jsonl"
     row = {"kind": "ranking", "tiers": [["a"], ["b", "c"]], "prompt": "known"}
     known.write_text(json.dumps(row))
@@ -193,19 +196,17 @@ def test_planned_repeats_and_known_answers(store: Store, tmp_path: Path) -> None
     ann = store.judge("ann")
     while (view := store.next_view(ann)) is not None:
         store.answer(ann, view.id, f"the key {view.id}", {"tiers": [[0], [1]]})
-    with closing(sqlite3.connect(tmp_path / "judgements.db")) as connection:
-        rows = connection.execute("SELECT reason, COUNT(*) FROM views GROUP BY reason")
-        counts = dict(rows.fetchall())
+    with store.database.reading() as connection:
+        query = text("SELECT reason, COUNT(*) FROM views GROUP BY reason")
+        counts = dict(connection.execute(query).fetchall())
     assert counts["new"] == 40
     assert counts["calibration"] == 1
     assert 5 < counts["repeat"] < 35
     # a repeat measures the judge, it is no second judgement of the texts
-    assert len(tm.read(tmp_path / "judgements.db")) == 41
+    assert len(tm.read(address)) == 41
 
 
 def test_what_a_model_asks_for_comes_first(store: Store) -> None:
-    from sqlalchemy import text
-
     store.add([Item(TEXTS, f"prompt {n}") for n in range(200)])
     store.set("plan", {"ask": "optimal"})
     asked = "UPDATE items SET priority = -id WHERE id > 100"
@@ -268,28 +269,25 @@ def test_the_tables_are_those_of_the_last_migration(store: Store) -> None:
             assert columns == [column.name for column in table.columns], name
 
 
-def test_a_newer_schema_is_refused(store: Store, tmp_path: Path) -> None:
-    from sqlalchemy import text
-
+def test_a_newer_schema_is_refused(store: Store, address: str) -> None:
     later = f"INSERT INTO migrations VALUES ({LATEST + 1}, 'later', 0)"
     with store.database.writing() as connection:
         connection.execute(text(later))
-    path = tmp_path / "judgements.db"
     with pytest.raises(tm.StorageError, match=f"{LATEST + 1}.*Update"):
-        Store(path)
+        Store(address)
     with pytest.raises(tm.StorageError, match=f"{LATEST + 1}.*Update"):
-        tm.read(path)
+        tm.read(address)
 
 
 def test_files_that_are_no_store(
     tmp_path: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:
-    text, other, folder = (tmp_path / name for name in ("a.db", "b.db", "c.db"))
-    text.write_text("no database")
+    plain, other, folder = (tmp_path / name for name in ("a.db", "b.db", "c.db"))
+    plain.write_text("no database")
     folder.mkdir()
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE films (name TEXT)")
-    fails(run("rank", text), "a.db", "no SQLite file")
+    fails(run("rank", plain), "a.db", "no SQLite file")
     fails(run("rank", other), "b.db", "films")
     fails(run("rank", folder), "c.db", "a folder")
     fails(run("rank", tmp_path / "no" / "d.db"), "there is no folder")
@@ -299,8 +297,9 @@ def test_files_that_are_no_store(
     assert not (tmp_path / "e.jsonl").exists()
 
 
-def test_a_locked_store_says_so(store: Store, tmp_path: Path) -> None:
+def test_a_locked_store_says_so(tmp_path: Path) -> None:
     path = tmp_path / "judgements.db"
+    Store(path).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(tm.StorageError, match=r"judgements\.db.*another program"):

@@ -1,11 +1,14 @@
 from .addresses import is_store as is_store
 from .answering import Outcome as Outcome
 from .answering import checked_answer as checked_answer
+from .importing import Imported as Imported
+from .importing import import_judgements as import_judgements
 from .items import Item as Item
 from .items import calibration_items as calibration_items
 from .items import read_items as read_items
 from .migrations import LATEST as LATEST
 from .migrations import migrate as migrate
+from .records import content_of as content_of
 from .schema import METADATA as METADATA
 from .store import Judge as Judge
 from .store import Store as Store

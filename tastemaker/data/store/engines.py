@@ -101,6 +101,15 @@ class Database:
             )
         check_schema(number, self.name)
 
+    @contextmanager
+    def closed_by_errors(self) -> Iterator[None]:
+        """Close all connections where the block fails: nobody else can then."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

@@ -14,6 +14,7 @@ from typing import Any
 
 from tastemaker.data.chats import completion_from
 from tastemaker.data.judgements import (
+    MOST_RANKED,
     Example,
     Judgement,
     Message,
@@ -56,6 +57,7 @@ class Item:
     ask: one of `ASKS`. source: the name of the file it came from. expected: the answer of an item
     for calibration, as it is saved: {"tiers": [[0], [1]]} or {"value": 5}. writers: who wrote each
     of the texts, such as the names of policies; () where unknown. Judges never see it.
+    is_closed: never shown; it holds judgements that were made elsewhere, of any number of texts.
     """
 
     texts: tuple[str, ...]
@@ -64,14 +66,16 @@ class Item:
     source: str = ""
     expected: dict[str, Any] | None = None
     writers: tuple[str, ...] = ()
+    is_closed: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.texts)
         if self.ask not in ASKS:
             raise UsageError(f"ask {self.ask!r}: choose {', '.join(ASKS)}.")
-        if self.ask == "rank" and not 2 <= count <= MOST_ANSWERS:
+        most = MOST_RANKED if self.is_closed else MOST_ANSWERS
+        if self.ask == "rank" and not 2 <= count <= most:
             raise DataError(
-                f"an item of {count} answers; 2 to {MOST_ANSWERS} can be ranked."
+                f"an item of {count} answers; 2 to {most} can be ranked."
             )
         if self.ask != "rank" and count != 1:
             raise DataError(
@@ -164,7 +168,7 @@ def calibration_items(
     return list(items.values())
 
 
-_ASK_OF = {"label": "label", "grade": "grade", "rating": "rate"}
+ASK_OF = {"label": "label", "grade": "grade", "rating": "rate"}
 
 
 def _with_answer(judgement: Judgement, scale: tuple[int, int]) -> Item:
@@ -175,7 +179,7 @@ def _with_answer(judgement: Judgement, scale: tuple[int, int]) -> Item:
             raise judgement.wrong(
                 f"a grade of the scale {judgement.scale}; the page asks for {scale}."
             )
-        ask = _ASK_OF[judgement.kind]
+        ask = ASK_OF[judgement.kind]
         return Item(
             judgement.texts, judgement.prompt, ask, expected={"value": value}
         )

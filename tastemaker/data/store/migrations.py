@@ -49,11 +49,17 @@ _ASKING = (
 
 _WRITERS = ("ALTER TABLE items ADD COLUMN writers TEXT",)
 
+_COUNTS = (
+    "CREATE INDEX skips ON judgements (id) WHERE is_skip",
+    "CREATE INDEX judgements_that_count ON judgements (id) WHERE withdrawn IS NULL",
+)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("items, judges, views, judgements", _FIRST),
     ("planned repeats, and items with expected answers", _REPEATS),
     ("what to ask next", _ASKING),
     ("who wrote an answer", _WRITERS),
+    ("counts of judgements and of skips", _COUNTS),
 )
 """(name, statements) of each step. {key}: a number that counts up. {real}: 64 bits."""
 

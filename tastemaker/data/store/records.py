@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import (
@@ -48,6 +48,27 @@ def store_table(address: str | Path) -> Table:
             )
 
     return Table(shown_name(address), rows)
+
+
+def content_of(address: str | Path) -> list[Any]:
+    """Return numbers that change whenever `judgements` would give others.
+
+    A judgement is never changed, only withdrawn. The bytes of a SQLite file would not do: what was
+    judged last stands in a file beside it.
+    """
+    database = Database(address, must_exist=True)
+    try:
+        database.check()
+        withdrawn = s.judgements.c.withdrawn
+        counts = select(
+            func.count(), func.max(s.judgements.c.id), func.count(withdrawn)
+        ).add_columns(func.max(withdrawn))
+        scale = select(s.settings.c.value).where(s.settings.c.name == "scale")
+        with database.reading() as connection:
+            row = connection.execute(counts.select_from(s.judgements)).one()
+            return [*row, connection.scalar(scale)]
+    finally:
+        database.close()
 
 
 def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
@@ -99,15 +120,18 @@ def answered() -> Select[Any]:
 
 
 def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
-    """Return the judgement of a row of `answered`. scale: of a grade."""
+    """Return the judgement of a row of `answered`. scale: of a grade that has no other."""
     answer = json.loads(row.answer)
     texts = json.loads(row.texts)
     prompt = None if row.prompt is None else prompt_of(json.loads(row.prompt))
     shared: dict[str, Any] = {
         "prompt": prompt,
-        "judge": row.name,
+        "judge": row.name or None,
         "time": datetime.fromtimestamp(row.time, UTC),
+        "weight": answer.get("weight", 1.0),
     }
+    if answer.get("undated"):
+        shared["time"] = None
     if row.ask == "rank":
         return _ranked(answer, texts, json.loads(row.shown), shared)
     value = answer["value"]
@@ -115,32 +139,34 @@ def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
         return Label(texts[0], value, **shared)
     if row.ask == "rate":
         return Rating(texts[0], value, **shared)
-    return Grade(texts[0], value, *scale, **shared)
+    return Grade(texts[0], value, *answer.get("scale", scale), **shared)
 
 
 def _ranked(
     answer: dict[str, Any],
     texts: list[str],
-    shown: list[int],
+    shown: list[int] | None,
     shared: dict[str, Any],
 ) -> Judgement:
     tiers = answer["tiers"]
-    ranked = [number for tier in tiers for number in tier]
-    in_order = [number for number in shown if number in ranked]
-    if len(texts) == 2:
-        is_tie = len(tiers) == 1
+    rest = answer.get("rest", [])
+    ranked = [number for tier in tiers for number in tier] + rest
+    in_order = [number for number in shown or () if number in ranked]
+    if len(texts) == 2 and "ranking" not in answer:
+        is_tie = len(tiers) == 1 and not rest
         # of a tie, the one that was shown first
-        first, second = in_order if is_tie else ranked
+        first, second = in_order if is_tie and in_order else ranked
         return Comparison(
             texts[first],
             texts[second],
             float(answer.get("strength", 0)),
             is_tie,
-            chosen_first=first == in_order[0],
+            chosen_first=first == in_order[0] if in_order else None,
             **shared,
         )
     return Ranking(
         tuple(map(tuple, renumbered(tiers, texts))),
+        tuple(texts[number] for number in rest),
         shown=tuple(texts[number] for number in in_order),
         **shared,
     )

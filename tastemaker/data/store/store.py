@@ -36,11 +36,18 @@ from tastemaker.data.store.choosing import (
     next_number,
 )
 from tastemaker.data.store.engines import BUSY_SECONDS, Database
-from tastemaker.data.store.items import Item, prompt_cell, prompt_of
+from tastemaker.data.store.items import (
+    MOST_ANSWERS,
+    Item,
+    prompt_cell,
+    prompt_of,
+)
 from tastemaker.errors import UsageError
 
 _BATCH = 1000
-_LONGEST_NAME = 80
+LONGEST_NAME = 80
+UNINVITED = "import:"
+"""Begins what judges have for a token whose judgements were imported, until they are invited."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ class Judge:
     token: str
     is_revoked: bool = False
     judged: int = 0
+
+    @property
+    def is_invited(self) -> bool:
+        """False for a judge whose judgements were imported, and who was never invited."""
+        return not self.token.startswith(UNINVITED)
 
 
 @dataclass(frozen=True)
@@ -83,15 +95,16 @@ class Store:
         self.database = Database(
             address, must_exist=must_exist, busy_seconds=busy_seconds
         )
-        self.copy = self.database.migrate()
-        with self.database.writing() as connection:
-            first = {
-                "seed": secrets.randbits(53),
-                "lead": secrets.token_urlsafe(24),
-            }
-            for name, value in first.items():
-                if _setting(connection, name) is None:
-                    _set(connection, name, value)
+        with self.database.closed_by_errors():
+            self.copy = self.database.migrate()
+            with self.database.writing() as connection:
+                first = {
+                    "seed": secrets.randbits(53),
+                    "lead": secrets.token_urlsafe(24),
+                }
+                for name, value in first.items():
+                    if _setting(connection, name) is None:
+                        _set(connection, name, value)
 
     @property
     def name(self) -> str:
@@ -139,7 +152,7 @@ class Store:
                 for digest in part:
                     if digest not in present:
                         item = by_digest[digest]
-                        rows.append(_item_row(item, wanted, draws.random()))
+                        rows.append(item_row(item, wanted, draws.random()))
                 if rows:
                     connection.execute(insert(s.items), rows)
                 count += len(rows)
@@ -148,27 +161,23 @@ class Store:
     # --- judges
 
     def judge(self, name: str) -> Judge:
-        """Return the judge of a name, who is made where there is none."""
+        """Return the judge of a name, who is made and invited where there is none."""
         name = name.strip()
-        if not name or len(name) > _LONGEST_NAME:
+        if not name or len(name) > LONGEST_NAME:
             raise UsageError(
-                f"a judge's name has 1 to {_LONGEST_NAME} characters."
+                f"a judge's name has 1 to {LONGEST_NAME} characters."
             )
         with self.database.writing() as connection:
             query = select(s.judges).where(s.judges.c.name == name)
             row = connection.execute(query).first()
             if row is None:
-                values = {
-                    "name": name,
-                    "token": secrets.token_urlsafe(18),
-                    "is_revoked": False,
-                    "created": time.time(),
-                    "cursor": -1.0,
-                    "judged": 0,
-                }
-                connection.execute(insert(s.judges).values(values))
-                row = connection.execute(query).one()
-            return _judge(row)
+                connection.execute(insert(s.judges).values(new_judge(name)))
+            elif not _judge(row).is_invited:
+                new = new_judge(name)
+                change = update(s.judges).where(s.judges.c.id == row.id)
+                invited = {key: new[key] for key in ("token", "is_revoked")}
+                connection.execute(change.values(invited))
+            return _judge(connection.execute(query).one())
 
     def judge_of(self, token: str) -> Judge | None:
         """Return the judge of an invitation; None for an unknown or a revoked one."""
@@ -256,6 +265,11 @@ class Store:
             row = connection.execute(query).first()
             if row is None:
                 raise UsageError("there is no such item.")
+            count = len(json.loads(row.texts))
+            if count > MOST_ANSWERS:
+                raise UsageError(
+                    f"an item of {count} answers; at most {MOST_ANSWERS} can be shown."
+                )
             seed = self._plan(connection).seed
             self._show(
                 connection, judge, Chosen(row, "decide", "planned"), seed
@@ -320,6 +334,7 @@ class Store:
             .join(s.views, s.views.c.id == s.judgements.c.view_id)
             .where(s.views.c.judge_id == judge.id)
             .where(s.judgements.c.withdrawn.is_(None))
+            .where(s.views.c.reason != "imported")
             .order_by(s.judgements.c.id.desc())
             .limit(1)
         )
@@ -339,7 +354,25 @@ class Store:
         return True
 
 
-def _item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
+def new_judge(
+    name: str, prefix: str = "", *, is_revoked: bool = False
+) -> dict[str, Any]:
+    """Return the row of a new judge. prefix: of the token."""
+    return {
+        "name": name,
+        "token": prefix + secrets.token_urlsafe(18),
+        "is_revoked": is_revoked,
+        "created": time.time(),
+        "cursor": -1.0,
+        "judged": 0,
+    }
+
+
+def item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
+    """Return the row of a new item. lot: its place in the random order, 0 to 1."""
+    # items for calibration have a place of their own in the plan, closed ones have none
+    if item.expected is not None or item.is_closed:
+        wanted = 0
     prompt = prompt_cell(item.prompt)
     return {
         "digest": item.digest,
@@ -350,8 +383,7 @@ def _item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
         "texts": json.dumps(item.texts, ensure_ascii=False),
         "source": item.source,
         "lot": lot,
-        # calibration items have a place of their own in the plan
-        "wanted": wanted if item.expected is None else 0,
+        "wanted": wanted,
         "judged": 0,
         "expected": None
         if item.expected is None

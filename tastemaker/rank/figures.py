@@ -4,7 +4,6 @@ All figures are of the last 20,000 judgements. An undefined figure says why it i
 """
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +13,20 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from tastemaker.data.judgements import Judgement
 from tastemaker.data.store import Judge, Store
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.items import MOST_ANSWERS
 from tastemaker.data.store.records import answered, judgement_of
-from tastemaker.doctor.catalogue import catalogue_of
-from tastemaker.doctor.judges import agreements
 from tastemaker.maths.statistics import wilson_interval
+from tastemaker.rank.spread import agreement_lines, leniency
 
+LEAD = "lead"
+"""The judge who decides the items on which others disagree."""
 MOST = 20_000
 _SHOWN_ITEMS = 20
+_SHOWN_JUDGES = 100
 Answer = dict[str, Any]
+Verdicts = dict[tuple[int, int], int]
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,7 @@ class Share:
             return self.why
         low, high = wilson_interval(self.hits, self.n)
         share = self.hits / self.n
-        return (
-            f"{share:.0%} ({float(low):.0%}–{float(high):.0%}, n = {self.n})"
-        )
+        return f"{share:.0%} ({max(0.0, low):.0%}–{float(high):.0%}, n = {self.n})"
 
 
 @dataclass
@@ -66,6 +66,7 @@ class OfJudge:
     answers: int
     seconds: float | None
     agrees: Share
+    lenient: str
     consistent: Share
     correct: Share
     first: Share
@@ -80,11 +81,15 @@ class Disagreement:
     judges: int
     prompt: str
     texts: Sequence[str]
+    is_decided: bool = False
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything on the lead's page. wins: of pairs with another's answer, by who wrote it."""
+    """Everything on the lead's page. wins: of pairs with another's answer, by who wrote it.
+
+    first: how often a preferred answer was shown first. queue: the items to decide.
+    """
 
     items: int
     finished: int
@@ -96,6 +101,16 @@ class Overview:
     skip_reasons: dict[str, int] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     wins: dict[str, Share] = field(default_factory=dict)
+    first: Share = field(default_factory=lambda: Share(0, 0))
+
+    @property
+    def queue(self) -> list[int]:
+        """The items on which judges disagree, the lead has not decided and the page can show."""
+        items = []
+        for each in self.disagreements:
+            if not each.is_decided and len(each.texts) <= MOST_ANSWERS:
+                items.append(each.item)
+        return items
 
 
 def overview(store: Store) -> Overview:
@@ -122,12 +137,13 @@ def overview(store: Store) -> Overview:
         finished=int(items or 0) - store.left(),
         judgements=int(number or 0) - skips,
         skips=skips,
-        agreement=_agreement(judged),
-        judges=_judges(store, rows, scale),
+        agreement=agreement_lines(judged, [row.item_id for row in new]),
+        judges=_judges(store, rows),
         disagreements=_disagreements(new),
         skip_reasons=dict(reasons),
         curve=store.setting("curve", []),
         wins=_wins(new),
+        first=_places(rows).share("undefined: no ordered pair"),
     )
 
 
@@ -145,30 +161,6 @@ def answers_of(store: Store, most: int) -> list[Any]:
         return list(connection.execute(query))[::-1]
 
 
-def _agreement(judgements: list[Judgement]) -> dict[str, str]:
-    """Return Krippendorff's alpha and pairwise agreement of each kind, in words."""
-    if not judgements:
-        return {"all": "undefined: nobody has judged anything yet"}
-    lines = {}
-    by_kind = agreements(catalogue_of(judgements))
-    for kind in sorted({judgement.kind for judgement in judgements}):
-        if kind not in by_kind:
-            lines[kind] = (
-                "undefined: no two judges have judged the same item yet"
-            )
-            continue
-        figures = by_kind[kind]
-        alpha = f"Krippendorff's α = {figures.alpha:.2f}"
-        if math.isnan(figures.alpha):
-            alpha = "Krippendorff's α is undefined: all answers are equal"
-        pairwise = figures.pairwise
-        lines[kind] = (
-            f"{alpha}; two judges agree on {pairwise.share:.0%} "
-            f"({pairwise.low:.0%}–{pairwise.high:.0%}) of {pairwise.pairs:,} pairs of verdicts"
-        )
-    return lines
-
-
 def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
     """Return what an answer says of each pair of texts: 1, −1, 0 for a tie; (0, 0): its value."""
     if "tiers" not in answer:
@@ -176,47 +168,51 @@ def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
     rank = {}
     for number, tier in enumerate(answer["tiers"]):
         rank.update(dict.fromkeys(tier, number))
+    # worse than all tiers, in no known order
+    rest = answer.get("rest", ())
+    rank.update(dict.fromkeys(rest, len(rank)))
     pairs = {}
     for a, b in combinations(sorted(rank), 2):
+        if a in rest and b in rest:
+            continue
         pairs[a, b] = (rank[a] < rank[b]) - (rank[a] > rank[b])
     return pairs
 
 
 def equal_share(one: Answer, other: Answer) -> tuple[int, int]:
     """Return on how many pairs two answers agree, and how many both judge."""
-    mine, theirs = verdicts(one), verdicts(other)
+    return _agreeing(verdicts(one), verdicts(other))
+
+
+def _agreeing(mine: Verdicts, theirs: Verdicts) -> tuple[int, int]:
     shared = mine.keys() & theirs.keys()
     return sum(mine[pair] == theirs[pair] for pair in shared), len(shared)
 
 
-def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
-    of_item: dict[int, list[tuple[int, str, Answer]]] = defaultdict(list)
+def _judges(store: Store, rows: list[Any]) -> list[OfJudge]:
+    lenient = leniency(rows)
+    of_item: dict[int, list[tuple[int, str, Verdicts]]] = defaultdict(list)
     by_judge: dict[int, list[Any]] = defaultdict(list)
+    verdicts_of: dict[int, Verdicts] = {}
     for row in rows:
-        of_item[row.item_id].append(
-            (row.judge_id, row.reason, json.loads(row.answer))
-        )
+        verdicts_of[row.id] = verdicts(json.loads(row.answer))
+        entry = (row.judge_id, row.reason, verdicts_of[row.id])
+        of_item[row.item_id].append(entry)
         by_judge[row.judge_id].append(row)
     figures = []
-    for judge in store.judges():
-        agrees, consistent, correct, first = (
-            _Tally(),
-            _Tally(),
-            _Tally(),
-            _Tally(),
-        )
+    judges = sorted(store.judges(), key=lambda judge: -len(by_judge[judge.id]))
+    for judge in judges[:_SHOWN_JUDGES]:
+        agrees, consistent, correct = _Tally(), _Tally(), _Tally()
         mine = by_judge[judge.id]
         for row in mine:
-            answer = json.loads(row.answer)
             for other, reason, theirs in of_item[row.item_id]:
                 if other != judge.id and "repeat" not in (reason, row.reason):
-                    _add(agrees, answer, theirs)
+                    _add(agrees, verdicts_of[row.id], theirs)
                 if other == judge.id and row.reason == "repeat" != reason:
-                    _add(consistent, answer, theirs)
+                    _add(consistent, verdicts_of[row.id], theirs)
             if row.expected is not None and row.reason == "calibration":
-                _add(correct, answer, json.loads(row.expected))
-            if row.ask == "rank":
-                _add_places(first, answer, json.loads(row.shown))
+                right = verdicts(json.loads(row.expected))
+                _add(correct, verdicts_of[row.id], right)
         seconds = [row.seconds for row in mine if row.seconds is not None]
         figures.append(
             OfJudge(
@@ -224,18 +220,29 @@ def _judges(store: Store, rows: list[Any], scale: Any) -> list[OfJudge]:
                 len(mine),
                 median(seconds) if seconds else None,
                 agrees.share("no item shared with another judge"),
+                lenient.get(judge.id, "no grade of a shared item"),
                 consistent.share("no repeated item"),
                 correct.share("no calibration item"),
-                first.share("no ordered pair"),
+                _places(mine).share("no ordered pair"),
             )
         )
     return figures
 
 
-def _add(tally: _Tally, one: Answer, other: Answer) -> None:
-    hits, n = equal_share(one, other)
+def _add(tally: _Tally, one: Verdicts, other: Verdicts) -> None:
+    hits, n = _agreeing(one, other)
     tally.hits += hits
     tally.n += n
+
+
+def _places(rows: Iterable[Any]) -> _Tally:
+    """Return how often the better text of an ordered pair was shown before the other."""
+    tally = _Tally()
+    for row in rows:
+        shown = json.loads(row.shown)
+        if row.ask == "rank" and shown is not None:
+            _add_places(tally, json.loads(row.answer), shown)
+    return tally
 
 
 def _add_places(tally: _Tally, answer: Answer, shown: list[int]) -> None:
@@ -275,15 +282,27 @@ def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
     listed = []
     for item, answers in of_item.items():
         tally = _Tally()
-        for one, other in combinations(answers, 2):
-            if one.judge_id != other.judge_id:
-                _add(tally, json.loads(one.answer), json.loads(other.answer))
+        judged = []
+        for row in answers:
+            judged.append((row.judge_id, verdicts(json.loads(row.answer))))
+        for (one, mine), (other, theirs) in combinations(judged, 2):
+            if one != other:
+                _add(tally, mine, theirs)
         if tally.n and tally.hits < tally.n:
             row = answers[0]
             share = 1 - tally.hits / tally.n
             names = {each.judge_id for each in answers}
             texts = json.loads(row.texts)
             prompt = shown_prompt(row)
-            listed.append(Disagreement(item, share, len(names), prompt, texts))
+            listed.append(
+                Disagreement(
+                    item,
+                    share,
+                    len(names),
+                    prompt,
+                    texts,
+                    any(each.name == LEAD for each in answers),
+                )
+            )
     listed.sort(key=lambda each: -each.share)
     return list(islice(listed, _SHOWN_ITEMS))

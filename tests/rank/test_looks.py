@@ -1,0 +1,192 @@
+"""The pages in Chromium: Markdown, accessibility, first paint, own figures, decisions."""
+
+import json
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rank_pages import answered, at_size, element_of, press
+
+import tastemaker as tm
+
+MARKDOWN = """# Steps
+
+1. **Heat** the *oil*, `x < 1`
+2. Wait
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```html
+<script>document.title = "owned"</script>
+```
+"""
+HOSTILE = (
+    """<script>document.title="owned"</script> <img src=x onerror="document.title='owned'">
+
+[run](javascript:document.title='owned') [data](data:text/html,<script>1</script>)
+[web](https://example.org/?q="onmouseover=alert(1)) ![pixel](https://evil.example/pixel.png)
+<https://example.org> [ref]: javascript:alert(1) \u202etxet\u202c \u200b
+
+- """
+    + "[" * 500
+    + "*a_" * 500
+)
+
+
+@pytest.fixture(scope="module")
+def page(started: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A page with Markdown, single texts, repeats and two judges."""
+    form = tmp_path_factory.mktemp("form") / "form.yaml"
+    form.write_text(
+        "markdown: true\ncomment: true\nflags: [unsafe]\n"
+        "instructions: Which one is better?\n"
+    )
+    rows: list[dict[str, Any]] = [
+        {"prompt": "# Which?", "answers": [MARKDOWN, HOSTILE, "Third"]},
+    ]
+    rows += [{"prompt": f"Question {n}?", "answers": ["one", "two"]} for n in range(14)]
+    judges = ("--judge", "ann", "--judge", "bo", "--judges-per-item", 2)
+    return started(rows, *judges, "--form", form, "--repeats", 0.6, links=3)
+
+
+def until(browser: Any, selector: str, key: str) -> None:
+    """Answer with a key until an element is there."""
+    for _ in range(40):
+        if browser.find_elements("css selector", selector):
+            return
+        judge_one(browser, key)
+    raise AssertionError(selector)
+
+
+def judge_one(browser: Any, key: str) -> None:
+    """Rank the item as it is shown, or answer a pair with a key."""
+    if element_of(browser, "item").get_attribute("data-mode") == "rank":
+        press(browser, "1", "2", "3")
+        key = "ENTER"
+    answered(browser, lambda: press(browser, key))
+
+
+def violations(browser: Any) -> list[Any]:
+    """Return what axe-core finds on the page, in both themes and both languages."""
+    package = find_spec("axe_playwright_python")
+    if package is None or package.submodule_search_locations is None:
+        pytest.skip("no axe-core: the pages were not checked for accessibility")
+    script = Path(package.submodule_search_locations[0]) / "axe.min.js"
+    barriers = []
+    for theme in ("light", "dark"):
+        media = [{"name": "prefers-color-scheme", "value": theme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        browser.execute_script(script.read_text(encoding="utf-8"))
+        result = browser.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            "axe.run(document).then(r => done(r.violations.map("
+            "v => [v.id, v.nodes.map(n => n.html.slice(0, 120) + n.failureSummary)])))"
+        )
+        barriers += [[theme, browser.current_url[-12:], *each] for each in result]
+    return barriers
+
+
+def test_markdown_is_shown_and_runs_nothing(chromium: Any, page: Any) -> None:
+    chromium.get_log("browser")
+    at_size(chromium, 1200, 900)
+    chromium.get(page.links["ann"])
+    until(chromium, "[data-mode=rank]", "1")
+    inside = "return [...document.querySelectorAll('.answers {}')].map(e => e.{})"
+
+    def of(selector: str, what: str = "textContent") -> list[str]:
+        values: list[str] = chromium.execute_script(inside.format(selector, what))
+        return values
+
+    assert of("strong") == ["Heat"]
+    assert of("td") == ["1", "2"]
+    assert of("p.h1") == ["Steps"]
+    assert '<script>document.title = "owned"</script>' in of("pre")[0]
+    assert of("img") == of("script") == []
+    assert all(link.startswith("https://example.org") for link in of("a", "href"))
+    assert len(of("a")) == 2
+    assert set(of("a", "rel")) == {"noopener noreferrer nofollow"}
+    text = " ".join(of(".text"))
+    assert "[pixel](https://evil.example/pixel.png)" in text
+    assert "RLOtxet" in text
+    assert "ZWSP" in text
+    assert chromium.title == "Judge · Tastemaker"
+    assert chromium.get_log("browser") == []
+
+
+def test_first_paint_and_weight(chromium: Any, page: Any) -> None:
+    chromium.get(page.links["bo"])
+    script = (
+        "const e = performance.getEntriesByName('first-contentful-paint')[0];"
+        "return e ? e.startTime : null"
+    )
+    paints = []
+    for _ in range(3):
+        chromium.refresh()
+        paints.append(chromium.execute_script(script))
+    times = [paint for paint in paints if paint is not None]
+    # 300 ms on a quiet machine; this one may be busy
+    assert min(times, default=0) < 1500
+    weight = chromium.execute_script(
+        "return [...performance.getEntriesByType('navigation'),"
+        "...performance.getEntriesByType('resource')].reduce("
+        "(sum, e) => sum + e.decodedBodySize, 0)"
+    )
+    assert 10_000 < weight < 60_000
+
+
+def test_a_judge_sees_pace_and_consistency(chromium: Any, page: Any) -> None:
+    chromium.get(page.links["ann"])
+    until(chromium, "[data-testid=consistency]", "2")
+    assert re.fullmatch(r"\d+ s an item", element_of(chromium, "pace").text)
+    words = element_of(chromium, "consistency").text
+    assert re.fullmatch(r"\d+% as before on \d+ repeated pairs", words)
+    assert re.fullmatch(r"\d+ judged", element_of(chromium, "count").text)
+
+
+def test_the_lead_decides_one_after_another(chromium: Any, page: Any) -> None:
+    for judge, key in (("ann", "0"), ("bo", "1")):
+        chromium.get(page.links[judge])
+        for _ in range(4):
+            judge_one(chromium, key)
+    chromium.get(page.links["lead"])
+    count = len(chromium.find_elements("css selector", "[data-testid^=decide-]")) - 1
+    answered(chromium, lambda: element_of(chromium, "decide-all").click())
+    for _ in range(count):
+        judge_one(chromium, "1")
+    by_lead = [j for j in tm.read(page.store) if j.judge == "lead"]
+    assert len(by_lead) == count > 0
+    chromium.get(page.links["lead"])
+    assert not chromium.find_elements("css selector", "[data-testid=decide-all]")
+    assert "decided" in chromium.page_source
+    bias = element_of(chromium, "position-bias").text
+    assert re.search(r"all judges: \d+% \(\d+%–\d+%, n = \d+\)", bias)
+    assert "Undefined" in element_of(chromium, "arms").text
+
+
+def test_no_page_has_an_accessibility_violation(
+    chromium: Any, page: Any, started: Callable[..., Any]
+) -> None:
+    chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    at_size(chromium, 1200, 900)
+    barriers = []
+    for link in (
+        page.links["ann"],
+        page.links["lead"],
+        page.links["lead"] + "?lang=zh",
+    ):
+        chromium.get(link)
+        chromium.execute_script(
+            "document.querySelectorAll('details').forEach(d => d.open = true)"
+        )
+        barriers += violations(chromium)
+    texts = started([{"text": "A warm film."}, {"text": "A dull film."}])
+    chromium.get(texts.links["judge"])
+    barriers += violations(chromium)
+    chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert barriers == [], json.dumps(barriers, indent=1)[:4000]
