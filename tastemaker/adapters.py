@@ -33,6 +33,11 @@ LORA = (
     "weights learn."
 )
 """The help of the setting `lora`, which every verb that trains a network has."""
+SAVED_DTYPE = (
+    "Number format of the saved weights, and in memory of those that --lora leaves as they are; "
+    "auto: that of the checkpoint. Weights that learn are float32 in memory."
+)
+"""The help of the setting `dtype`."""
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
@@ -175,11 +180,22 @@ def merged_twin(wrapped: Any) -> Any:
         if not hasattr(part, "get_delta_weight"):
             continue
         plain = part.get_base_layer()
-        weight = plain.weight + part.get_delta_weight("default")
+        delta = part.get_delta_weight("default")
+        weight = (plain.weight + delta).to(plain.weight.dtype)
         plain.weight = nn.Parameter(weight, requires_grad=False)
         owner, _, attribute = name.rpartition(".")
         setattr(twin.get_submodule(owner), attribute, plain)
     return twin
+
+
+def merged_bytes(module: Any) -> int:
+    """Return the bytes of the merged weights of `merged_twin`."""
+    total = 0
+    for part in module.modules():
+        if hasattr(part, "get_delta_weight"):
+            weight = part.get_base_layer().weight
+            total += weight.numel() * weight.element_size()
+    return total
 
 
 def adapters_off(wrapped: Any) -> Any:

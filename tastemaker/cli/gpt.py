@@ -88,6 +88,7 @@ _FIGURES = (
 @o.skip_bad
 @o.training_precision
 @o.device
+@o.dry_run
 @o.resuming
 @o.output
 def pretrain(
@@ -100,6 +101,7 @@ def pretrain(
     text_column: str | None,
     prompt_column: str | None,
     skip_bad: bool,
+    dry_run: bool,
     json: bool,
     quiet: bool,
     **settings: Any,
@@ -112,6 +114,13 @@ def pretrain(
         raise UsageError(
             "--size and --from: a given model has a size already. Choose one of the two."
         )
+    if dry_run:
+        from tastemaker.gpt.memory import pretrain_memory
+
+        names = ("start", "size", "training", "device", "precision")
+        memory = pretrain_memory(**{name: settings[name] for name in names})
+        o.say_memory(memory, json=json)
+        return
     columns = tm.Columns(text=text_column, prompt=prompt_column)
     documents = tm.Documents(
         sources,
@@ -188,6 +197,7 @@ def pretrain(
 @o.prompt_column
 @o.chat
 @o.device
+@o.dtype
 @o.output
 def write(
     model: str,
@@ -202,6 +212,7 @@ def write(
     prompt_column: str | None,
     chat: bool,
     device: Any,
+    dtype: Any,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -228,7 +239,7 @@ def write(
         raise UsageError(
             f"-n {n}: ask for 1 completion of each prompt, or more."
         )
-    policy = tm.Policy.load(model).to(device)
+    policy = tm.Policy.load(model, dtype=dtype).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     draw = replace(policy.sampling, **{"stop": (), **sampling})
@@ -418,6 +429,8 @@ def evaluate_policy(
     reading: r.Reading,
     report: Path | None,
     *,
+    device: Any,
+    dtype: Any,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -439,7 +452,7 @@ def evaluate_policy(
         leave_out_bad=skip_bad,
         limit=reading.limit,
     )
-    policy = tm.Policy.load(model)
+    policy = tm.Policy.load(model, dtype=dtype).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     measured = tm.perplexity(policy, documents)

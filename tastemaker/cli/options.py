@@ -269,6 +269,11 @@ training_precision = option(
     help="Number format of the products.",
     panel=RUN,
 )
+dry_run = flag(
+    "--dry-run",
+    "Print what memory the run takes and whether it fits, and read no weights and no data.",
+    RUN,
+)
 resuming = several(
     flag("--resume", "Go on with a killed run, to the same bits.", RUN),
     flag("--overwrite", "Replace what OUT holds.", RUN),
@@ -343,6 +348,15 @@ def say_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout."""
     text = json_module.dumps(values, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(visible_json(text) + "\n")
+
+
+def say_memory(memory: Any, *, json: bool) -> None:
+    """Print what memory a run takes."""
+    if json:
+        say_json(memory.as_dict())
+        return
+    for line in str(memory).splitlines():
+        say(line)
 
 
 def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:

@@ -18,7 +18,7 @@ from tastemaker.cli.serving import (
     part_of,
     say_part_done,
 )
-from tastemaker.cli.trust import describe_fit, explanations
+from tastemaker.cli.trust import describe_fit, explanations, say_fit_memory
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -125,6 +125,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 @o.skip_bad
 @o.training_precision
 @o.device
+@o.dry_run
 @o.resuming
 @o.page
 @o.output
@@ -137,6 +138,7 @@ def fit(
     likelihood: o.Settings,
     anchor: str | None,
     skip_bad: bool,
+    dry_run: bool,
     report: bool,
     json: bool,
     quiet: bool,
@@ -148,6 +150,9 @@ def fit(
 
     started = time.monotonic()
     settings["backbone"] = backbone_named(backbone, **backbone_settings)
+    if dry_run:
+        say_fit_memory(settings, json=json)
+        return
     check_processes(settings["backbone"])
     settings["likelihood"] = tm.Likelihood(**likelihood)
     if reading.positive:
@@ -448,6 +453,8 @@ def evaluate(
             source,
             reading,
             report,
+            device=loading["device"],
+            dtype=loading["dtype"],
             skip_bad=skip_bad,
             json=json,
             quiet=quiet,

@@ -131,6 +131,7 @@ Examples:
 @o.chat
 @o.skip_bad
 @o.device
+@o.dry_run
 @o.resuming
 @o.page
 @o.output
@@ -155,6 +156,7 @@ def steer(
     chat: bool,
     skip_bad: bool,
     seed: int,
+    dry_run: bool,
     report: bool,
     json: bool,
     quiet: bool,
@@ -175,6 +177,9 @@ def steer(
         # the one whose gradient in the loss is that of the KL
         kl.setdefault("estimator", "k2")
     learner = algorithm_named(algorithm, **algorithm_settings)
+    if dry_run:
+        _say_memory(model, settings, sampling, json=json)
+        return
     reading = r.Reading(split=split, seed=seed, format=format)
     if prompts is None:
         reading = replace(reading, prompt_column=prompt_column)
@@ -206,6 +211,27 @@ def steer(
     if report:
         report_steering(out, quiet=quiet or json)
     _print_steered(steered, out, reading, json=json)
+
+
+def _say_memory(
+    model: str, settings: o.Settings, sampling: o.Settings, *, json: bool
+) -> None:
+    """Print what memory a run takes."""
+    import tastemaker as tm
+    from tastemaker.gpt.memory import Writes, steer_memory
+
+    steering = tm.Steering(**settings["steering"])
+    most = tm.Sampling(**{"max_tokens": 64, **sampling}).max_tokens
+    memory = steer_memory(
+        model,
+        lora=steering.lora,
+        dtype=steering.dtype,
+        gradient_checkpointing=steering.gradient_checkpointing,
+        at_once=steering.at_once,
+        writes=Writes(steering.batch, most),
+        device=settings["device"],
+    )
+    o.say_memory(memory, json=json)
 
 
 def _check_prompts(

@@ -44,6 +44,15 @@ _HEADS = {
 }
 
 
+def say_fit_memory(settings: o.Settings, *, json: bool) -> None:
+    """Print what memory a fit takes. settings: those of `tm.fit`, by its names."""
+    from tastemaker.reward.memory import fit_memory
+
+    names = ("backbone", "training", "device", "precision")
+    memory = fit_memory(**{name: settings[name] for name in names})
+    o.say_memory(memory, json=json)
+
+
 def describe_fit(model: Any, out: Path, seconds: float) -> None:
     """Print the verdict on a fitted model, and what was learned."""
     from tastemaker.data.splitting import relatives_line

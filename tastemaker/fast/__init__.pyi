@@ -7,6 +7,7 @@ from .batching import whole_units as whole_units
 from .encoder import encode_packed as encode_packed
 from .encoder import parts_of as parts_of
 from .encoder import scores as scores
+from .encoder import scores_together as scores_together
 from .gpt_decode import OwnDecoder as OwnDecoder
 from .gpt_decode import decoder_for as decoder_for
 from .gpt_decode import decoder_name as decoder_name
@@ -22,6 +23,9 @@ from .gpt_layers import rotate as rotate
 from .int8 import Range as Range
 from .int8 import in_int8 as in_int8
 from .int8 import watch as watch
+from .memory import cache_budget as cache_budget
+from .memory import cache_bytes as cache_bytes
+from .memory import free_bytes as free_bytes
 from .processor import attention as attention
 from .processor import choose_device as choose_device
 from .processor import choose_precision as choose_precision

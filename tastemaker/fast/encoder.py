@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import relu
+from torch.utils.checkpoint import checkpoint
 
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.processor import attention
@@ -326,10 +327,15 @@ def scores_together(
     all texts are one pass, end to end, so the fixed cost of a pass, such as the gradient of all
     embeddings, is paid once. On a GPU, and for a module that needs its own forward pass, they are
     batches of similar length, of `batch_tokens` at most.
+
+    Texts that are judged together may have more tokens than `batch_tokens`. Then gradients are
+    cached (Gao et al. 2021): the parts are computed without a graph, and once more, one after the
+    other, in the backward pass. The gradients are the same.
     """
     lengths = [len(ids) for ids in texts]
     encoder = parts_of(module) if module.device.type == "cpu" else None
-    if encoder is not None:
+    is_too_large = torch.is_grad_enabled() and sum(lengths) > batch_tokens
+    if encoder is not None and not is_too_large:
         order = sorted(range(len(texts)), key=lengths.__getitem__)
         rows = encode_packed(encoder, [texts[i] for i in order])
         return _put_back(rows, order), sum(lengths)
@@ -338,7 +344,11 @@ def scores_together(
     places = 0
     for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
         batch = collate([texts[i] for i in chosen], pad_id).to(module.device)
-        parts.append(scores(module, batch))
+        if is_too_large:
+            rows = checkpoint(scores, module, batch, use_reentrant=False)
+        else:
+            rows = scores(module, batch)
+        parts.append(rows)
         order += chosen
         places += batch.ids.numel()
     return _put_back(torch.cat(parts), order), places

@@ -188,6 +188,14 @@ def choose_weights(choice: WeightsChoice) -> torch.dtype | str:
     return dtype
 
 
+def format_of(choice: TrainingChoice, saved: torch.dtype) -> torch.dtype:
+    """Return the number format that a choice stands for; auto: that of the saved weights."""
+    _check("the number format", choice, get_args(TrainingChoice))
+    if choice == "auto":
+        return saved
+    return torch.bfloat16 if choice == "bfloat16" else torch.float32
+
+
 def choose_device(choice: DeviceChoice = "auto") -> torch.device:
     """Return the device of that name; auto is CUDA, else MPS, else the CPU.
 

@@ -5,6 +5,9 @@ from .language_loss import Perplexity as Perplexity
 from .language_loss import held_out_loss as held_out_loss
 from .language_loss import ngram_loss as ngram_loss
 from .language_loss import perplexity as perplexity
+from .memory import Writes as Writes
+from .memory import pretrain_memory as pretrain_memory
+from .memory import steer_memory as steer_memory
 from .networks import BEGIN as BEGIN
 from .networks import END as END
 from .networks import PAD as PAD

@@ -129,26 +129,12 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     generation_config.json advises whoever draws from it, transformers too, to leave out tokens that
     are hardly possible: a small network cannot tell them apart.
     """
-    spread = _GAIN * size.width**-0.5
-    config = GPTNeoXConfig(
-        vocab_size=len(tokenizer),
-        max_position_embeddings=size.context,
-        hidden_size=size.width,
-        intermediate_size=4 * size.width,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        hidden_act="gelu",
-        use_parallel_residual=False,
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": _SLOWEST,
-            "partial_rotary_factor": 1.0,
-        },
-        initializer_range=spread,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+    ids = (
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
     )
+    config = gpt_config(size, len(tokenizer), ids)
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         module = GPTNeoXForCausalLM(config)
@@ -162,6 +148,33 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
                 weight.zero_()
         module.lm_head.weight.copy_(module.gpt_neox.embed_in.weight)
     return module
+
+
+def gpt_config(
+    size: Size, vocabulary: int, ids: tuple[int, int, int]
+) -> GPTNeoXConfig:
+    """Return the configuration of a GPT. ids: of the tokens that begin, end and pad a text."""
+    spread = _GAIN * size.width**-0.5
+    begin, end, pad = ids
+    return GPTNeoXConfig(
+        vocab_size=vocabulary,
+        max_position_embeddings=size.context,
+        hidden_size=size.width,
+        intermediate_size=4 * size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        hidden_act="gelu",
+        use_parallel_residual=False,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": _SLOWEST,
+            "partial_rotary_factor": 1.0,
+        },
+        initializer_range=spread,
+        bos_token_id=begin,
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
 
 
 def matrices_of(module: Any) -> dict[int, list[Any]]:

@@ -362,10 +362,9 @@ class Policy:
         return adapters_off(self.adapted) if self.is_base else nullcontext()
 
     def _writer(self) -> Any:
-        """Return the network that writes.
+        """Return the network that writes: one with float32 adapters merged, for our own decoding.
 
-        Adapters in float32 are merged into a copy, which our own decoding supports. Other formats
-        would round away what the adapters have learned, so there they stay beside the weights.
+        Other formats would round away what adapters have learned: there they stay as they are.
         """
         if self.adapted is None or self.module.dtype != torch.float32:
             return self.module
@@ -379,7 +378,8 @@ class Policy:
 
     def round_weights(self) -> None:
         """Round the weights to what is saved, so that what is measured is what is saved."""
-        round_weights(self.module, self.saved_as)
+        if self.adapted is None:
+            round_weights(self.module, self.saved_as)
 
     def to(self, device: DeviceChoice) -> "Policy":
         """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError

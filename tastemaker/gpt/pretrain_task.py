@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR, learned_state
+from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE, learned_state
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
+from tastemaker.fast.processor import TrainingChoice
 from tastemaker.gpt.language_loss import held_out_loss
 from tastemaker.gpt.networks import Size, matrices_of
 from tastemaker.gpt.policy import Policy
@@ -38,6 +39,7 @@ from tastemaker.settings import (
     setting,
 )
 from tastemaker.train.loop import Task
+from tastemaker.train.recomputing import RECOMPUTE, recompute_layers
 from tastemaker.train.run import Run, Say
 from tastemaker.train.step import (
     Metrics,
@@ -96,6 +98,8 @@ class Pretraining:
         None, "Most tokens of a new tokenizer.", at_least(1), shown=OF_SIZE
     )
     lora: int = setting(0, f"{LORA} With --from.", at_least(0))
+    dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
+    gradient_checkpointing: bool = setting(False, RECOMPUTE)
     grow_at: float | None = setting(
         None,
         "Share of all tokens after which the second half of a new network's layers joins; "
@@ -153,6 +157,7 @@ class PretrainTask(Task):
             size.grow_at if training.grow_at is None else training.grow_at
         )
         self.module = policy.module.to(self.device)
+        recompute_layers(self.module, wanted=training.gradient_checkpointing)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.tokens = 0  # learned so far
         self.epoch = self.step_of_epoch = 0  # of the next step
@@ -401,5 +406,6 @@ class PretrainTask(Task):
             tensor.copy_(tensors[f"policy.{name}"])
 
     def finish(self) -> None:
-        """Switch dropout off."""
+        """Switch off what only training needs."""
+        recompute_layers(self.module, wanted=False)
         self.module.eval()

@@ -25,6 +25,7 @@ from tastemaker.fast.processor import (
     TrainingChoice,
     choose_device,
     choose_precision,
+    format_of,
 )
 from tastemaker.files import writing_folder
 from tastemaker.gpt.language_loss import held_out_loss, ngram_loss
@@ -146,6 +147,7 @@ def _trained(
             if start is None
             else _opened(start, training, seed)
         )
+        _check_growth(training, size)
         context = _context(policy, size, training)
         corpora = tokenized(
             _examples(texts),
@@ -276,6 +278,16 @@ def _check_start(
         )
 
 
+def _check_growth(training: Pretraining, size: Size) -> None:
+    """Raise UsageError where layers that join later would be computed from the beginning."""
+    grow_at = size.grow_at if training.grow_at is None else training.grow_at
+    if training.gradient_checkpointing and grow_at:
+        raise UsageError(
+            "gradient_checkpointing: a network that grows is computed by our own pass, which "
+            "holds all layers. Add --grow-at 0, or leave it out."
+        )
+
+
 @contextmanager
 def _tokens_folder(
     folder: Path | None, settings: Mapping[str, Any]
@@ -347,7 +359,9 @@ def _fresh(
     tokenizer = AutoTokenizer.from_pretrained(saved, local_files_only=True)
     for name in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(name, None)
-    return Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
+    saved_as = format_of(training.dtype, torch.float32)
+    module = make_gpt(size, tokenizer, seed=seed)
+    return Policy(module, tokenizer, saved_as=saved_as)
 
 
 def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
@@ -382,11 +396,13 @@ def _opened(
     It ends at the end of an answer that its chat template writes, for that is what it learns.
     """
     if not isinstance(start, Policy):
-        policy = Policy.load(start)
+        memory = training.dtype if training.lora else "float32"
+        policy = Policy.load(start, dtype=memory)
     elif training.lora:
         policy = start.frozen_copy()
     else:
         policy = start.trainable_copy()
+    policy.saved_as = format_of(training.dtype, policy.saved_as)
     if training.lora:
         policy.add_adapters(training.lora, source=str(start), seed=seed)
     policy.end_at(policy.reader.turn_end)

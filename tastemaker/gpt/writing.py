@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.fast.gpt_decode import Decoder, decoder_for
+from tastemaker.fast.memory import cache_budget, cache_bytes
 from tastemaker.gpt.sampling import Sampling, ValueHead, choose, uniforms
 from tastemaker.gpt.tokenise import Reader
 
@@ -28,7 +29,6 @@ class NoNumberError(ModelError):
 
 MOST_ROWS = 256
 _SEEDS = 2**64  # the seeds of the generator of uniform numbers are below it
-_MOST_BYTES = 2**30  # of keys and values at once
 _WORTH_A_GROUP = 64  # rows that use a processor well
 _LIKE = 16  # tokens by which prompts of similar length differ at most
 # Rows are moved together once fewer than this share of them still write.
@@ -262,19 +262,18 @@ class Writing:
 
     def _rows_that_fit(self) -> int:
         """Return how many rows' keys and values fit into memory at once."""
-        config = self.module.config.get_text_config()
         longest_prompt = max(map(len, self.prompts), default=0)
         most_new = self.sampling.max_tokens
         longest = min(self.room, longest_prompt + most_new)
-        per_token = config.num_hidden_layers * config.hidden_size * 2 * 4
-
+        per_token = cache_bytes(self.module.config, self.module.dtype)
+        budget = cache_budget(self.module.device)
         rows = len(self.prompts) * self.samples
-        plain = min(self.most_rows, _MOST_BYTES // int(longest * per_token))
+        plain = min(self.most_rows, budget // (longest * per_token))
         if rows <= plain:
             return rows or 1
         # new rows join the oldest ones, and then have all their tokens to write
         longest += min(most_new, self.room)
-        fit = _MOST_BYTES // int(longest * per_token)
+        fit = budget // (longest * per_token)
         return max(1, min(self.most_rows, fit))
 
     def _used_by_prompts(self, group: _Group, logits: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ from .learning_curve import nested_part as nested_part
 from .linear_fits import Objective as Objective
 from .linear_fits import fit_linear as fit_linear
 from .linear_fits import learned_parameters as learned_parameters
+from .memory import fit_memory as fit_memory
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .observation import FeatureEffects as FeatureEffects

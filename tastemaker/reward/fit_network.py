@@ -34,6 +34,7 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
+from tastemaker.train.recomputing import recompute_layers
 from tastemaker.train.step import (
     Metrics,
     TrainStep,
@@ -73,6 +74,9 @@ class FitTask(Task):
         self.tokens = 0  # read in training steps
         network.module.to(device)
         model.to(device)
+        recompute_layers(
+            network.module, wanted=training.gradient_checkpointing
+        )
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(ids) for ids in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
@@ -300,6 +304,7 @@ class FitTask(Task):
 
     def finish(self) -> None:
         """Put the best weights in place."""
+        recompute_layers(self.network.module, wanted=False)
         self._put(self.best)
 
 
@@ -342,6 +347,8 @@ def open_network(
         settings.name,
         max_length=settings.max_length,
         new_head=settings.new_head,
+        dtype=settings.dtype,
+        is_frozen=settings.lora > 0,
         **limits,
     )
     network.use_template(template, wanted=settings.template is not None)

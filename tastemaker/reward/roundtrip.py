@@ -101,6 +101,9 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
     if template in (CHAT, PAIR):
         examples += [Example(text, _CHAT) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
+    module = getattr(backbone, "module", None)
+    dtype = torch.float32 if module is None else module.dtype
+    tolerance = tolerance_of(dtype, expected)
     if backbone.kind == "linear":
         ways = _linear_ways(folder, examples)
     else:
@@ -112,15 +115,15 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
             continue
         reloaded = np.asarray(answer, dtype=np.float64)
         difference = float(np.abs(reloaded - expected).max())
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise ModelError(
                 f"the saved model scores differently through {way}: by "
                 f"{difference:.2g}, over the tolerance of "
-                f"{TOLERANCE:g}. Nothing was saved; please report the architecture and versions."
+                f"{tolerance:g}. Nothing was saved; please report the architecture and versions."
             )
         differences[way] = difference
     return {
-        "tolerance": TOLERANCE,
+        "tolerance": tolerance,
         "texts": len(examples),
         "differences": differences,
     }
@@ -163,16 +166,13 @@ def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
 def _network_ways(
     folder: Path, examples: Sequence[Example], network: Any
 ) -> dict[str, Any]:
-    """Score the samples through every loader of a network's folder, on the CPU in float32."""
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        pipeline,
-    )
+    """Score the samples through every loader of a network's folder, on the CPU.
 
+    Weights have the number format that the network has in memory. One loader is open at a time.
+    """
     from tastemaker.huggingface import quiet_transformers
-    from tastemaker.reward.backbones.network import Network
 
+    dtype = network.module.dtype
     with (
         quiet_transformers(),
         warnings.catch_warnings(),
@@ -180,48 +180,78 @@ def _network_ways(
     ):
         # the loaders' warnings are not about this model
         warnings.simplefilter("ignore")
-        reloaded = Network.load(
-            folder, template=network.template, readout=network.readout
-        )
-        texts = [reloaded.inputs(example) for example in examples]
-        module = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32
-        ).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        ids = reloaded.encode(examples).ids
-        left_padded = collate(ids, reloaded.pad_id, "left")
-        ways = {
-            "tastemaker, batched": reloaded.score(examples).values,
-            "tastemaker, alone": _alone(reloaded, examples),
-            "tastemaker, left-padded": _left_padded_by_us(
-                reloaded, left_padded
-            ),
-            **_direct(module, tokenizer, texts, reloaded.readout),
-            "transformers, left-padded": _left_padded(
-                module, tokenizer, texts
-            ),
-        }
-        reason = _why_no_pipeline(reloaded)
+        texts, reason, ways = _our_ways(folder, examples, network, dtype)
+        ways |= _transformers_ways(folder, texts, network.readout, dtype)
         if reason is not None:
             return ways | {
                 "pipeline": reason,
                 "sentence_transformers.CrossEncoder": reason,
             }
-        classify = pipeline(
-            "text-classification",
-            model=str(folder),
-            device="cpu",
-            dtype=torch.float32,
-        )
+        ways |= _pipeline_ways(folder, texts, dtype)
         return ways | {
-            "pipeline, alone": _through_pipeline(classify, texts),
-            "pipeline, batched": _through_pipeline(
-                classify, texts, batch_size=len(texts)
-            ),
             "sentence_transformers.CrossEncoder": _through_cross_encoder(
-                folder, texts
-            ),
+                folder, texts, dtype
+            )
         }
+
+
+def _our_ways(
+    folder: Path,
+    examples: Sequence[Example],
+    network: Any,
+    dtype: torch.dtype,
+) -> tuple[list[Any], str | None, dict[str, Any]]:
+    """Return the texts as a reloaded network reads them, why there is no pipeline, and scores."""
+    from tastemaker.reward.backbones.network import Network
+
+    reloaded = Network.load(
+        folder,
+        template=network.template,
+        readout=network.readout,
+        dtype=dtype,
+    )
+    texts = [reloaded.inputs(example) for example in examples]
+    ids = reloaded.encode(examples).ids
+    left_padded = collate(ids, reloaded.pad_id, "left")
+    ways = {
+        "tastemaker, batched": reloaded.score(examples).values,
+        "tastemaker, alone": _alone(reloaded, examples),
+        "tastemaker, left-padded": _left_padded_by_us(reloaded, left_padded),
+    }
+    return texts, _why_no_pipeline(reloaded), ways
+
+
+def _transformers_ways(
+    folder: Path, texts: list[Any], readout: Readout | None, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Score texts through transformers' own classes."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    module = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=dtype
+    ).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return {
+        **_direct(module, tokenizer, texts, readout),
+        "transformers, left-padded": _left_padded(module, tokenizer, texts),
+    }
+
+
+def _pipeline_ways(
+    folder: Path, texts: list[Any], dtype: torch.dtype
+) -> dict[str, Any]:
+    """Score texts through transformers' pipeline."""
+    from transformers import pipeline
+
+    classify = pipeline(
+        "text-classification", model=str(folder), device="cpu", dtype=dtype
+    )
+    return {
+        "pipeline, alone": _through_pipeline(classify, texts),
+        "pipeline, batched": _through_pipeline(
+            classify, texts, batch_size=len(texts)
+        ),
+    }
 
 
 def _why_no_pipeline(network: Any) -> str | None:
@@ -348,7 +378,7 @@ def _left_padded(
 
 
 def _through_cross_encoder(
-    folder: Path, texts: Sequence[Any]
+    folder: Path, texts: Sequence[Any], dtype: torch.dtype
 ) -> list[float] | str:
     """Score texts with CrossEncoder's tokenizer, network and activation.
 
@@ -357,7 +387,7 @@ def _through_cross_encoder(
     from sentence_transformers import CrossEncoder
 
     encoder = CrossEncoder(
-        str(folder), device="cpu", model_kwargs={"dtype": torch.float32}
+        str(folder), device="cpu", model_kwargs={"dtype": dtype}
     )
     if encoder.tokenizer.chat_template is not None:
         return (

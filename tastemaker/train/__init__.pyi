@@ -3,6 +3,13 @@ from .loop import Progress as Progress
 from .loop import StopTraining as StopTraining
 from .loop import Task as Task
 from .loop import train as train
+from .memory import Memory as Memory
+from .memory import activation_bytes as activation_bytes
+from .memory import in_words as in_words
+from .memory import on_meta as on_meta
+from .memory import state_bytes as state_bytes
+from .recomputing import recompute_layers as recompute_layers
+from .recomputing import recomputing as recomputing
 from .run import CONTRACT as CONTRACT
 from .run import Checkpoint as Checkpoint
 from .run import Run as Run

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR
+from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
     ScoringChoice,
+    TrainingChoice,
     WeightsChoice,
     choose_weights,
 )
@@ -41,6 +42,7 @@ from tastemaker.settings import (
     setting,
     settings_from,
 )
+from tastemaker.train.recomputing import RECOMPUTE
 
 Cut = Literal["left", "right"]
 
@@ -94,6 +96,7 @@ class Encoder:
         "Draw a new head, also where the backbone has a trained one or tells classes apart.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     template: str | None = setting(
         None,
         "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
@@ -150,6 +153,7 @@ class Training:
         "Most tokens through the network at once, padding included.",
         at_least(1),
     )
+    gradient_checkpointing: bool = setting(False, RECOMPUTE)
     warmup: float = setting(
         0.06, "Share of the steps in which the learning rate rises.", PART
     )

@@ -45,6 +45,19 @@ def draw_head(head: nn.Linear) -> None:
             head.bias.zero_()
 
 
+def keep_exact(head: nn.Linear) -> None:
+    """Let a head be float32 behind a body of another format, and read what that gives."""
+    if head.weight.dtype != torch.float32:
+        head.float()
+        head.register_forward_pre_hook(_in_float32)
+
+
+def _in_float32(
+    head: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    return tuple(tensor.float() for tensor in inputs)
+
+
 Heads = dict[str, Tensor]
 """weight [heads, d] and, where the head has one, bias [heads]."""
 
@@ -89,6 +102,16 @@ def standardise_heads(
             head.bias.sub_(
                 torch.tensor(means, dtype=scale.dtype, device=scale.device)
             ).div_(scale)
+
+
+@torch.no_grad()
+def rescale_head(head: nn.Linear, offset: float, scale: float) -> float:
+    """Fold (s − offset)/scale into a head; return the offset that was folded, 0 without a bias."""
+    head.weight.copy_(head.weight.double() / scale)
+    if head.bias is None:
+        return 0.0
+    head.bias.copy_((head.bias.double() - offset) / scale)
+    return offset
 
 
 @contextmanager

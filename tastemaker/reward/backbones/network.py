@@ -15,11 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
-from tastemaker.adapters import (
-    Adapter,
-    add_adapters,
-    merge_adapters,
-)
+from tastemaker.adapters import Adapter, add_adapters, merge_adapters
 from tastemaker.data.judgements import (
     CHAT,
     PAIR,
@@ -48,7 +44,9 @@ from tastemaker.fast.int8 import (
 )
 from tastemaker.fast.processor import (
     ScoringChoice,
+    TrainingChoice,
     choose_scoring_precision,
+    format_of,
     gains_by_int8,
 )
 from tastemaker.huggingface import align, quiet_transformers
@@ -56,6 +54,7 @@ from tastemaker.reward.backbones.heads import (
     head_of,
     one_head,
     put_heads,
+    rescale_head,
     widen_head,
 )
 from tastemaker.reward.backbones.opening import (
@@ -96,11 +95,11 @@ _ScoreTexts = Callable[[list[TokenIds]], Tensor]
 class Network:
     """A transformers sequence classifier with one output, and its tokenizer.
 
-    module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of
-    an over-long text that is cut off. template: how prompt and text are joined. readout: how the
-    logits of several classes become the score; None: the logit is the score. has_new_head: the head
-    was drawn when it was opened. saved_as: the number format of the saved body; the head keeps
-    float32.
+    module: float32 weights, or a frozen body in another format. max_length: tokens it reads,
+    special tokens included. cut: the side of an over-long text that is cut off. template: how
+    prompt and text are joined. readout: how the logits of several classes become the score; None:
+    the logit is the score. has_new_head: the head was drawn when it was opened. saved_as: the
+    number format of the saved body; the head keeps float32.
     """
 
     kind = "network"
@@ -141,21 +140,25 @@ class Network:
         dropout: float = 0.0,
         seed: int = 0,
         new_head: bool = False,
+        dtype: TrainingChoice = "auto",
+        is_frozen: bool = False,
     ) -> Self:
         """Return a network to be trained: with the trained head of one output that the folder
         holds, or with a fresh one drawn from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
         has positions for. cut: left keeps the end of a text, where reviews give their verdict and
-        completions stand. new_head: draw the head, whatever the folder holds. Raises ModelError
-        when nothing loads and for a head of several classes, MissingExtra when `minilm` is not
-        installed, UsageError for a setting that does not fit.
+        completions stand. new_head: draw the head, whatever the folder holds. dtype: of the saved
+        body. is_frozen: the body does not learn, and has that format in memory too. Raises
+        ModelError when nothing loads and for a head of several classes, MissingExtra when `minilm`
+        is not installed, UsageError for a setting that does not fit.
         """
         opened = open_parts(
             source_of(name_or_path),
             dropout=dropout,
             seed=seed,
             new_head=new_head,
+            dtype=dtype if is_frozen else "float32",
         )
         module, tokenizer = opened.module, opened.tokenizer
         return cls(
@@ -164,7 +167,7 @@ class Network:
             max_length=choose_max_length(module, tokenizer, max_length),
             cut=cut,
             has_new_head=opened.has_new_head,
-            saved_as=opened.dtype,
+            saved_as=format_of(dtype, opened.dtype),
         )
 
     @classmethod
@@ -491,10 +494,4 @@ class Network:
         Returns the offset that was folded: 0 where the head has no bias, as with decoders;
         transformers could not load one there.
         """
-        head = head_of(self.module)
-        folded = offset if head.bias is not None else 0.0
-        with torch.no_grad():
-            head.weight.copy_(head.weight.double() / scale)
-            if head.bias is not None:
-                head.bias.copy_((head.bias.double() - offset) / scale)
-        return folded
+        return rescale_head(head_of(self.module), offset, scale)

@@ -29,6 +29,7 @@ from tastemaker.adapters import (
 )
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
+from tastemaker.fast.processor import TrainingChoice, format_of
 from tastemaker.huggingface import (
     NO_CODE,
     align,
@@ -42,7 +43,7 @@ from tastemaker.huggingface import (
     render_chat,
     set_dropout,
 )
-from tastemaker.reward.backbones.heads import draw_head, head_of
+from tastemaker.reward.backbones.heads import draw_head, head_of, keep_exact
 from tastemaker.reward.backbones.linear import tokens
 
 DEFAULT_MAX_LENGTH = 512
@@ -79,13 +80,19 @@ HEAD_NAMES = {r"^(value_head|v_head)\.": "score."}
 
 
 def open_parts(
-    source: str, *, dropout: float, seed: int, new_head: bool = False
+    source: str,
+    *,
+    dropout: float,
+    seed: int,
+    new_head: bool = False,
+    dtype: TrainingChoice = "float32",
 ) -> Opened:
     """Return a sequence classifier with one output, and its tokenizer. Raises ModelError when
     nothing loads, and for a head of several classes.
 
     A trained head of one output goes on from its weights. What the folder lacks (the head,
     sometimes a pooler) is drawn from `seed`. new_head: draw the head, whatever the folder holds.
+    dtype: of the body in memory; the head is float32.
     """
     if not 0 <= dropout < 1:
         raise UsageError(
@@ -107,14 +114,14 @@ def open_parts(
         check_files(base)
         config = AutoConfig.from_pretrained(base, num_labels=1, **NO_CODE)
         check_quantised(config, base)
-        dtype = config.dtype or torch.float32
+        saved = config.dtype or torch.float32
         set_dropout(config, dropout)
         has_tokenizer = (Path(source) / "tokenizer.json").is_file()
         tokenizer = open_tokenizer(source if has_tokenizer else base)
         loaded: Any = AutoModelForSequenceClassification.from_pretrained(
             base,
             config=config,
-            dtype=torch.float32,
+            dtype=format_of(dtype, saved),
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             key_mapping=HEAD_NAMES,
@@ -123,16 +130,29 @@ def open_parts(
         module, report = loaded
         if not new_head:
             _check_classes(report, source)
+        _check_body(module, report, base)
         has_new_head = new_head or not _has_trained_head(module, report)
         if folder is not None:
             has_new_head = new_head or _lacks_head(module, folder)
             module = merge_saved_adapter(module, folder)
         check_finite(module, source)
         make_ready(module, tokenizer, source, keeps_padding=not has_new_head)
+        keep_exact(head_of(module))
         if has_new_head:
             draw_head(head_of(module))
         align(module)
-    return Opened(module, tokenizer, has_new_head, dtype)
+    return Opened(module, tokenizer, has_new_head, saved)
+
+
+def _check_body(module: Any, report: Any, source: str) -> None:
+    """Raise ModelError where the body lacks weights; a pooler may be drawn."""
+    body = module.base_model_prefix + "."
+    for name in sorted(report["missing_keys"]):
+        if name.startswith(body) and "pooler" not in name:
+            raise ModelError(
+                f"{source}: the weights lack {name}, so its body is not whole. Copy the folder "
+                "whole again."
+            )
 
 
 def _lacks_head(module: Any, folder: Path) -> bool:

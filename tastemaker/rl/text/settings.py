@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tastemaker.adapters import LORA
+from tastemaker.adapters import LORA, SAVED_DTYPE
+from tastemaker.fast.processor import TrainingChoice
 from tastemaker.settings import (
     LIMIT,
     MAIN,
@@ -25,6 +26,7 @@ from tastemaker.settings import (
     check,
     setting,
 )
+from tastemaker.train.recomputing import RECOMPUTE
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Steering:
         "Drop out what the model's config says while it learns; sampling never does.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
+    gradient_checkpointing: bool = setting(False, RECOMPUTE)
     held_out_share: float = setting(
         0.1,
         "Share of the judgements that only measures, split by prompt; about 1,000 at most.",

@@ -118,9 +118,7 @@ def steer(
         None if reward is None else reward_of(reward, caution=caution)
     )
     watched = _watched(held_out=held_out, gold=gold)
-    start = (
-        Policy.load(policy) if isinstance(policy, (str, Path)) else policy
-    ).to(device)
+    start = _opened(policy, plan.steering).to(device)
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
@@ -143,6 +141,15 @@ def steer(
             _save(steered, Path(out), task, last)
         steered.policy.merge_adapters()
     return steered
+
+
+def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
+    """Return the policy at the start; weights that stay as they are keep their number format."""
+    if isinstance(policy, Policy):
+        return policy
+    return Policy.load(
+        policy, dtype=steering.dtype if steering.lora else "float32"
+    )
 
 
 def _watched(**rewards: Any) -> dict[str, Reward]:
@@ -200,6 +207,7 @@ def _train_and_measure(
     progress = train(task, task.run, seed=seed)
     last = on_host(task.weights())
     task.put(task.best)
+    world.policy.round_weights()
     after = world.measure(count)
     metrics = task.measure(after)
     if task.is_too_far(metrics):

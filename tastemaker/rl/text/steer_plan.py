@@ -12,6 +12,7 @@ import torch
 
 from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
+from tastemaker.fast.processor import format_of
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.reward.division import digest_of_items
@@ -338,6 +339,7 @@ def _learner(start: Policy, plan: SteerPlan, source: str, say: Say) -> Policy:
         learner.add_adapters(plan.steering.lora, source=source, seed=plan.seed)
     else:
         learner = start.trainable_copy()
+    learner.saved_as = format_of(plan.steering.dtype, start.saved_as)
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
         weights = "0" if plan.steering.zero_critic else "random"

@@ -36,6 +36,7 @@ from tastemaker.rl.text.world import (
     dropping_out,
 )
 from tastemaker.train.loop import StopTraining, Task
+from tastemaker.train.recomputing import recomputing
 from tastemaker.train.run import Run, Say
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
 
@@ -256,7 +257,10 @@ class SteerTask(Task):
         with (
             dropping_out(self.policy, processes.own_seed(seed))
             if steering.dropout
-            else nullcontext()
+            else nullcontext(),
+            recomputing(
+                self.policy.module, wanted=steering.gradient_checkpointing
+            ),
         ):
             metrics: Metrics = self.algorithm.update(
                 self.actor, experience, stepper
