@@ -86,11 +86,13 @@ def join() -> None:
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(local_rank())
     try:
-        handler = rendezvous("env://", timeout=_TO_MEET)  # type: ignore[no-untyped-call]
+        handler = rendezvous("env://", timeout=_TO_MEET)
         store, number, size = next(iter(handler))
         dist.init_process_group(
             backend,
-            store=dist.PrefixStore("tastemaker", store),
+            store=torch.distributed.distributed_c10d.PrefixStore(
+                "tastemaker", store
+            ),
             rank=number,
             world_size=size,
             timeout=_TO_ANSWER,
@@ -350,7 +352,8 @@ def _sum_bucket(gradients: Sequence["Tensor"]) -> None:
 
     flat = summed(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     sizes = [gradient.numel() for gradient in gradients]
-    for gradient, total in zip(gradients, flat.split(sizes), strict=True):
+    parts = torch.split(flat, sizes)
+    for gradient, total in zip(gradients, parts, strict=True):
         gradient.copy_(total.view_as(gradient))
 
 

@@ -112,7 +112,9 @@ def test_a_saved_model_scores_as_that_of_one_process(
     one, two = folders
     texts = ["A warm film.", "A dull film, and long.", "Bright!"]
     expected = tm.load(one / "fit").score(texts)
-    assert tm.load(two / "fit").score(texts) == pytest.approx(expected, abs=1e-4)
+    # scores are in standard deviations of few texts here, so they reach 4
+    scores = tm.load(two / "fit").score(texts)
+    assert scores == pytest.approx(expected, abs=1e-4, rel=5e-5)
     alone, (first, second) = results(one)[0]["fit"]["scores"], results(two)
     assert first["fit"]["scores"] == pytest.approx(alone, abs=1e-4)
     # the other process returns the same model

@@ -12,7 +12,7 @@ from tastemaker.data.judgements import Prompt
 from tastemaker.data.store import Item
 from tastemaker.errors import UsageError
 from tastemaker.gpt import Policy, Sampling
-from tastemaker.progress import progress
+from tastemaker.progress import Advance, progress
 
 MOST = 9
 _BATCH = 64
@@ -56,9 +56,18 @@ def write_items(
                 _Task(policy, name, wanted, draw, seed + number * _APART),
                 prompts,
                 texts,
-                lambda count, name=name: advance(count, name),
+                _with_note(advance, name),
             )
     return _items(prompts, texts, answers, list(policies), say)
+
+
+def _with_note(advance: Advance, note: str) -> Callable[[int], None]:
+    """Return a function of an amount of work that shows the note beside it."""
+
+    def go_on(amount: int) -> None:
+        advance(amount, note)
+
+    return go_on
 
 
 class _Task:

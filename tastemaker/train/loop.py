@@ -269,7 +269,10 @@ def _stop_early(task: Task, evaluation: Mapping[str, float]) -> None:
 def _checkpoint(task: Task) -> Checkpoint:
     values, tensors = task.state()
     tensors = on_host(tensors | state_tensors(task.optimizer, task.device))
-    state = {"progress": asdict(task.progress), "task": values}
+    state: dict[str, Any] = {
+        "progress": asdict(task.progress),
+        "task": values,
+    }
     if processes.count() > 1:
         state[_PROCESSES] = processes.count()
     return Checkpoint(task.progress.step, state, tensors)
