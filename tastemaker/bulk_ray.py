@@ -254,7 +254,7 @@ def _answers(head: tuple[str, int]) -> bool:
 
 def _plain(error: BaseException) -> TastemakerError:
     """Return an error of Ray as one line; one of ours as it was raised."""
-    cause = error
+    cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TastemakerError):
             return (

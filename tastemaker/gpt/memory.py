@@ -174,7 +174,9 @@ class _Planned:
             saved = format_of(self.dtype, config.dtype or torch.float32)
             kind = saved if self.lora else torch.float32
             module = on_meta(
-                lambda: AutoModelForCausalLM.from_config(config, dtype=kind),
+                lambda: AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                    config, dtype=kind
+                ),
                 source,
             )
         if self.lora:

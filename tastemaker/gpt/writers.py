@@ -378,10 +378,11 @@ def open_channel(
 
 
 def _gloo(address: str, port: int, rank: int, world: int) -> Channel:
-    from torch.distributed import ProcessGroupGloo, TCPStore
-
-    store = TCPStore(address, port, world, rank == 0, wait_for_workers=False)
-    group = ProcessGroupGloo(store, rank, world)
+    dist: Any = torch.distributed  # whose stubs lack these names
+    store = dist.TCPStore(
+        address, port, world, rank == 0, wait_for_workers=False
+    )
+    group = dist.ProcessGroupGloo(store, rank, world)
 
     def broadcast(tensor: Tensor) -> None:
         group.broadcast(tensor, 0).wait()

@@ -76,7 +76,7 @@ def fit_memory(
         config.pad_token_id = config.get_text_config().pad_token_id = 0
 
     def make() -> Any:
-        module = AutoModelForSequenceClassification.from_config(
+        module = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
             config, dtype=saved if encoder.lora else torch.float32
         )
         keep_exact(head_of(module))

@@ -202,7 +202,7 @@ _AS_JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
 
 
 def _add_states(app: FastAPI, service: Service) -> None:
-    empty = {"response_class": Response}
+    empty: dict[str, Any] = {"response_class": Response}
 
     @app.get("/health", responses=state_responses({}), **empty)
     async def health() -> Response:

@@ -67,7 +67,10 @@ class Served:
         if limit is not None and most >= limit:
             return
         tokenizer = self._tokenizer(name)
-        inputs = [self.model.backbone.inputs(e) for e in examples]
+        backbone: Any = (
+            self.model.backbone
+        )  # a network, for it has a tokenizer
+        inputs = [backbone.inputs(e) for e in examples]
         for read in tokenizer.backend_tokenizer.encode_batch(inputs):
             if len(read.ids) > most:
                 raise Refusal(
@@ -79,7 +82,10 @@ class Served:
     def _readings(self, tokenizer: Any, text: str) -> list[list[int]]:
         """Return the tokens of a text, with special ones and without."""
         encode = tokenizer.backend_tokenizer.encode_batch
-        inputs = [self.model.backbone.inputs(Example(text))]
+        backbone: Any = (
+            self.model.backbone
+        )  # a network, for it has a tokenizer
+        inputs = [backbone.inputs(Example(text))]
         readings = [encode(inputs)[0].ids]
         if inputs == [text]:
             readings.append(encode(inputs, add_special_tokens=False)[0].ids)

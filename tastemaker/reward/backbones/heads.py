@@ -107,10 +107,11 @@ def standardise_heads(
 @torch.no_grad()
 def rescale_head(head: nn.Linear, offset: float, scale: float) -> float:
     """Fold (s − offset)/scale into a head; return the offset that was folded, 0 without a bias."""
+    bias: Tensor | None = head.bias
     head.weight.copy_(head.weight.double() / scale)
-    if head.bias is None:
+    if bias is None:
         return 0.0
-    head.bias.copy_((head.bias.double() - offset) / scale)
+    bias.copy_((bias.double() - offset) / scale)
     return offset
 
 
