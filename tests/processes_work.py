@@ -27,8 +27,8 @@ def letter_e(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
 
 
 def fitted(out: Path | None) -> dict[str, Any]:
-    """Fit comparisons and rankings."""
-    data = judgements(128, kind="mixed", seed=1)
+    """Fit comparisons."""
+    data = judgements(200, kind="comparison", seed=1)
     model = tm.fit(
         data,
         backbone=tm.Tiny(vocabulary=400, max_length=48),
@@ -56,7 +56,7 @@ def pretrained(out: Path | None) -> dict[str, Any]:
     """Pretrain on short reviews."""
     SIZES["nano"] = NANO
     policy = tm.pretrain(
-        reviews(300, seed=2),
+        reviews(120, seed=2),
         size="nano",
         training={"epochs": 1, "held_out": 0.1, "evaluations": 2, "batch_tokens": 256},
         out=out,

@@ -177,9 +177,8 @@ def test_pretrain_refuses_what_cannot_be(
 
 
 def _classifier(folder: Path) -> Path:
-    GPT2Config(
-        n_layer=1, architectures=["GPT2ForSequenceClassification"]
-    ).save_pretrained(folder)
+    config = GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=40, pad_token_id=0)
+    GPT2ForSequenceClassification(config).save_pretrained(folder)
     return folder
 
 

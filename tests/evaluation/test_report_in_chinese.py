@@ -16,7 +16,6 @@ import pytest
 from courses import best_of, curve, steered
 
 import tastemaker as tm
-import tastemaker.doctor as doctor_package
 from tastemaker.data import Comparison, Grade, Judgement, Label, Ranking, Rating
 from tastemaker.errors import DataError
 from tastemaker.evaluate import Evaluation, evaluate
@@ -234,7 +233,7 @@ def _written(node: ast.expr) -> Iterator[str]:
 
 def _problem_sentences() -> Iterator[list[str]]:
     """Yield each sentence and each advice of the doctor's code, in all its possible looks."""
-    for path in Path(doctor_package.__file__).parent.glob("*.py"):
+    for path in (Path(tm.__file__).parent / "doctor").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue

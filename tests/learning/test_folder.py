@@ -1,9 +1,12 @@
 """The folder of a model: neither an error nor a kill loses the old model or leaves it hidden."""
 
 import json
+import os
+import signal
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import forked
 import pytest
 
 from tastemaker.errors import DataError, MissingExtra, StorageError, TrainingError
@@ -153,18 +156,16 @@ def test_an_unfinished_run_that_is_replaced_comes_back_too(tmp_path: Path) -> No
 def killed(
     out: Path, *, begins: bool, saved: bool = False, resume: bool = False
 ) -> None:
-    """Leave what a kill leaves: the block was entered and never left."""
-    holder = held(out, overwrite=True, resume=resume)
-    holder.__enter__()
-    if begins or saved:
-        learn(out, saved=saved, begins=begins)
-    HELD.append(holder)
+    """Enter the block in another process, and kill that process within."""
+    process = forked.start_call(_die_within, out, begins, saved, resume)
+    assert process.wait(60) == -signal.SIGKILL, process.output()
 
 
-HELD: list[AbstractContextManager[bool]] = []
-"""Nobody collects these: a generator that is collected would be closed, and a killed process closes
-nothing.
-"""
+def _die_within(out: Path, begins: bool, saved: bool, resume: bool) -> None:
+    with held(out, overwrite=True, resume=resume):
+        if begins or saved:
+            learn(out, saved=saved, begins=begins)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("tokens", [True, False])
