@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nano import NANO, films
 from shell import fails
-from transformers import AutoTokenizer, GPT2Config
+from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
 
 import tastemaker as tm
 from tastemaker.gpt import SIZES, Sampling
