@@ -65,7 +65,7 @@ from tastemaker.gpt.sampling import (
     check_temperature,
 )
 from tastemaker.gpt.tokenise import Reader
-from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing
+from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing, check_room
 from tastemaker.huggingface import (
     quiet_transformers,
     round_weights,
@@ -213,13 +213,7 @@ class Policy:
         `complete`.
         """
         ids = self.reader.prompts(prompts)
-        for number, prompt in enumerate(ids, 1):
-            if len(prompt) >= self.context:
-                raise UsageError(
-                    f"prompt {number} is {len(prompt):,} tokens long, "
-                    f"and this policy reads and writes {self.context:,} together. "
-                    f"Shorten it to {self.context - 1:,} or fewer."
-                )
+        check_room(ids, self.context)
         job = Writing(
             self._writer(),
             self.reader,

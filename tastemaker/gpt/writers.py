@@ -26,7 +26,7 @@ from tastemaker.data.judgements import Prompt
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.gpt.writing import Ended, Row, Writing
+from tastemaker.gpt.writing import Ended, Row, Writing, check_room
 
 TOKEN = "VLLM_API_KEY"
 """The variable that holds the key of a vLLM server."""
@@ -70,12 +70,7 @@ def written_by(
     Raises UsageError for a prompt that leaves no room for a token.
     """
     ids = policy.reader.prompts(prompts)
-    for number, prompt in enumerate(ids, 1):
-        if len(prompt) >= policy.context:
-            raise UsageError(
-                f"prompt {number} is {len(prompt):,} tokens long, and this policy reads and "
-                f"writes {policy.context:,} together."
-            )
+    check_room(ids, policy.context)
     task = Writing(
         policy.module,
         policy.reader,

@@ -54,6 +54,17 @@ class Row:
     ended: Ended = "length"
 
 
+def check_room(prompts: Sequence[Sequence[int]], context: int) -> None:
+    """Raise UsageError for a prompt of tokens that leaves no room for a token of its completion."""
+    for number, prompt in enumerate(prompts, 1):
+        if len(prompt) >= context:
+            raise UsageError(
+                f"prompt {number} is {len(prompt):,} tokens long, "
+                f"and this policy reads and writes {context:,} together. "
+                f"Shorten it to {context - 1:,} or fewer."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Writing:
     """The task of writing completions.

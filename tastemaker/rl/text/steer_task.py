@@ -299,10 +299,11 @@ class SteerTask(Task):
         self.window = {}
         self.written = None
         self.progress.step += 1
+        cost = " and twice the KL coefficient" if self.controller.coef else ""
         self.say(
             f"step {self.progress.step:4}: KL {kl:.1f} nats, more than "
             f"{self.watch.limits.kl:g}: back to the policy of step {self.progress.best_step}, "
-            "on with half the learning rate and twice the KL coefficient"
+            f"on with half the learning rate{cost}"
         )
         return metrics
 
