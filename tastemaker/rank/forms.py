@@ -10,6 +10,7 @@ reasons: [I cannot decide]     # why an item is skipped, 1 to 9 of them
 markdown: true                 # texts are shown as Markdown
 """
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ from tastemaker.settings import nearest
 
 _MOST = 9
 _LONGEST = 200
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads true and false as YAML 1.2 does: Yes, No, On and Off are words, such as labels."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != _BOOL]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +83,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
         raise UsageError(
             f"form: {name} {value!r}: a list of at most {_MOST} texts."
         )
-    # YAML reads a plain Yes as true
-    words = {True: "Yes", False: "No"}
+    words = {True: "true", False: "false"}
     texts = tuple(
         words[each] if isinstance(each, bool) else str(each) for each in value
     )
@@ -92,7 +106,7 @@ def _scale(value: Any) -> tuple[int, int]:
 def read_form(path: Path) -> Form:
     """Return the form of a YAML file. Raises UsageError for an unknown key or value."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = " ".join(str(error).split())
         raise UsageError(
