@@ -29,10 +29,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] != _BOOL]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_Loader.yaml_implicit_resolvers = {}
+for _first, _pairs in yaml.SafeLoader.yaml_implicit_resolvers.items():
+    _Loader.yaml_implicit_resolvers[_first] = [
+        pair for pair in _pairs if pair[0] != _BOOL
+    ]
 _Loader.add_implicit_resolver(
     _BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
