@@ -279,8 +279,7 @@ def _describe(
     """Put into the layout which column has which role."""
     if prompts.names:
         layout.roles["prompt"] = str(prompts)
-    if prompts.system:
-        layout.roles["system"] = prompts.system
+    layout.roles.update(prompts.roles)
     layout.roles["text"] = text
     for each in cells:
         layout.roles[each.role] = each.column
