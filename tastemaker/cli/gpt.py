@@ -247,12 +247,6 @@ def write(
     writer = _Writer(policy, draw, n, best_of, taste, seed)
     if file is not None and out is not None:
         read_as: list[Any] = []
-        say_one = r.sayer([file], json=json, quiet=quiet)
-
-        def say_read_as(each: Any) -> None:
-            read_as.append(each)
-            say_one(each)
-
         rows = complete_file(
             writer.for_file,
             file,
@@ -261,7 +255,7 @@ def write(
             chat=chat,
             is_scored=best_of is not None,
             say=lambda line: o.note(line, quiet=quiet),
-            say_read_as=say_read_as,
+            say_read_as=r.collector(read_as, json=json, quiet=quiet),
         )
         endings = [row.ended for row in rows]
         if json:

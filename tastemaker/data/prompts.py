@@ -143,12 +143,12 @@ def _is_history(cell: Any) -> bool:
     """Return whether a cell is a list of pairs of texts; it may be empty."""
     if not isinstance(cell, list | tuple):
         return False
-    return all(
-        isinstance(pair, list | tuple)
-        and len(pair) == 2
-        and all(isinstance(text, str) for text in pair)
-        for pair in cell
-    )
+    for pair in cell:
+        match pair:
+            case [str(), str()]:
+                continue
+        return False
+    return True
 
 
 def prompt_columns(
