@@ -240,14 +240,6 @@ def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     return PromptFile(path, prompts, tuple(names), count)
 
 
-def read_prompts(
-    path: Path, *, prompt_column: str | None = None, chat: bool = False
-) -> Iterator[Prompt]:
-    """Yield the prompts of a file. The arguments and errors are those of `open_prompts`."""
-    for _, prompt in open_prompts(path, prompt_column).rows(chat=chat):
-        yield prompt
-
-
 def as_chat(text: str) -> Prompt:
     """Return a text as a chat of one message, by the user."""
     return (Message("user", text),)
