@@ -60,6 +60,7 @@ from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
+from tastemaker.train.sharding import without_shard
 
 
 class _Member(NamedTuple):
@@ -335,6 +336,7 @@ def fit(
     )
     texts = len(division.train)
     training = chosen_training(chosen, training, epochs, texts=texts)
+    composition.check_shard(chosen.settings, training)
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
         "likelihood": asdict(likelihood),
@@ -342,7 +344,7 @@ def fit(
         "data": division.digest,
     }
     if training:
-        run_settings["training"] = asdict(training)
+        run_settings["training"] = without_shard(training)
         run_settings["device"] = device
         run_settings["precision"] = precision
     run_settings |= composition.settings(judgements)

@@ -210,7 +210,8 @@ class JudgedTexts:
             compared = self.compared(part)
             answers = compared.trajectories
             assert isinstance(answers, Answers)  # as `compared` makes them
-            log_probs = actor.log_probs(answers, compared.is_action)
+            with world.policy.whole():
+                log_probs = actor.log_probs(answers, compared.is_action)
             weight = sum(judged.weight for judged in part)
             for name, value in algorithm.agreement(
                 compared, log_probs

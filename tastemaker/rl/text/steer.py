@@ -123,6 +123,8 @@ def steer(
     )
     watched = _watched(held_out=held_out, gold=gold)
     start = _opened(policy, plan.steering).to(device)
+    if plan.steering.shard and start is policy:
+        start = start.frozen_copy()
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
@@ -135,6 +137,7 @@ def steer(
         task = plan.task(
             start, main_reward, watched, run, say, source=str(policy)
         )
+        del start  # --shard divides its weights
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures.update(_about(began, settings))
@@ -178,6 +181,8 @@ def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
+        if out is not None:
+            task.finish()
         if out is not None and processes.is_first():
             task.put(task.best)
             task.policy.save(out)

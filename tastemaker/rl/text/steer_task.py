@@ -159,6 +159,10 @@ class SteerTask(Task):
         self.total = steering.steps
         processes.check_enough(teacher.units, "prompts or judgements")
         self.device = self.policy.module.device
+        self.is_sharded = steering.shard
+        if steering.shard:
+            self.policy.divide()
+            world.reference.divide()
         self.actor = TextActor(
             self.policy, temperature=world.sampling.temperature
         )
@@ -175,7 +179,7 @@ class SteerTask(Task):
         # the completions that the last step measured, if there were any
         self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
-        self.best = self.newest = on_host(self.weights())
+        self.best = self.newest = self._kept()
 
     def step(self) -> Metrics:
         """Take one step. Where the policy wrote, return the means since the last log line."""
@@ -212,7 +216,7 @@ class SteerTask(Task):
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
-            self.newest = on_host(self.weights())
+            self.newest = self._kept()
         gathered_at = time.monotonic()
         if self._has_lesson(batch, metrics):
             metrics |= self._learn(batch)
@@ -252,6 +256,7 @@ class SteerTask(Task):
             generator=torch.Generator().manual_seed(seed),
             at_once=steering.at_once,
             penalty=self.world.kl.penalty(self.controller.coef),
+            whole=self.policy.whole if self.is_sharded else None,
         )
         experience = self.teacher.credit(self.algorithm, self.actor, batch)
         with (
@@ -362,7 +367,7 @@ class SteerTask(Task):
         is_near = limit / 2 < self.metrics["kl"] <= limit < math.inf
         if not (is_near and self.watch.is_better(window)):
             return 0.0
-        present = on_host(self.weights())
+        present = self._kept()
         self.put(self.newest)
         kl = self.world.measured_kl(self.steering.measured)
         self.put(present)
@@ -405,11 +410,18 @@ class SteerTask(Task):
                 weights[f"value.{name}"] = tensor
         return weights
 
+    def _kept(self) -> dict[str, Tensor]:
+        """Return copies of the present weights: on the CPU, or of this process's shares."""
+        weights = self.weights()
+        if not self.policy.sharded:
+            return on_host(weights)
+        return {name: tensor.clone() for name, tensor in weights.items()}
+
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
         """Put weights into the policy, as `best` holds them."""
         for name, tensor in self.weights().items():
-            tensor.copy_(weights[name])
+            tensor.copy_(processes.like(weights[name], tensor))
 
     @torch.no_grad()
     def put_reference(self) -> None:
@@ -419,9 +431,10 @@ class SteerTask(Task):
             self.best = on_host(self.weights())
             self.progress.best_step = 0
             return
-        reference = self.world.reference.module.state_dict()
-        for name, tensor in self.policy.module.state_dict().items():
-            tensor.copy_(reference[name])
+        with self.world.reference.whole():
+            reference = self.world.reference.module.state_dict()
+            for name, tensor in self.policy.module.state_dict().items():
+                tensor.copy_(reference[name])
         self.best = on_host(self.weights())
         self.progress.best_step = 0
 
@@ -455,9 +468,19 @@ class SteerTask(Task):
             setattr(self.world.scale, name, value)
         self.put(tensors)
         self.best = {}
+        weights = self.weights()
         for name, tensor in tensors.items():
             if name.startswith("best."):
-                self.best[name.removeprefix("best.")] = tensor
+                kept = name.removeprefix("best.")
+                self.best[kept] = processes.like(tensor, weights[kept])
+
+    def finish(self) -> None:
+        """Make the weights whole in each process, where they are divided."""
+        self.best = {
+            name: processes.whole(tensor) for name, tensor in self.best.items()
+        }
+        self.newest = self.best
+        self.policy.end_division()
 
 
 def _append(

@@ -358,15 +358,16 @@ class TextWorld:
         if self.writer is not None:
             complete = partial(self.writer.complete, self.policy)
         part = processes.stretch(len(order))
-        by_process = processes.gathered(
-            lambda: complete(
-                [self.prompts[order[place]] for place in part],
-                samples=samples,
-                sampling=self.sampling,
-                seed=self.seed,
-                first=first + part.start,
+        with self.policy.whole():
+            by_process = processes.gathered(
+                lambda: complete(
+                    [self.prompts[order[place]] for place in part],
+                    samples=samples,
+                    sampling=self.sampling,
+                    seed=self.seed,
+                    first=first + part.start,
+                )
             )
-        )
         completions = [c for written in by_process for c in written]
         if not self.columns:
             return completions
@@ -459,11 +460,12 @@ class TextWorld:
             return actor.log_probs(answers, is_action).cpu()
         log_probs = torch.zeros(is_action.shape)
         part = processes.share(answers.sizes().tolist())
-        if part:
-            rows = torch.tensor(part)
-            log_probs[rows] = actor.log_probs(
-                answers.select(rows), is_action[rows]
-            ).cpu()
+        with policy.whole():
+            if part:
+                rows = torch.tensor(part)
+                log_probs[rows] = actor.log_probs(
+                    answers.select(rows), is_action[rows]
+                ).cpu()
         return processes.summed(log_probs)
 
 
