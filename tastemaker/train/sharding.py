@@ -10,6 +10,7 @@ for that time: `Sharded.whole`. It takes as much memory as the weights alone.
 """
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -159,6 +160,14 @@ def whole(sharded: Sharded | None) -> AbstractContextManager[None]:
     return nullcontext() if sharded is None else sharded.whole()
 
 
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """Silence a warning about outputs that are views: nothing here writes into them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+        yield
+
+
 def idle(part: Part) -> Part:
     """Return a part that others need this process to compute, and that adds nothing."""
 
@@ -183,7 +192,7 @@ class ShardedBackward:
         most = max(processes.gathered(lambda: len(parts)))
         all_parts = [*parts, *[idle(parts[-1])] * (most - len(parts))]
         own: Metrics = {}
-        with processes.answering_while_computing():
+        with processes.answering_while_computing(), _without_warning():
             for part in all_parts:
                 loss, numbers = part()
                 add_numbers(own, numbers)
