@@ -375,11 +375,6 @@ def _sum_bucket(gradients: Sequence["Tensor"]) -> None:
 # --- shares of weights
 
 
-def is_sharded(tensor: "Tensor") -> bool:
-    """Return whether this process has only a share of a tensor."""
-    return hasattr(tensor, "full_tensor")
-
-
 def is_divided(module: Any) -> bool:
     """Return whether this process has only shares of a network's weights."""
     if "torch.distributed.fsdp" not in sys.modules:
@@ -387,30 +382,6 @@ def is_divided(module: Any) -> bool:
     from torch.distributed.fsdp import FSDPModule
 
     return isinstance(module, FSDPModule)
-
-
-def whole(tensor: "Tensor") -> "Tensor":
-    """Return a tensor with the shares of all processes, which must all ask for it."""
-    if not is_sharded(tensor):
-        return tensor
-    with answering():
-        full: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
-    return full
-
-
-def like(tensor: "Tensor", model: "Tensor") -> "Tensor":
-    """Return this process's share of a whole tensor, where `model` is a share."""
-    if not is_sharded(model) or is_sharded(tensor):
-        return tensor
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    assert isinstance(model, DTensor)
-    return distribute_tensor(
-        tensor.to(model.device),
-        model.device_mesh,
-        model.placements,
-        src_data_rank=None,  # each process has it
-    )
 
 
 # --- the same work

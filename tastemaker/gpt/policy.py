@@ -72,7 +72,7 @@ from tastemaker.huggingface import (
     save_weights,
 )
 from tastemaker.readable import write_as_card
-from tastemaker.train.sharding import Sharded, whole
+from tastemaker.train.sharding import Sharded
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
@@ -365,20 +365,6 @@ class Policy:
         if self.adapted is None or self.module.dtype != torch.float32:
             return self.module
         return merged_twin(self.adapted)
-
-    def divide(self) -> None:
-        """Divide the weights over the processes; `whole` makes them whole for a time."""
-        self.sharded = Sharded(self)
-
-    def end_division(self) -> None:
-        """Make the weights whole in each process, where they are divided."""
-        if self.sharded is not None:
-            self.sharded.end()
-            self.sharded = None
-
-    def whole(self) -> AbstractContextManager[None]:
-        """Return the context in which the policy can write and read, in all processes."""
-        return whole(self.sharded)
 
     def merge_adapters(self) -> None:
         """Merge the adapters, if there are any, into the weights; `save` also writes them alone."""

@@ -44,8 +44,12 @@ from tastemaker.train.run import Run, Say
 from tastemaker.train.sharding import (
     SHARD,
     ShardedBackward,
+    divide,
+    end_division,
     idle,
+    whole,
 )
+from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
     Muon,
@@ -166,7 +170,7 @@ class PretrainTask(Task):
         recompute_layers(self.module, wanted=training.gradient_checkpointing)
         self.is_sharded = training.shard
         if training.shard:
-            policy.divide()
+            divide(policy)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.tokens = 0  # learned so far
         self.epoch = self.step_of_epoch = 0  # of the next step
@@ -342,7 +346,7 @@ class PretrainTask(Task):
             return None
         self.evaluations = due
         self.module.eval()
-        with self.policy.whole():
+        with whole(self.policy):
             loss = held_out_loss(
                 self.policy, self.held_out, seed=self.seed
             ).mean()
@@ -427,10 +431,10 @@ class PretrainTask(Task):
             setattr(self, name, value)
         for name, tensor in learned_state(self.module).items():
             saved = tensors[f"policy.{name}"]
-            tensor.copy_(processes.like(saved, tensor))
+            tensor.copy_(share_like(saved, tensor))
 
     def finish(self) -> None:
         """Switch off what only training needs, and make the weights whole."""
-        self.policy.end_division()
+        end_division(self.policy)
         recompute_layers(self.module, wanted=False)
         self.module.eval()

@@ -41,11 +41,13 @@ from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import recompute_layers
 from tastemaker.train.sharding import (
-    Sharded,
     ShardedBackward,
+    divide,
+    end_division,
     idle,
     whole,
 )
+from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
     TrainStep,
@@ -88,8 +90,9 @@ class FitTask(Task):
         recompute_layers(
             network.module, wanted=training.gradient_checkpointing
         )
-        self.sharded = Sharded(network) if training.shard else None
         self.is_sharded = training.shard
+        if training.shard:
+            divide(network)
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(ids) for ids in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
@@ -234,7 +237,7 @@ class FitTask(Task):
         scores = torch.zeros(len(self.held_out))
         lengths = [len(ids) for ids in self.held_out_ids]
         batches = by_length(lengths, self.training.batch_tokens)
-        with whole(self.sharded):
+        with whole(self.network):
             for part in batches[processes.rank() :: processes.count()]:
                 by_head, _ = self._scores(
                     [self.held_out_ids[text] for text in part]
@@ -305,7 +308,7 @@ class FitTask(Task):
     def _put(self, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in self._weights().items():
             if name in tensors:
-                tensor.copy_(processes.like(tensors[name], tensor))
+                tensor.copy_(share_like(tensors[name], tensor))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the tokens read so far; the weights, and the best ones."""
@@ -324,15 +327,14 @@ class FitTask(Task):
         for name, tensor in tensors.items():
             if name.startswith("best."):
                 kept = name.removeprefix("best.")
-                self.best[kept] = processes.like(
+                self.best[kept] = share_like(
                     tensor.to(self.device), weights[kept]
                 )
 
     def finish(self) -> None:
         """Put the best weights in place, whole."""
         self._put(self.best)
-        if self.sharded is not None:
-            self.sharded.end()
+        end_division(self.network)
         recompute_layers(self.network.module, wanted=False)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tastemaker import processes
 from tastemaker.errors import UsageError
+from tastemaker.train.shares import is_sharded, whole_tensor
 from tastemaker.train.step import Metrics, Part, add_numbers
 
 SHARD = (
@@ -31,9 +32,13 @@ SHARD = (
 
 
 class Owner(Protocol):
-    """A reward network or a policy. module: its network of transformers."""
+    """A reward network or a policy.
+
+    module: its network of transformers. sharded: None where each process has the whole of it.
+    """
 
     module: Any
+    sharded: "Sharded | None"
 
 
 def without_shard(settings: Any) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class Sharded:
         ):
             size = parameter.numel() * parameter.element_size()
             parameter.untyped_storage().resize_(size)
-            parameter.copy_(processes.whole(share.detach()))
+            parameter.copy_(whole_tensor(share.detach()))
         self._twin.train(self._divided.training)
         self.owner.module = self._twin
 
@@ -155,9 +160,21 @@ def _layers_of(module: nn.Module) -> list[nn.Module]:
     return layers
 
 
-def whole(sharded: Sharded | None) -> AbstractContextManager[None]:
-    """Return the context in which a network is whole; None is one that always is."""
-    return nullcontext() if sharded is None else sharded.whole()
+def divide(owner: Owner) -> None:
+    """Divide the weights of a network over the processes."""
+    owner.sharded = Sharded(owner)
+
+
+def whole(owner: Owner) -> AbstractContextManager[None]:
+    """Return the context in which a network can be read, in all processes."""
+    return nullcontext() if owner.sharded is None else owner.sharded.whole()
+
+
+def end_division(owner: Owner) -> None:
+    """Make the weights whole in each process, where they are divided."""
+    if owner.sharded is not None:
+        owner.sharded.end()
+        owner.sharded = None
 
 
 @contextmanager
@@ -201,7 +218,7 @@ class ShardedBackward:
         sums: Metrics = {}
         for numbers in processes.gathered(lambda: own):
             add_numbers(sums, numbers)
-        others = [p for p in parameters if not processes.is_sharded(p)]
+        others = [p for p in parameters if not is_sharded(p)]
         if others:
             processes.sum_gradients(others)
         return sums

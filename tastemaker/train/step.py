@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tastemaker import processes
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import side_by_side
+from tastemaker.train.shares import is_sharded, share_like, whole_tensor
 
 _STATE = "adam."
 _MUON_SCALE = 0.2
@@ -55,7 +56,7 @@ def _filled(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     filled = []
     for group in groups:
-        for _, members in groupby(group["params"], key=processes.is_sharded):
+        for _, members in groupby(group["params"], key=is_sharded):
             filled.append({**group, "params": list(members)})
     return filled
 
@@ -103,7 +104,7 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 trained.append((group, parameter))
-                momentum = processes.whole(
+                momentum = whole_tensor(
                     self._momentum(parameter, parameter.grad)
                 )
                 for part in _parts(momentum, group["heads"]):
@@ -111,16 +112,15 @@ class Muon(torch.optim.Optimizer):
         steps = iter(_orthogonal(momenta))
         for group, parameter in trained:
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            is_sharded = processes.is_sharded(parameter)
             changed = parameter
-            if is_sharded:
+            if is_sharded(parameter):
                 changed = torch.zeros(parameter.shape, device=parameter.device)
             for part in _parts(changed, group["heads"]):
                 step = next(steps)
                 length = group["lr"] * _MUON_SCALE * max(step.shape) ** 0.5
                 part.sub_(step.view_as(part), alpha=length)
-            if is_sharded:
-                parameter.add_(processes.like(changed, parameter))
+            if changed is not parameter:
+                parameter.add_(share_like(changed, parameter))
 
     def _momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient's running mean, with this step's part once more (Nesterov)."""
@@ -194,7 +194,7 @@ def restore_state(
                 continue
             moved = value.to(device)
             if value.shape == parameter.shape:
-                moved = processes.like(moved, parameter)
+                moved = share_like(moved, parameter)
             state[name.removeprefix(prefix)] = moved
         optimizer.state[parameter] = state
     torch.set_rng_state(tensors[_GENERATOR])
@@ -209,8 +209,8 @@ def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     copies = {}
     for name, tensor in tensors.items():
-        whole = processes.whole(tensor.detach())
-        if processes.is_first() or not processes.is_sharded(tensor):
+        whole = whole_tensor(tensor.detach())
+        if processes.is_first() or not is_sharded(tensor):
             copies[name] = whole.cpu().clone()
     return copies
 
@@ -399,10 +399,10 @@ class TrainStep:
 def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:
     """Scale the gradients so that their norm is `most` at most; return the norm before."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    shares = [g for g in gradients if processes.is_sharded(g)]
+    shares = [g for g in gradients if is_sharded(g)]
     if not shares:
         return float(nn.utils.clip_grad_norm_(parameters, most))
-    others = [g for g in gradients if not processes.is_sharded(g)]
+    others = [g for g in gradients if not is_sharded(g)]
     norm = math.hypot(_norm(shares), _norm(others))
     scale = min(1.0, most / (norm + 1e-6))  # as clip_grad_norm_ scales
     for gradient in gradients:
@@ -413,7 +413,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:
 def _norm(gradients: Sequence[Tensor]) -> float:
     if not gradients:
         return 0.0
-    return float(processes.whole(nn.utils.get_total_norm(gradients)))
+    return float(whole_tensor(nn.utils.get_total_norm(gradients)))
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

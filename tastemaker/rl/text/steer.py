@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
@@ -22,7 +22,12 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
-from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.rewards import (
+    Reward,
+    identity,
+    reward_of,
+    shared_scores,
+)
 from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
 from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
@@ -30,7 +35,6 @@ from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
     figures_line,
-    sample_pairs,
 )
 from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution, with_beta
@@ -250,8 +254,35 @@ def _train_and_measure(
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
     return Steered(
-        world.policy, figures, sample_pairs(task, before, after)
+        world.policy, figures, _sample_pairs(task, before, after)
     ), last
+
+
+def _sample_pairs(
+    task: SteerTask, before: Batch, after: Batch, count: int = 8
+) -> list[dict[str, Any]]:
+    """Return completions of the same prompts before and after, with scores where there are any."""
+    pairs = zip(
+        before.completions[:count], after.completions[:count], strict=True
+    )
+    samples: list[dict[str, Any]] = []
+    for old, new in pairs:
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"] = old.text
+        sample["after"] = new.text
+        if not isinstance(old.prompt, str):
+            # the turns of a chat, so that others can answer it too
+            sample["messages"] = [turn._asdict() for turn in old.prompt]
+        samples.append(sample)
+    for when, batch in (("before", before), ("after", after)):
+        scores = batch.scores
+        if "score" in task.watched:
+            scores = shared_scores(
+                task.watched["score"], batch.completions[:count]
+            )
+        for sample, score in zip(samples, scores, strict=False):
+            sample[f"score_{when}"] = score
+    return samples
 
 
 _TEXTS_OF_ONE_SCORE = 1024

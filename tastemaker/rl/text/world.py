@@ -46,6 +46,7 @@ from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
+from tastemaker.train.sharding import whole
 
 _AT_ONCE = 8192
 """Tokens that go through the network at once where no gradients are needed."""
@@ -358,7 +359,7 @@ class TextWorld:
         if self.writer is not None:
             complete = partial(self.writer.complete, self.policy)
         part = processes.stretch(len(order))
-        with self.policy.whole():
+        with whole(self.policy):
             by_process = processes.gathered(
                 lambda: complete(
                     [self.prompts[order[place]] for place in part],
@@ -460,7 +461,7 @@ class TextWorld:
             return actor.log_probs(answers, is_action).cpu()
         log_probs = torch.zeros(is_action.shape)
         part = processes.share(answers.sizes().tolist())
-        with policy.whole():
+        with whole(policy):
             if part:
                 rows = torch.tensor(part)
                 log_probs[rows] = actor.log_probs(
