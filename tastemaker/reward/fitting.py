@@ -315,8 +315,7 @@ def fit(
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
-        bootstrap, Rubin 1981).
-    shared: the members are heads of one network.
+        bootstrap, Rubin 1981). shared: they are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
     labels: the names of the label values, for the contract.
     out: where to save; None keeps the model in memory.

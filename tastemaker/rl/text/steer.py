@@ -127,8 +127,6 @@ def steer(
     )
     watched = _watched(held_out=held_out, gold=gold)
     start = _opened(policy, plan.steering).to(device)
-    if plan.steering.shard and start is policy:
-        start = start.frozen_copy()
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
@@ -162,9 +160,12 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
-    """Return the policy at the start; weights that stay as they are keep their number format."""
+    """Return the policy at the start; weights that stay as they are keep their number format.
+
+    A given one stays as it is where the weights are to be divided.
+    """
     if isinstance(policy, Policy):
-        return policy
+        return policy.frozen_copy() if steering.shard else policy
     return Policy.load(
         policy, dtype=steering.dtype if steering.lora else "float32"
     )
