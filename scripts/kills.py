@@ -3,20 +3,19 @@
     python scripts/kills.py                            # 40 moments of every verb
     python scripts/kills.py --verbs score --moments 2
     python scripts/kills.py --verbs steer --share 1/4  # every fourth moment of the 40
-    python scripts/kills.py --processes 2 --moments 10         # two train one model; one is killed
-    python scripts/kills.py --processes 2 --moments 10 --shard # each has half of the weights
 
 A moment is a file that is opened for writing, a rename, a removal or a new folder, below the
-command's output. The process dies before it, or, where a file is opened, just after it, when the
-file is empty. After each kill, what is under a final name must be complete. After the same command
-has run again, every file that is not a clock must be that of a whole run, and nothing else may be
-left. It prints one line a verb and exits with 1 where a run differs.
-
-Of two processes the first one and the other are killed in turn. The other writes nothing: its
-moments are what it exchanges with the first. The one that is not killed must end by itself.
+command's output, or a statement or commit of a store. The process dies before it, or, where a file
+is opened, just after it, when the file is empty. After each kill, what is under a final name must
+be complete. After the same command has run again, every file that is not a clock must be that of a
+whole run, and nothing else may be left. It prints one line a verb and exits with 1 where a run
+differs.
 
 A command runs in a fork of a process that has imported everything. The next run is a fork of
 another one, whose sets have another order (PYTHONHASHSEED).
+
+A store must hold all judgements of an import or none. tests/rank/test_load.py kills a page while
+judges answer. `serve` writes nothing.
 """
 
 import argparse
@@ -25,12 +24,12 @@ import json
 import os
 import shutil
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,17 @@ CLOCKS = ("seconds", "_per_second")
 """Figures with such an ending differ from run to run."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
+OUT = "OUT"
+"""Stands for the output in a command that has no --out."""
+LOOP = """
+judgements: rows.jsonl
+held_out: 0.2
+fit: {backbone: linear, min_count: 1}
+policy: gpt
+steer: {algorithms: {rloo: }, steps: 2, batch: 8, measured: 8, max_tokens: 5}
+"""
 ALMOST_NOTHING = ("--epochs", "1", "--context", "32", "--vocabulary", "300")
 SHORT = ("--steps", "3", "--batch", "8", "--measured", "8", "--windows", "3")
-NETWORK = ("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16")
-STEPS = ("--batch-size", "64", "--epochs", "3", "--evaluations", "3")
-TOGETHER = ("fit", "pretrain", "steer")
-"""The verbs that train in many processes."""
-PATIENCE = 300.0
-"""Seconds until a process that waits for a killed one counts as hanging."""
 
 
 # --- the process that runs commands
@@ -75,6 +77,9 @@ def die_at(root: str, at: int) -> list[int]:
         is_in_open_folder = event == "os.remove" and not path.startswith("/")
         if not path.startswith(root) and not is_in_open_folder:
             return
+        pass_moment(path, flags)
+
+    def pass_moment(path: str = "", flags: int = 0) -> None:
         count[0] += 1
         if count[0] == at:
             if flags and at % 2:
@@ -82,88 +87,43 @@ def die_at(root: str, at: int) -> list[int]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+    _listen_to_stores(pass_moment)
     return count
 
 
-def die_at_exchange(at: int) -> list[int]:
-    """Kill this process at what it exchanges with others; 0: never. Return a list of the number."""
-    from tastemaker import processes
+def _listen_to_stores(pass_moment: Callable[[], None]) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
 
-    count = [0]
-    exchange = processes.answering
-
-    def counted() -> Any:
-        count[0] += 1
-        if count[0] == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return exchange()
-
-    processes.answering = counted
-    return count
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(Engine, name, lambda *_, **__: pass_moment())
 
 
 def serve() -> None:
-    """Run the commands that come on standard input, each in forks; answer each with a line."""
+    """Run the commands that come on standard input, each in a fork; answer each with a line."""
     import tastemaker.loop.tasks  # noqa: F401  # imports everything
-
-    for line in sys.stdin:
-        job = json.loads(line)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        children = []
-        for number in range(job["processes"]):
-            child = os.fork()
-            if child == 0:
-                work(job, number, port)
-            children.append(child)
-        print(json.dumps(ends_of(children)), flush=True)
-
-
-def work(job: dict[str, Any], number: int, port: int) -> None:
-    """Be one of the processes of a command."""
     from tastemaker.cli import main
 
-    # process 0 has none of these lines, so that they come through where others are silent
-    file = Path(f"{job['log']}.{number}").open("w", encoding="utf-8")  # noqa: SIM115
-    os.dup2(file.fileno(), 1)
-    os.dup2(file.fileno(), 2)
-    at = job["at"] if job["killed"] == number else 0
-    if job["processes"] > 1:
-        os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
-        os.environ |= {"WORLD_SIZE": str(job["processes"])}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    count = die_at_exchange(at) if number else die_at(job["root"], at)
-    code = 1
-    try:
-        main(job["words"])
-        code = 0
-    except SystemExit as ending:
-        code = int(ending.code or 0)
-    finally:
-        file.write(f"\nmoments {count[0]}\n")
-        file.flush()
-        os._exit(code)
-
-
-def ends_of(children: Sequence[int]) -> list[int | None]:
-    """Return the exit code of each child; None for one that hung after another had ended."""
-    codes: dict[int, int | None] = {}
-    hung_at = None
-    while len(codes) < len(children):
-        for child in children:
-            if child in codes:
-                continue
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid:
-                codes[child] = os.waitstatus_to_exitcode(status)
-                hung_at = time.monotonic() + PATIENCE
-            elif hung_at is not None and time.monotonic() > hung_at:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                codes[child] = None
-        time.sleep(0.005)
-    return [codes[child] for child in children]
+    for line in sys.stdin:
+        root, at, words, log = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            with Path(log).open("w", encoding="utf-8") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            count = die_at(root, at)
+            code = 1
+            try:
+                main(words)
+                code = 0
+            except SystemExit as ending:
+                code = int(ending.code or 0)
+            finally:
+                sys.stderr.write(f"\nmoments {count[0]}\n")
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 class Runner:
@@ -178,49 +138,29 @@ class Runner:
             env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
         )
 
-    def run(
-        self,
-        root: Path,
-        words: list[str],
-        *,
-        at: int = 0,
-        killed: int = 0,
-        processes: int = 1,
-    ) -> tuple[list[int | None], list[int]]:
-        """Run a command in so many processes; return their exit codes and moments.
-
-        at: the moment at which one of them is killed; 0: never. killed: which.
-        """
+    def run(self, root: Path, at: int, words: list[str]) -> tuple[int, int]:
+        """Run a command and kill it at a moment; 0: never. Return its exit code and moments."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
-            log = Path(folder) / "log"
-            job = {"root": str(root), "words": words, "log": str(log)}
-            job |= {"at": at, "killed": killed, "processes": processes}
-            self.process.stdin.write(json.dumps(job) + "\n")
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
+            asked = json.dumps([str(root), at, words, log.name])
+            self.process.stdin.write(asked + "\n")
             self.process.stdin.flush()
-            codes = json.loads(self.process.stdout.readline())
-            moments = []
-            for number, code in enumerate(codes):
-                printed = Path(f"{log}.{number}").read_text(encoding="utf-8")
-                moments.append(moments_in(printed))
-                if not at and code != 0:
-                    sys.stderr.write(printed)
-        return codes, moments
+            code = int(self.process.stdout.readline())
+            printed = log.read()
+        moments = 0
+        for line in printed.splitlines():
+            if line.startswith("moments "):
+                moments = int(line.split()[1])
+        if code not in (0, -signal.SIGKILL):
+            sys.stderr.write(printed)
+        return code, moments
 
     def close(self) -> None:
         """End the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
-
-
-def moments_in(printed: str) -> int:
-    """Return the number of moments that a process told of."""
-    for line in reversed(printed.splitlines()):
-        if line.startswith("moments "):
-            return int(line.split()[1])
-    return 0
 
 
 @contextlib.contextmanager
@@ -245,10 +185,12 @@ def torn(root: Path, whole: dict[str, Any]) -> list[str]:
     problems = []
     for path in visible(root):
         name = str(path.relative_to(root))
-        if any(word in path.parts for word in GROWING):
+        if any(word in path.parts for word in GROWING) or is_log(path):
             continue
         try:
             content = content_of(path)
+            if path.suffix == ".db" and not content:
+                continue
             if name in whole and content != whole[name]:
                 problems.append(f"{name}: not that of a whole run")
             elif not content:
@@ -272,9 +214,15 @@ def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
     by_name: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "tensorboard" not in path.parts:
+        is_clock = "tensorboard" in path.parts or is_log(path)
+        if path.is_file() and not is_clock:
             by_name[str(path.relative_to(root))] = content_of(path)
     return by_name
+
+
+def is_log(path: Path) -> bool:
+    """Return whether a file is SQLite's own beside a store."""
+    return path.name.endswith((".db-wal", ".db-shm"))
 
 
 def content_of(path: Path) -> Any:
@@ -287,7 +235,32 @@ def content_of(path: Path) -> Any:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as file:
             list(file.keys())
+    if path.suffix == ".db":
+        return _stored(path)
     return path.read_bytes()
+
+
+def _stored(path: Path) -> list[Any]:
+    """Return the items and answers of a store; none of one that was only begun.
+
+    A copy is opened, so that the next run finds the log as the kill left it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, folder)
+        with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as store:
+            (health,) = store.execute("PRAGMA integrity_check").fetchone()
+            assert health == "ok", health
+            tables = store.execute("SELECT name FROM sqlite_master").fetchall()
+            rows: list[Any] = []
+            if ("judgements",) in tables:
+                rows += store.execute(
+                    "SELECT digest, ask, prompt, texts, wanted, judged FROM items ORDER BY digest"
+                ).fetchall()
+                rows += store.execute(
+                    "SELECT key, answer, is_skip FROM judgements ORDER BY key"
+                ).fetchall()
+            return rows
 
 
 def _timeless(value: Any) -> Any:
@@ -311,7 +284,9 @@ def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
             file.write(json.dumps({"text": text, "label": is_good}) + "\n")
     prompts = folder / "prompts.txt"
     prompts.write_text("The film\nThe acting\n" * 20, encoding="utf-8")
-    taste, gpt = str(folder / "taste"), str(folder / "gpt")
+    taste, gpt, store = (str(folder / name) for name in ("taste", "gpt", "all.db"))
+    loop = folder / "loop.yaml"
+    loop.write_text(LOOP, encoding="utf-8")
     fit = ["fit", str(rows), "--quiet"]
     pretrain = ["pretrain", "playground:en:200", *ALMOST_NOTHING, "--quiet"]
     fitted = [*fit, "--out", taste]
@@ -331,19 +306,13 @@ def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
         ),
         "play": ([], [*play, "--quiet", "--resume"]),
         "split": ([], ["split", str(rows), "--quiet"]),
+        "store": ([], ["rank", OUT, "--import", str(rows)]),
+        "export": (
+            [["rank", "--import", str(rows), store]],
+            ["rank", store, "--export", OUT],
+        ),
+        "loop": ([trained], ["loop", str(loop), "--quiet"]),
     }
-
-
-def for_many(verb: str, command: list[str], *, shard: bool) -> list[str]:
-    """Return a verb's command for many processes."""
-    command = list(command)
-    if verb == "fit":
-        command += [*NETWORK, *STEPS]  # a linear model works in one process
-    if shard:
-        command.append("--shard")
-    if shard and verb == "pretrain":
-        command += ["--grow-at", "0"]
-    return command
 
 
 VERBS = (
@@ -355,89 +324,63 @@ VERBS = (
     "steer",
     "play",
     "split",
+    "store",
+    "export",
+    "loop",
 )
-NAMES = {"score": "scored.csv", "write": "written.jsonl"}
+NAMES = {
+    "score": "scored.csv",
+    "write": "written.jsonl",
+    "store": "judgements.db",
+    "export": "judgements.jsonl",
+}
 
 
-def differences(expected: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """Yield how the files of a run differ from those of a whole one."""
-    for path in sorted(expected.keys() | after.keys()):
-        if path not in after or path not in expected:
-            yield f"only one run has {path}"
-        elif after[path] != expected[path]:
-            yield f"{path} differs"
-
-
-def kill_and_go_on(
-    run_killed: Callable[[], list[int | None]],
-    run_later: Callable[[], list[int | None]],
-    killed: int,
-    whole: Path,
-    expected: dict[str, Any],
-) -> Iterator[str]:
-    """Kill a run and let it go on; yield what was wrong. killed: the number of the process."""
-    codes = run_killed()
-    if codes[killed] != -signal.SIGKILL:
-        yield "was not killed"
-    del codes[killed]
-    for code in codes:
-        # 0 where it had nothing left to wait for
-        if code not in (0, 1):
-            yield f"the other process ends with {code}"
-    for problem in torn(whole, expected):
-        yield f"torn: {problem}"
-    codes = run_later()
-    if any(codes):
-        yield f"the next run ends with {codes}"
-    yield from differences(expected, contents(whole))
-
-
-def campaign(
-    verb: str, moments: int, share: str, folder: Path, *, processes: int, shard: bool
-) -> list[str]:
+def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
     """Kill one verb at so many moments; return what was wrong."""
     part, parts = (int(number) for number in share.split("/"))
     began = time.monotonic()
     problems = []
+    tried = 0
     with runners() as (killed, later):
         first, command = commands(folder)[verb]
         for words in first:
             if not Path(words[-1]).exists():
-                codes, _ = killed.run(folder, words)
-                assert codes == [0], words
+                code, _ = killed.run(folder, 0, words)
+                assert code == 0, words
+        name = NAMES.get(verb, "out")
         whole = folder / "work"
-        if processes > 1:
-            command = for_many(verb, command, shard=shard)
-        words = [*command, "--out", str(whole / NAMES.get(verb, "out"))]
-        codes, counts = killed.run(whole, words, processes=processes)
-        assert not any(codes), command
+        out = str(whole / name)
+        words = [out if word == OUT else word for word in command]
+        if OUT not in command:
+            words += ["--out", out]
+        whole.mkdir()
+        code, count = killed.run(whole, 0, words)
+        assert code == 0, command
         expected = contents(whole)
         shutil.rmtree(whole)
-        chosen = []
-        for number in range(moments):
-            victim = number % processes
-            at = 1 + number * counts[victim] // moments
-            if (at, victim) not in chosen:
-                chosen.append((at, victim))
-        chosen = chosen[part - 1 :: parts]
-        for at, victim in chosen:
-            kill = {"at": at, "killed": victim, "processes": processes}
-            for problem in kill_and_go_on(
-                lambda kill=kill: killed.run(whole, words, **kill)[0],
-                lambda: later.run(whole, words, processes=processes)[0],
-                victim,
-                whole,
-                expected,
-            ):
-                who = f"process {victim}, " if processes > 1 else ""
-                problems.append(
-                    f"{verb}, {who}moment {at} of {counts[victim]}: {problem}"
-                )
+        chosen = sorted({1 + number * count // moments for number in range(moments)})
+        for at in chosen[part - 1 :: parts]:
+            whole.mkdir()
+            place = f"{verb}, moment {at} of {count}"
+            code, _ = killed.run(whole, at, words)
+            if code != -signal.SIGKILL:
+                problems.append(f"{place}: was not killed")
+            problems += [f"{place}: torn: {each}" for each in torn(whole, expected)]
+            code, _ = later.run(whole, 0, words)
+            if code != 0:
+                problems.append(f"{place}: the next run ends with {code}")
+            after = contents(whole)
+            for path in sorted(expected.keys() | after.keys()):
+                if path not in after or path not in expected:
+                    problems.append(f"{place}: only one run has {path}")
+                elif after[path] != expected[path]:
+                    problems.append(f"{place}: {path} differs")
             shutil.rmtree(whole, ignore_errors=True)
+            tried += 1
     seconds = round(time.monotonic() - began)
-    all_moments = " + ".join(map(str, counts))
     print(
-        f"{verb}: {len(chosen)} of {all_moments} moments, {len(problems)} problems, {seconds} s",
+        f"{verb}: {tried} of {count} moments, {len(problems)} problems, {seconds} s",
         flush=True,
     )
     return problems
@@ -446,9 +389,7 @@ def campaign(
 def main() -> None:
     """Kill each verb, and say what was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--verbs", nargs="+", choices=VERBS)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--shard", action="store_true")
+    parser.add_argument("--verbs", nargs="+", default=VERBS, choices=VERBS)
     parser.add_argument("--moments", type=int, default=40)
     parser.add_argument("--share", default="1/1", metavar="PART/PARTS")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -459,14 +400,9 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     problems = []
     with tempfile.TemporaryDirectory() as folder:
-        for verb in options.verbs or (VERBS if options.processes == 1 else TOGETHER):
+        for verb in options.verbs:
             problems += campaign(
-                verb,
-                options.moments,
-                options.share,
-                Path(folder).resolve(),
-                processes=options.processes,
-                shard=options.shard,
+                verb, options.moments, options.share, Path(folder).resolve()
             )
     for problem in problems:
         print(f"  {problem}")
