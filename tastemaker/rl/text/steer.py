@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
@@ -22,7 +22,12 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
-from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.rewards import (
+    Reward,
+    identity,
+    reward_of,
+    shared_scores,
+)
 from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
 from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
@@ -30,7 +35,6 @@ from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
     figures_line,
-    sample_pairs,
 )
 from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution, with_beta
@@ -135,6 +139,7 @@ def steer(
         task = plan.task(
             start, main_reward, watched, run, say, source=str(policy)
         )
+        del start  # --shard divides its weights
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures.update(_about(began, settings))
@@ -155,9 +160,12 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
-    """Return the policy at the start; weights that stay as they are keep their number format."""
+    """Return the policy at the start; weights that stay as they are keep their number format.
+
+    A given one stays as it is where the weights are to be divided.
+    """
     if isinstance(policy, Policy):
-        return policy
+        return policy.frozen_copy() if steering.shard else policy
     return Policy.load(
         policy, dtype=steering.dtype if steering.lora else "float32"
     )
@@ -178,6 +186,8 @@ def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
+        if out is not None:
+            task.finish()
         if out is not None and processes.is_first():
             task.put(task.best)
             task.policy.save(out)
@@ -245,8 +255,35 @@ def _train_and_measure(
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
     return Steered(
-        world.policy, figures, sample_pairs(task, before, after)
+        world.policy, figures, _sample_pairs(task, before, after)
     ), last
+
+
+def _sample_pairs(
+    task: SteerTask, before: Batch, after: Batch, count: int = 8
+) -> list[dict[str, Any]]:
+    """Return completions of the same prompts before and after, with scores where there are any."""
+    pairs = zip(
+        before.completions[:count], after.completions[:count], strict=True
+    )
+    samples: list[dict[str, Any]] = []
+    for old, new in pairs:
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"] = old.text
+        sample["after"] = new.text
+        if not isinstance(old.prompt, str):
+            # the turns of a chat, so that others can answer it too
+            sample["messages"] = [turn._asdict() for turn in old.prompt]
+        samples.append(sample)
+    for when, batch in (("before", before), ("after", after)):
+        scores = batch.scores
+        if "score" in task.watched:
+            scores = shared_scores(
+                task.watched["score"], batch.completions[:count]
+            )
+        for sample, score in zip(samples, scores, strict=False):
+            sample[f"score_{when}"] = score
+    return samples
 
 
 _TEXTS_OF_ONE_SCORE = 1024
