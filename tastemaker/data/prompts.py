@@ -189,7 +189,7 @@ def _history(
         return None
     cells = [row.get(column) for row in first_rows]
     filled = [cell for cell in cells if not is_missing(cell)]
-    has_turns = any(len(cell) for cell in filled if _is_history(cell))
+    has_turns = any(cell for cell in filled if _is_history(cell))
     return column if has_turns and all(map(_is_history, filled)) else None
 
 

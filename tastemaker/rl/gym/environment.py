@@ -202,10 +202,12 @@ class Environments:
         self._vector = _opened(name, count, options or {})
         self.size, self.actions = _size_and_actions(name, self._vector)
         limit = getattr(self._vector.spec, "max_episode_steps", None)
-        self.has_limit = limit is not None and limit <= LARGEST_LIMIT
-        self.longest: int = limit if self.has_limit else 1000
+        if limit is not None and limit > LARGEST_LIMIT:
+            limit = None
+        self.has_limit = limit is not None
+        self.longest: int = limit or 1000
         # where an episode that measures is cut
-        self.limit: int = limit if self.has_limit else LONGEST_MEASURED
+        self.limit: int = limit or LONGEST_MEASURED
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
