@@ -153,7 +153,8 @@ def _plain_tiles(evaluation: Evaluation) -> list[Tile]:
     """Return the figures that need no statistics: shares of right answers, and average errors."""
     tiles: list[Tile] = []
     # the kinds that the sentences are about come first
-    for findings in sorted(evaluation.kinds, key=_rank, reverse=True):
+    kinds = sorted(evaluation.kinds, key=_rank, reverse=True)
+    for findings in kinds:
         model = findings.measured.model
         accuracy, error = model.get("accuracy"), model.get("mae")
         if accuracy is not None and not math.isnan(accuracy.value):
@@ -172,8 +173,10 @@ def _plain_tiles(evaluation: Evaluation) -> list[Tile]:
 
 def _rank(findings: KindFindings) -> int:
     """Return the number of judgements; comparisons come first, because the picture shows them."""
-    is_pair = findings.kind_metrics.drawn_as == "pair"
-    return findings.n + (_FIRST if is_pair else 0)
+    rank = findings.n
+    if findings.kind_metrics.drawn_as == "pair":
+        rank += _FIRST
+    return rank
 
 
 def _range_of(findings: KindFindings) -> tuple[str, str]:
