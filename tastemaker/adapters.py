@@ -1,10 +1,11 @@
 """Low-rank adapters (LoRA, Hu et al. 2022) through peft: only they and a classifier's head learn.
 
-`add_adapters` puts one beside every linear layer of the body. The layers stay where they are in the
-network, so the network is still of its own class. With the adapters off it is the base: the
-reference of a policy costs no second copy of the weights. What is saved for all loaders are the
-merged weights; the adapters alone are saved beside them in `adapter/`. `merge_saved_adapter` opens
-a folder that holds adapters alone, on the base that they name.
+`add_adapters` puts one beside the linear layers of the body, all or those that are named. The
+layers stay where they are in the network, so the network is still of its own class. With the
+adapters off it is the base: the reference of a policy costs no second copy of the weights.
+What is saved for all loaders are the merged weights; the adapters alone are saved beside them in
+`adapter/`. `merge_saved_adapter` opens a folder that holds adapters alone, on the base that they
+name.
 """
 
 import copy
@@ -22,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tastemaker.errors import MissingExtra, ModelError
+from tastemaker.errors import MissingExtra, ModelError, UsageError
 
 CONFIG = "adapter_config.json"
 FOLDER = "adapter"
@@ -33,6 +34,11 @@ LORA = (
     "weights learn."
 )
 """The help of the setting `lora`, which every verb that trains a network has."""
+LORA_TARGETS = (
+    "Linear layers that get adapters of --lora: all, attention, or names such as "
+    "q_proj,v_proj."
+)
+"""The help of the setting `lora_targets`."""
 SAVED_DTYPE = (
     "Number format of the saved weights, and in memory of those that --lora leaves as they are; "
     "auto: that of the checkpoint. Weights that learn are float32 in memory."
@@ -44,6 +50,18 @@ _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _FACTOR = "lora_"
 _SECOND = "lora_B"  # of the two factors, the one that is 0 at first
+
+
+@dataclass(frozen=True)
+class Lora:
+    """What adapters are put into a network.
+
+    targets: the linear layers of the body that get one: "all", "attention", or the last parts of
+    their names with commas between them.
+    """
+
+    rank: int
+    targets: str = "all"
 
 
 @dataclass(frozen=True)
@@ -80,33 +98,60 @@ def check_peft() -> None:
         raise MissingExtra("LoRA", "lora")
 
 
+def _layers_with_adapters(module: Any, targets: str) -> list[str]:
+    """Return the names of the linear layers of a body that get adapters.
+
+    Raises UsageError for a name that no linear layer of the body has.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    inside = {id(part) for part in module.base_model.modules()}
+    layers = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
+            layers.append(name)
+    if targets == "all":
+        return layers
+    by_name: dict[str, list[str]] = {}
+    for layer in layers:
+        by_name.setdefault(layer.rpartition(".")[2], []).append(layer)
+    if targets == "attention":
+        chosen = [layer for layer in layers if "att" in layer]
+        names = [] if chosen else [targets]
+    else:
+        names = [name.strip() for name in targets.split(",")]
+        chosen = [layer for name in names for layer in by_name.get(name, ())]
+    for name in names:
+        if name not in by_name:
+            raise UsageError(
+                f"lora_targets: no linear layer of {type(module).__name__} is called {name!r}. "
+                f"Its linear layers are {', '.join(by_name)}; all takes every one."
+            )
+    return chosen
+
+
 def add_adapters(
-    module: Any, rank: int, *, source: str, seed: int, use: str = CLASSIFIER
+    module: Any, lora: Lora, *, source: str, seed: int, use: str = CLASSIFIER
 ) -> Any:
     """Put adapters into a network; return peft's wrapper of it. All but they, and the head of a
     classifier, are frozen.
 
-    source: what the adapters' folder will name as the base.
+    source: what the adapters' folder will name as the base. Raises UsageError where `lora` names a
+    layer that is not there.
     """
     check_peft()
     from peft import LoraConfig, get_peft_model
-    from transformers.pytorch_utils import Conv1D
 
     body = module.base_model
-    inside = {id(part) for part in body.modules()}
-    targets = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
-            targets.append(name)
     learned = []
     for name, part in module.named_children():
         if part is not body and list(part.parameters()):
             learned.append(name)
     config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
+        r=lora.rank,
+        lora_alpha=2 * lora.rank,
         lora_dropout=0.0,
-        target_modules=targets,
+        target_modules=_layers_with_adapters(module, lora.targets),
         modules_to_save=learned if use == CLASSIFIER else None,
         task_type=use,
         base_model_name_or_path=source,

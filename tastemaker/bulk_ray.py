@@ -32,10 +32,12 @@ from tastemaker.scores import Scores
 ADDRESS = "RAY_ADDRESS"
 """The variable that names the head of a cluster; without it Ray runs on this machine."""
 
-_QUIET = {
+_DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "error",
 }
+"""Variables of Ray that are set unless the user has set them."""
 _TRIES, _SECONDS = 3, 2.0
 """How often, and how long, a head that does not answer is asked."""
 
@@ -158,7 +160,7 @@ def _scores_of(columns: list[Any]) -> Scores:
 
 
 def _imported() -> Any:
-    for name, value in _QUIET.items():
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -169,18 +171,16 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int] | None]:
-    """Connect to a cluster, or start one here; yield the address of a cluster's head."""
+def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int]]:
+    """Connect to a cluster, or start one here; yield the address of its head."""
     address = os.environ.get(ADDRESS)
-    head = None
     if address and address not in {"local", "auto"}:
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
             raise RewardError(
                 f"{ADDRESS} is {address!r}: write it as host:6379."
             )
-        head = (host.strip("[]"), int(port))
-        if not _answers(head):
+        if not _answers((host.strip("[]"), int(port))):
             raise RewardError(
                 f"no Ray head answers at {address} ({ADDRESS}). Start one with `ray start --head`, "
                 "or unset the variable to run on this machine."
@@ -196,30 +196,24 @@ def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int] | None]:
                 else {"include_dashboard": False, "num_cpus": workers}
             ),
         )
-    except (
-        ray.exceptions.RayError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    # Ray raises a bare Exception where a process of its own does not start
+    except Exception as error:
         raise _plain(error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
-        yield head
+        yield host.strip("[]"), int(port)
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def _watched(head: tuple[str, int] | None) -> Iterator[None]:
-    """End the process with one line where the head of a cluster goes away.
+def _watched(head: tuple[str, int]) -> Iterator[None]:
+    """End the process with one line where the head goes away.
 
     Ray itself waits for a minute and then ends the process without any.
     """
     done = threading.Event()
-    if head is None:
-        yield
-        return
 
     def watch() -> None:
         while not done.wait(_SECONDS):

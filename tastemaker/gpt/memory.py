@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tastemaker.adapters import (
     WRITER,
+    Lora,
     add_adapters,
     base_of,
     is_adapter,
@@ -69,7 +70,9 @@ def pretrain_memory(
     """
     settings = settings_from(Pretraining, training or {}, "training")
     planned = _Planned(
-        settings.lora, settings.dtype, settings.gradient_checkpointing
+        Lora(settings.lora, settings.lora_targets),
+        settings.dtype,
+        settings.gradient_checkpointing,
     )
     momentum_only: dict[int, Any] = {}
     if start is None:
@@ -118,7 +121,7 @@ class Writes:
 def steer_memory(
     policy: str | Path,
     *,
-    lora: int,
+    lora: Lora,
     dtype: TrainingChoice,
     gradient_checkpointing: bool,
     at_once: int,
@@ -134,13 +137,15 @@ def steer_memory(
     module = planned.opened(str(policy))
     chosen = choose_device(device)
     length = min(2 * writes.tokens, most_tokens(module))
-    memory_type = format_of(dtype, module.dtype) if lora else torch.float32
+    memory_type = (
+        format_of(dtype, module.dtype) if lora.rank else torch.float32
+    )
     per_row = length * cache_bytes(module.config, memory_type)
     rows = max(1, min(writes.rows, MOST_ROWS, cache_budget(chosen) // per_row))
     parts, _ = state_bytes(module)
-    has_reference = not lora
+    has_reference = not lora.rank
     # float32 adapters are merged into a copy to write
-    has_copy = lora > 0 and memory_type == torch.float32
+    has_copy = lora.rank > 0 and memory_type == torch.float32
     return planned.memory(
         module,
         tokens=min(at_once, writes.rows * length),
@@ -159,7 +164,7 @@ def steer_memory(
 class _Planned:
     """The settings of a run that memory depends on."""
 
-    lora: int
+    lora: Lora
     dtype: TrainingChoice
     gradient_checkpointing: bool
 
@@ -172,14 +177,14 @@ class _Planned:
             check_quantised(config, source)
             set_dropout(config, 0.0)
             saved = format_of(self.dtype, config.dtype or torch.float32)
-            kind = saved if self.lora else torch.float32
+            kind = saved if self.lora.rank else torch.float32
             module = on_meta(
                 lambda: AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                     config, dtype=kind
                 ),
                 source,
             )
-        if self.lora:
+        if self.lora.rank:
             add_adapters(module, self.lora, source=source, seed=0, use=WRITER)
         return module
 

@@ -7,7 +7,7 @@
 | `with_value_head` | | the same policy with a critic |
 | `frozen_copy` | | a reference that shares memory until either is changed |
 | `trainable_copy` | | a copy to train |
-| `add_adapters` | rank | low-rank adapters, which learn in place of the weights |
+| `add_adapters` | `Lora` | low-rank adapters, which learn in place of the weights |
 | `without_adapters` | | the same policy with its adapters off: their reference |
 | `save`, `load` | a folder | a plain Hugging Face folder, value head and adapters beside it |
 """
@@ -30,6 +30,7 @@ from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
 from tastemaker.adapters import (
     WRITER,
     Adapter,
+    Lora,
     adapter_of,
     adapters_off,
     add_adapters,
@@ -331,13 +332,13 @@ class Policy:
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
 
-    def add_adapters(self, rank: int, *, source: str, seed: int) -> "Policy":
-        """Let low-rank adapters of all layers learn in place of the weights; return this policy.
+    def add_adapters(self, lora: Lora, *, source: str, seed: int) -> "Policy":
+        """Let low-rank adapters learn in place of the weights; return this policy.
 
         source: the folder or hub name of the base, for the folder of the adapters.
         """
         self.adapted = add_adapters(
-            self.module, rank, source=source, seed=seed, use=WRITER
+            self.module, lora, source=source, seed=seed, use=WRITER
         )
         return self
 

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE, learned_state
+from tastemaker.adapters import (
+    LORA,
+    LORA_LR,
+    LORA_TARGETS,
+    SAVED_DTYPE,
+    learned_state,
+)
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import TrainingChoice
@@ -98,6 +104,7 @@ class Pretraining:
         None, "Most tokens of a new tokenizer.", at_least(1), shown=OF_SIZE
     )
     lora: int = setting(0, f"{LORA} With --from.", at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
     grow_at: float | None = setting(

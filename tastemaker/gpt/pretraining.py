@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tastemaker import processes
-from tastemaker.adapters import check_peft
+from tastemaker.adapters import Lora, check_peft
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
@@ -404,7 +404,8 @@ def _opened(
         policy = start.trainable_copy()
     policy.saved_as = format_of(training.dtype, policy.saved_as)
     if training.lora:
-        policy.add_adapters(training.lora, source=str(start), seed=seed)
+        lora = Lora(training.lora, training.lora_targets)
+        policy.add_adapters(lora, source=str(start), seed=seed)
     policy.end_at(policy.reader.turn_end)
     return policy
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.adapters import Lora
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -233,7 +234,8 @@ class Learner:
         if heads > 1:
             network.widen(heads, seed)
         if isinstance(self.settings, Encoder) and self.settings.lora:
-            network.add_adapters(self.settings.lora, self.settings.name, seed)
+            lora = Lora(self.settings.lora, self.settings.lora_targets)
+            network.add_adapters(lora, self.settings.name, seed)
         if not self.division.orders_texts:
             # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
             # is refused.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from tastemaker.adapters import add_adapters, base_of, is_adapter
+from tastemaker.adapters import Lora, add_adapters, base_of, is_adapter
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
     DeviceChoice,
@@ -85,7 +85,8 @@ def fit_memory(
     with quiet_transformers():
         module = on_meta(make, source)
     if encoder.lora:
-        add_adapters(module, encoder.lora, source=source, seed=0)
+        lora = Lora(encoder.lora, encoder.lora_targets)
+        add_adapters(module, lora, source=source, seed=0)
     parts, learned = state_bytes(module)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     parts["best weights"] = parts["gradients"]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE
+from tastemaker.adapters import LORA, LORA_LR, LORA_TARGETS, SAVED_DTYPE
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
@@ -96,6 +96,7 @@ class Encoder:
         "Draw a new head, also where the backbone has a trained one or tells classes apart.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     template: str | None = setting(
         None,

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
-from tastemaker.adapters import Adapter, add_adapters, merge_adapters
+from tastemaker.adapters import Adapter, Lora, add_adapters, merge_adapters
 from tastemaker.data.judgements import (
     CHAT,
     PAIR,
@@ -251,10 +251,10 @@ class Network:
         """The id of the padding token."""
         return int(self.tokenizer.pad_token_id)
 
-    def add_adapters(self, rank: int, source: str, seed: int) -> None:
+    def add_adapters(self, lora: Lora, source: str, seed: int) -> None:
         """Let low-rank adapters of the body learn in place of its weights."""
         self._wrapped = add_adapters(
-            self.module, rank, source=source_of(source), seed=seed
+            self.module, lora, source=source_of(source), seed=seed
         )
 
     def merge_adapters(self) -> None:

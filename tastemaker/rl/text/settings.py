@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tastemaker.adapters import LORA, SAVED_DTYPE
+from tastemaker.adapters import LORA, LORA_TARGETS, SAVED_DTYPE
 from tastemaker.fast.processor import TrainingChoice
 from tastemaker.settings import (
     LIMIT,
@@ -72,6 +72,7 @@ class Steering:
         "Drop out what the model's config says while it learns; sampling never does.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
     held_out_share: float = setting(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tastemaker import processes
+from tastemaker.adapters import Lora
 from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import format_of
@@ -350,7 +351,8 @@ def _learner(start: Policy, plan: SteerPlan, source: str, say: Say) -> Policy:
     algorithm = plan.algorithm
     if plan.steering.lora:
         learner = start.frozen_copy()
-        learner.add_adapters(plan.steering.lora, source=source, seed=plan.seed)
+        lora = Lora(plan.steering.lora, plan.steering.lora_targets)
+        learner.add_adapters(lora, source=source, seed=plan.seed)
     else:
         learner = start.trainable_copy()
     learner.saved_as = format_of(plan.steering.dtype, start.saved_as)
