@@ -34,6 +34,8 @@ from tests.shell import fails
 psutil = pytest.importorskip("psutil")
 pytestmark = [
     pytest.mark.slow,
+    # Ray's own
+    pytest.mark.filterwarnings("ignore"),
     # not imported yet: it reads its variables then
     pytest.mark.skipif(
         find_spec("ray") is None, reason="the extra `ray` is not installed"
