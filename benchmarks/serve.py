@@ -2,12 +2,15 @@
 
     python benchmarks/serve.py                      # fits a MiniLM model first, a minute
     python benchmarks/serve.py --model taste/ --only load latency
+    python benchmarks/serve.py --only load --infinity ../infinity/bin/infinity_emb
 
-load: 32 connections, each sends one IMDB review at a time; the plain servers (a `def` and an
-`async def` path around the pipeline) and ours take turns. latency: one connection, short texts, and
-the model alone. linear: batches of 100 short texts. overload: ten times as many requests as the
-server can answer, 30 s. sigterm: the end under load. The client is a process of its own and speaks
-HTTP/1.1 on plain sockets, so that it takes little of the machine. The last line is one JSON object.
+load: 32 connections, each sends one IMDB review at a time; the plain servers (a `def` and an `async
+def` path around the pipeline), Infinity where its command is named (infinity-emb needs an older
+NumPy, so it lives in an environment of its own) and ours take turns. latency: one connection, short
+texts, and the model alone. linear: batches of 100 short texts. overload: ten times as many requests
+as the server can answer, 30 s. sigterm: the end under load. The client is a process of its own and
+speaks HTTP/1.1 on plain sockets, so that it takes little of the machine. The last line is one JSON
+object.
 """
 
 import argparse
@@ -223,6 +226,73 @@ def plain(folder: Path, kind: str, port: int) -> Iterator[int]:
         process.wait()
 
 
+def with_two_labels(folder: Path, out: Path) -> Path:
+    """Write a classifier whose second logit is the score, and whose first is 0.
+
+    Infinity takes a classifier with one label for a reranker. The work is the same.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    network = AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=False
+    )
+    one: torch.nn.Linear = network.classifier
+    two = torch.nn.Linear(one.in_features, 2)
+    with torch.no_grad():
+        two.weight.copy_(torch.cat([torch.zeros_like(one.weight), one.weight]))
+        two.bias.copy_(torch.cat([torch.zeros_like(one.bias), one.bias]))
+    network.classifier = two
+    network.config.id2label = {0: "other", 1: "score"}
+    network.config.label2id = {"other": 0, "score": 1}
+    network.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(out)
+    return out
+
+
+@contextmanager
+def infinity(command: Path, folder: Path, port: int) -> Iterator[int]:
+    """Run Infinity; yield its port once it answers."""
+    options = {
+        "model-id": folder,
+        "served-model-name": "model",
+        "engine": "torch",
+        "device": "cpu",
+        "dtype": "float32",
+        "port": port,
+    }
+    words = [
+        word for name, value in options.items() for word in (f"--{name}", str(value))
+    ]
+    # BetterTransformer belongs to a package that Infinity no longer needs
+    quiet = {
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "INFINITY_BETTERTRANSFORMER": "0",
+    }
+    process = subprocess.Popen(
+        [str(command), "v2", *words],
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    body = infinity_body("Good.")
+    try:
+        for _ in range(600):
+            if client("closed", port, "/classify", [body], 1, 0.01).statuses[200]:
+                break
+            time.sleep(0.2)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def infinity_body(text: str) -> bytes:
+    """Return a text as Infinity reads it."""
+    return json.dumps({"model": "model", "input": [text], "raw_scores": True}).encode()
+
+
 def serve(folder: Path, *options: object) -> list[object]:
     """Return the command that serves a model."""
     return ["-m", "tastemaker", "serve", folder, "--port", 0, *options]
@@ -267,6 +337,7 @@ class Bench:
     seconds: float
     rounds: int
     engine: str | None
+    infinity: Path | None
 
     def ask(self, kind: str, *arguments: Any) -> Answers:
         """Run a client in its own process."""
@@ -284,8 +355,12 @@ class Bench:
 
 
 def load(bench: Bench) -> dict[str, Any]:
-    """32 connections: ours and the plain servers in turn."""
+    """32 connections: ours, the plain servers and Infinity in turn."""
     theirs = [json.dumps({"text": text}).encode() for text in bench.reviews]
+    infinitys = [infinity_body(text) for text in bench.reviews]
+    twin = bench.minilm.parent / "two-labels"
+    if bench.infinity:
+        with_two_labels(bench.minilm, twin)
     rows: dict[str, list[dict[str, float]]] = {}
     for _ in range(bench.rounds):
         with running(bench.command(bench.minilm)) as (_, port):
@@ -295,11 +370,20 @@ def load(bench: Bench) -> dict[str, Any]:
             with plain(bench.minilm, kind, 18_431 + place) as port:
                 found = bench.ask("closed", port, "/score", theirs, 32, bench.seconds)
                 rows.setdefault(kind, []).append(figures(found))
+        if bench.infinity:
+            with infinity(bench.infinity, twin, 18_433) as port:
+                found = bench.ask(
+                    "closed", port, "/classify", infinitys, 32, bench.seconds
+                )
+                rows.setdefault("infinity", []).append(figures(found))
     speeds = {}
     for name, each in rows.items():
         speeds[name] = statistics.median(row["requests_a_second"] for row in each)
     best = max(speeds["def"], speeds["async"])
-    return {"rows": rows, "times_the_best_plain": round(speeds["ours"] / best, 2)}
+    result = {"rows": rows, "times_the_best_plain": round(speeds["ours"] / best, 2)}
+    if bench.infinity:
+        result["times_infinity"] = round(speeds["ours"] / speeds["infinity"], 2)
+    return result
 
 
 def latency(bench: Bench) -> dict[str, Any]:
@@ -428,6 +512,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0, help="of each load")
     options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--engine", help="of our server; else its default")
+    options.add_argument("--infinity", type=Path, help="the command infinity_emb")
     given = options.parse_args()
 
     import tastemaker as tm
@@ -442,7 +527,14 @@ def main() -> None:
         minilm, simple = models(given, Path(folder))
         reviews = [example.text for example in examples]
         bench = Bench(
-            pool, minilm, simple, reviews, given.seconds, given.rounds, given.engine
+            pool,
+            minilm,
+            simple,
+            reviews,
+            given.seconds,
+            given.rounds,
+            given.engine,
+            given.infinity,
         )
         results["load_average"] = [round(number, 1) for number in os.getloadavg()]
         for name in given.only:
