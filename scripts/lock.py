@@ -46,7 +46,7 @@ print("\\n".join(names))
 
 def name_of(line: str) -> str:
     """Return the name of a locked package, as the index compares names."""
-    return line.split("==")[0].replace("_", "-").replace(".", "-").lower()
+    return line.split("==", maxsplit=1)[0].replace("_", "-").replace(".", "-").lower()
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ ADDRESS = "RAY_ADDRESS"
 _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_BACKEND_LOG_LEVEL": "error",
+    # a head that goes away is one line of ours
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 """Variables of Ray that are set unless the user has set them."""
 _TRIES, _SECONDS = 3, 2.0

@@ -86,8 +86,13 @@ class Head:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        tests = Path(__file__).resolve().parent
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # where workers look for `Slow`
+            env={**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}"},
         )
         assert self.process.stdout is not None
         lines = []
