@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,8 +36,6 @@ ADDRESS = "RAY_ADDRESS"
 _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # a head that goes away is one line of ours
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 """Variables of Ray that are set unless the user has set them."""
 _TRIES, _SECONDS = 3, 2.0
@@ -63,7 +62,11 @@ class Ray:
         or fails.
         """
         ray = _imported()
-        with _connected(ray, self.workers) as head, _watched(head):
+        with (
+            _quiet_backend(),
+            _connected(ray, self.workers) as head,
+            _watched(head),
+        ):
             self._check_room(ray.cluster_resources())
             try:
                 for row in self._dataset(ray, chunks).iter_rows():
@@ -169,6 +172,36 @@ def _imported() -> Any:
     except ImportError as error:
         raise MissingExtra("`--engine ray`", "ray") from error
     return ray
+
+
+@contextmanager
+def _quiet_backend() -> Iterator[None]:
+    """Take what Ray's own threads write off standard error: it has one line of ours.
+
+    Ray's variable for that, RAY_BACKEND_LOG_LEVEL, writes a line about itself. What Python writes
+    goes where it went.
+    """
+    before, terminal = sys.stderr, os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if _writes_to(before, 2):
+        sys.stderr = os.fdopen(os.dup(terminal), "w", 1, before.encoding)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+        if sys.stderr is not before:
+            sys.stderr.close()
+            sys.stderr = before
+
+
+def _writes_to(stream: Any, descriptor: int) -> bool:
+    try:
+        return bool(stream.fileno() == descriptor)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 @contextmanager
