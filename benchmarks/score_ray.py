@@ -28,7 +28,7 @@ from score_memory import texts
 
 import tastemaker as tm
 
-_WORKER = "ray::MapWorker"
+_WORKER, _AT_WORK = "ray::MapWorker", ".submit"
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -38,14 +38,14 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    """Return the processes of Ray below a process that score."""
+    """Return the processes of Ray below a process that score a chunk now."""
     workers = []
     for child in process.children(recursive=True):
         try:
             name = " ".join(child.cmdline())
         except psutil.Error:
             continue
-        if name.startswith(_WORKER):
+        if name.startswith(_WORKER) and _AT_WORK in name:
             workers.append(child)
     return workers
 
@@ -62,9 +62,6 @@ def scored(
     while kills and not result and done.poll() is None:
         time.sleep(0.02)
         for worker in workers_of(psutil.Process(done.pid)):
-            # opening the model takes less; so it is among its chunks
-            if sum(worker.cpu_times()[:2]) < 5:
-                continue
             name = worker.cmdline()[0]
             worker.kill()
             result = {"worker": name, "after": round(time.monotonic() - began, 1)}

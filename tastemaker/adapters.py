@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -44,6 +44,22 @@ SAVED_DTYPE = (
     "auto: that of the checkpoint. Weights that learn are float32 in memory."
 )
 """The help of the setting `dtype`."""
+Quantize = Literal["none", "4bit"]
+"""How weights that do not learn are held in memory."""
+QUANTIZE = (
+    "4bit: hold the linear layers that --lora leaves as they are in 4 bits (QLoRA, Dettmers et al. "
+    "2023; extra qlora). The saved model has full precision."
+)
+"""The help of the setting `quantize`."""
+_FULL = (
+    "score",
+    "classifier",
+    "pre_classifier",
+    "pooler",
+    "lm_head",
+    "embed_out",
+)
+"""Layers that keep full precision: heads."""
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
@@ -57,11 +73,49 @@ class Lora:
     """What adapters are put into a network.
 
     targets: the linear layers of the body that get one: "all", "attention", or the last parts of
-    their names with commas between them.
+    their names with commas between them. quantize: how the layers that do not learn are held.
     """
 
     rank: int
     targets: str = "all"
+    quantize: Quantize = "none"
+
+    def check(self) -> None:
+        """Raise UsageError for 4 bits without adapters, MissingExtra for what is not installed."""
+        if self.quantize == "none":
+            return
+        if not self.rank:
+            raise UsageError(
+                "quantize: weights of 4 bits do not learn. Add --lora 16, or leave it out."
+            )
+        if find_spec("bitsandbytes") is None:
+            raise MissingExtra("QLoRA (--quantize 4bit)", "qlora")
+        check_peft()
+
+    def loading(self, source: str, dtype: torch.dtype | str) -> dict[str, Any]:
+        """Return the arguments of `from_pretrained` that hold the weights in 4 bits.
+
+        dtype: of the products. Raises as `check` does, and UsageError for a folder of adapters.
+        """
+        self.check()
+        if self.quantize == "none":
+            return {}
+        if is_adapter(Path(source)):
+            raise UsageError(
+                f"quantize: {source} holds adapters, which cannot be merged into 4 bits. Give a "
+                "folder with the merged weights."
+            )
+        from transformers import BitsAndBytesConfig
+
+        is_known = isinstance(dtype, torch.dtype)
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype if is_known else torch.bfloat16,
+            llm_int8_skip_modules=list(_FULL),
+        )
+        return {"quantization_config": config}
 
 
 @dataclass(frozen=True)
@@ -177,20 +231,88 @@ def adapter_of(wrapped: Any) -> Adapter:
 def merge_adapters(wrapped: Any) -> Adapter:
     """Merge trained adapters into the network that they are in; return them as they were."""
     adapter = adapter_of(wrapped)
+    if is_quantised(wrapped.get_base_model()):
+        _put_full_layers(wrapped, wrapped.get_base_model())
     with _quiet_peft():
         module = wrapped.merge_and_unload()
     module.requires_grad_(requires_grad=True)
     return adapter
 
 
+def is_quantised(module: Any) -> bool:
+    """Return whether layers of a network are held in 4 bits."""
+    return any(_has_scales(weight) for weight in module.parameters())
+
+
+def _has_scales(weight: Tensor) -> bool:
+    return getattr(weight, "quant_state", None) is not None
+
+
+_BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight: itself, a scale of a byte for 64, and one of 4 bytes for 256 of these."""
+
+
+def bytes_saved_by_4_bits(module: Any) -> int:
+    """Return how many bytes fewer the linear layers of a body take in 4 bits."""
+    inside = {id(part) for part in module.base_model.modules()}
+    saving = 0.0
+    for name, part in module.named_modules():
+        is_full = "lora_" in name or name.rpartition(".")[2] in _FULL
+        if isinstance(part, nn.Linear) and id(part) in inside and not is_full:
+            weight = part.weight
+            each = weight.element_size() - _BYTES_OF_4_BITS
+            saving += weight.numel() * each
+    return int(saving)
+
+
+def _put_full_layers(wrapped: Any, module: Any) -> None:
+    """Put layers of full precision, with the adapters merged, in the places of those of 4 bits.
+
+    They are read again from the base: what 4 bits have rounded away is not saved. module: the
+    network in `wrapped`, or a copy of it.
+    """
+    config = copy.deepcopy(module.config)
+    del config.quantization_config
+    source = wrapped.peft_config["default"].base_model_name_or_path
+    with _quiet_peft():
+        full = type(module).from_pretrained(
+            source,
+            config=config,
+            dtype=module.dtype,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+        )
+    for name, part in list(module.named_modules()):
+        is_adapted = hasattr(part, "get_delta_weight")
+        layer = part.get_base_layer() if is_adapted else part
+        weight = getattr(layer, "weight", None)
+        # the layer in an adapter's place comes with it
+        if weight is None or not _has_scales(weight) or "base_layer" in name:
+            continue
+        plain = full.get_submodule(name).to(weight.device)
+        if is_adapted:
+            merged = plain.weight + part.get_delta_weight("default")
+            plain.weight = nn.Parameter(merged.to(plain.weight.dtype))
+        plain.requires_grad_(requires_grad=False)
+        owner, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, plain)
+    module.config = config
+    module.hf_quantizer = None
+    module.is_quantized = module.is_loaded_in_4bit = False
+
+
 def learned_state(module: Any) -> dict[str, Tensor]:
     """Return the tensors of a network by name, without the parameters that are frozen."""
     tensors = {}
+    frozen: tuple[str, ...] = ()
+    for name, parameter in module.named_parameters():
+        if _has_scales(parameter):
+            frozen = (*frozen, f"{name}.")  # its scales
     for name, tensor in module.state_dict(keep_vars=True).items():
         is_frozen = (
             isinstance(tensor, nn.Parameter) and not tensor.requires_grad
         )
-        if not is_frozen:
+        if not is_frozen and not name.startswith(frozen):
             tensors[name] = tensor.detach()
     return tensors
 
@@ -221,6 +343,8 @@ def merged_twin(wrapped: Any) -> Any:
     for tensor in (*module.parameters(), *module.buffers()):
         shared[id(tensor)] = tensor
     twin = copy.deepcopy(module, shared)
+    if is_quantised(module):
+        _put_full_layers(wrapped, twin)
     for name, part in list(twin.named_modules()):
         if not hasattr(part, "get_delta_weight"):
             continue

@@ -102,10 +102,10 @@ class Head:
                 return
         raise AssertionError(b"".join(lines))
 
-    def workers(self) -> list[Any]:
-        """Return the processes that score."""
+    def workers(self, title: str = "") -> list[Any]:
+        """Return the processes that score. title: a word of what they do now."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if _is_worker(child)]
+        return [child for child in children if _is_worker(child, title)]
 
     def kill(self) -> None:
         """Kill the head with all that it started, as a machine that goes away."""
@@ -119,9 +119,10 @@ class Head:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _is_worker(process: Any) -> bool:
+def _is_worker(process: Any, title: str) -> bool:
     try:
-        return " ".join(process.cmdline()).startswith("ray::MapWorker")
+        line = " ".join(process.cmdline())
+        return line.startswith("ray::MapWorker") and title in line
     except psutil.Error:
         return False
 
@@ -174,15 +175,12 @@ def test_a_killed_worker_costs_no_row(cluster: Head, tmp_path: Path) -> None:
 
     def kill() -> None:
         while not killed and not done.wait(0.01):
-            # a worker that has worked for a chunk at least
-            old = [w for w in cluster.workers() if w.pid not in before]
-            for worker in old[:1]:
-                time.sleep(1.0)
+            for worker in cluster.workers("submit")[:1]:
+                time.sleep(0.5)
                 worker.kill()
                 killed.append(worker.pid)
 
     done = threading.Event()
-    before = {worker.pid for worker in cluster.workers()}
     killer = threading.Thread(target=kill)
     killer.start()
     try:

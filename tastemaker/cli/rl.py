@@ -226,14 +226,13 @@ def _say_memory(
 ) -> None:
     """Print what memory a run takes."""
     import tastemaker as tm
-    from tastemaker.adapters import Lora
     from tastemaker.gpt.memory import Writes, steer_memory
 
     steering = tm.Steering(**settings["steering"])
     most = tm.Sampling(**{"max_tokens": 64, **sampling}).max_tokens
     memory = steer_memory(
         model,
-        lora=Lora(steering.lora, steering.lora_targets),
+        lora=steering.adapters,
         dtype=steering.dtype,
         gradient_checkpointing=steering.gradient_checkpointing,
         at_once=steering.at_once,

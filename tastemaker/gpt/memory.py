@@ -14,6 +14,7 @@ from tastemaker.adapters import (
     Lora,
     add_adapters,
     base_of,
+    bytes_saved_by_4_bits,
     is_adapter,
     merged_bytes,
 )
@@ -70,7 +71,7 @@ def pretrain_memory(
     """
     settings = settings_from(Pretraining, training or {}, "training")
     planned = _Planned(
-        Lora(settings.lora, settings.lora_targets),
+        settings.adapters,
         settings.dtype,
         settings.gradient_checkpointing,
     )
@@ -184,6 +185,7 @@ class _Planned:
                 ),
                 source,
             )
+        self.lora.check()
         if self.lora.rank:
             add_adapters(module, self.lora, source=source, seed=0, use=WRITER)
         return module
@@ -201,6 +203,8 @@ class _Planned:
     ) -> Memory:
         """Return what a run takes that computes so many tokens at once in texts of a length."""
         parts, learned = state_bytes(module, momentum_only)
+        if self.lora.quantize != "none":
+            parts["weights"] -= bytes_saved_by_4_bits(module)
         parameters = sum(weight.numel() for weight in module.parameters())
         parts |= {name: size for name, size in (more or {}).items() if size}
         is_own = not self.gradient_checkpointing and supports(module)

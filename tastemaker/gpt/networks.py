@@ -35,6 +35,7 @@ from transformers.models.auto.modeling_auto import (
 
 from tastemaker.adapters import (
     WRITER,
+    Lora,
     base_of,
     is_adapter,
     merge_saved_adapter,
@@ -263,12 +264,15 @@ class Opened:
 
 
 def open_causal(
-    source: str | Path, dtype: torch.dtype | str = torch.float32
+    source: str | Path,
+    dtype: torch.dtype | str = torch.float32,
+    lora: Lora | None = None,
 ) -> Opened:
     """Return the causal language model of a folder or hub name, dropout off.
 
     A folder of adapters gives the base that it names, with them merged. dtype: of the weights in
-    memory; "auto" is that of the saved ones. A tokenizer without an end token is given one, with a
+    memory; "auto" is that of the saved ones. lora: adapters that may leave them in 4 bits. A
+    tokenizer without an end token is given one, with a
     row of its own in the embeddings: `notes` say so. Raises ModelError for a folder that is not
     there, holds another kind of model, or lacks weights.
     """
@@ -299,6 +303,7 @@ def open_causal(
             dtype=dtype,
             output_loading_info=True,
             **NO_CODE,
+            **(lora.loading(name, dtype) if lora else {}),
         )
         module, report = loaded
         _check_whole(module, sorted(report["missing_keys"]), base)
@@ -403,6 +408,10 @@ def sharing_copy(module: nn.Module) -> Any:
     """
     copies: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dtype == torch.uint8:
+            # weights of 4 bits, which are more than their bytes and never learn
+            copies[id(tensor)] = tensor
+            continue
         lazy = _lazily(tensor)
         if isinstance(tensor, nn.Parameter):
             lazy = nn.Parameter(lazy)

@@ -34,6 +34,7 @@ from tastemaker.adapters import (
     adapter_of,
     adapters_off,
     add_adapters,
+    is_quantised,
     merge_adapters,
     merged_twin,
 )
@@ -361,7 +362,8 @@ class Policy:
 
         Other formats would round away what adapters have learned: there they stay as they are.
         """
-        if self.adapted is None or self.module.dtype != torch.float32:
+        is_short = self.module.dtype != torch.float32
+        if self.adapted is None or is_short or is_quantised(self.module):
             return self.module
         return merged_twin(self.adapted)
 
@@ -457,14 +459,17 @@ class Policy:
 
     @staticmethod
     def load(
-        source: str | Path, *, dtype: WeightsChoice = "float32"
+        source: str | Path,
+        *,
+        dtype: WeightsChoice = "float32",
+        lora: Lora | None = None,
     ) -> "Policy":
         """Open a folder or hub name; of a folder of adapters, the base with them merged.
 
-        dtype: of the weights in memory; "auto" is that of the saved ones. Raises ModelError for
-        what is no causal language model.
+        dtype: of the weights in memory; "auto" is that of the saved ones. lora: adapters, which may
+        leave the weights in 4 bits. Raises ModelError for what is no causal language model.
         """
-        opened = open_causal(source, choose_weights(dtype))
+        opened = open_causal(source, choose_weights(dtype), lora)
         width = opened.module.config.get_text_config().hidden_size
         head = ValueHead.load(Path(source), width)
         policy = Policy(

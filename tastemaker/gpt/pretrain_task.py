@@ -25,7 +25,10 @@ from tastemaker.adapters import (
     LORA,
     LORA_LR,
     LORA_TARGETS,
+    QUANTIZE,
     SAVED_DTYPE,
+    Lora,
+    Quantize,
     learned_state,
 )
 from tastemaker.fast.gpt_forward import Texts, nats, padding
@@ -105,6 +108,7 @@ class Pretraining:
     )
     lora: int = setting(0, f"{LORA} With --from.", at_least(0))
     lora_targets: str = setting("all", LORA_TARGETS)
+    quantize: Quantize = setting("none", QUANTIZE)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
     grow_at: float | None = setting(
@@ -117,6 +121,11 @@ class Pretraining:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def adapters(self) -> Lora:
+        """The adapters that are put into the network."""
+        return Lora(self.lora, self.lora_targets, self.quantize)
 
 
 class PretrainTask(Task):

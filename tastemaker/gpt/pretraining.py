@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tastemaker import processes
-from tastemaker.adapters import Lora, check_peft
+from tastemaker.adapters import check_peft
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
@@ -397,14 +397,14 @@ def _opened(
     """
     if not isinstance(start, Policy):
         memory = training.dtype if training.lora else "float32"
-        policy = Policy.load(start, dtype=memory)
+        policy = Policy.load(start, dtype=memory, lora=training.adapters)
     elif training.lora:
         policy = start.frozen_copy()
     else:
         policy = start.trainable_copy()
     policy.saved_as = format_of(training.dtype, policy.saved_as)
     if training.lora:
-        lora = Lora(training.lora, training.lora_targets)
+        lora = training.adapters
         policy.add_adapters(lora, source=str(start), seed=seed)
     policy.end_at(policy.reader.turn_end)
     return policy

@@ -142,6 +142,7 @@ class Network:
         new_head: bool = False,
         dtype: TrainingChoice = "auto",
         is_frozen: bool = False,
+        lora: Lora | None = None,
     ) -> Self:
         """Return a network to be trained: with the trained head of one output that the folder
         holds, or with a fresh one drawn from `seed`.
@@ -149,7 +150,8 @@ class Network:
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
         has positions for. cut: left keeps the end of a text, where reviews give their verdict and
         completions stand. new_head: draw the head, whatever the folder holds. dtype: of the saved
-        body. is_frozen: the body does not learn, and has that format in memory too. Raises
+        body. is_frozen: the body does not learn, and has that format in memory too. lora: adapters
+        that are to learn, which may leave it in 4 bits. Raises
         ModelError when nothing loads and for a head of several classes, MissingExtra when `minilm`
         is not installed, UsageError for a setting that does not fit.
         """
@@ -159,6 +161,7 @@ class Network:
             seed=seed,
             new_head=new_head,
             dtype=dtype if is_frozen else "float32",
+            lora=lora,
         )
         module, tokenizer = opened.module, opened.tokenizer
         return cls(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from tastemaker import processes
-from tastemaker.adapters import Lora
 from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import format_of
@@ -351,7 +350,7 @@ def _learner(start: Policy, plan: SteerPlan, source: str, say: Say) -> Policy:
     algorithm = plan.algorithm
     if plan.steering.lora:
         learner = start.frozen_copy()
-        lora = Lora(plan.steering.lora, plan.steering.lora_targets)
+        lora = plan.steering.adapters
         learner.add_adapters(lora, source=source, seed=plan.seed)
     else:
         learner = start.trainable_copy()
