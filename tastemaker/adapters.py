@@ -271,17 +271,24 @@ def _put_full_layers(wrapped: Any, module: Any) -> None:
     They are read again from the base: what 4 bits have rounded away is not saved. module: the
     network in `wrapped`, or a copy of it.
     """
+    from transformers.utils import logging
+
     config = copy.deepcopy(module.config)
     del config.quantization_config
     source = wrapped.peft_config["default"].base_model_name_or_path
-    with _quiet_peft():
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
         full = type(module).from_pretrained(
             source,
             config=config,
             dtype=module.dtype,
+            # rows that were added for tokens
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
+    finally:
+        logging.set_verbosity(level)
     for name, part in list(module.named_modules()):
         is_adapted = hasattr(part, "get_delta_weight")
         layer = part.get_base_layer() if is_adapted else part
