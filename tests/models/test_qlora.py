@@ -41,12 +41,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def gpt(base: Path) -> Path:
     """The body of the same Llama as a language model."""
-    folder = base.with_name("gpt")
+    folder = base.with_name("without-end")
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_pretrained(base)
     module.save_pretrained(folder)
     Network.open(str(base), max_length=32).tokenizer.save_pretrained(folder)
-    return folder
+    Policy.load(folder).save(base.with_name("gpt"))  # with a token that ends texts
+    return base.with_name("gpt")
 
 
 def rows(folder: Path) -> Path:
