@@ -172,4 +172,4 @@ def test_pretrain_and_steer_learn_beside_4_bits(
             merged.log_probs(*texts), alone.log_probs(*texts), atol=1e-5, rtol=0
         )
         before = Policy.load(gpt).log_probs(*texts)
-        assert not torch.equal(merged.log_probs(*texts), before)
+        assert (merged.log_probs(*texts)[0] != before[0]).any()
