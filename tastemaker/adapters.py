@@ -244,6 +244,11 @@ def is_quantised(module: Any) -> bool:
     return any(_has_scales(weight) for weight in module.parameters())
 
 
+def merges_exactly(module: Any) -> bool:
+    """Return whether adapters can be merged into a network's weights without rounding."""
+    return module.dtype == torch.float32 and not is_quantised(module)
+
+
 def _has_scales(weight: Tensor) -> bool:
     return getattr(weight, "quant_state", None) is not None
 

@@ -34,9 +34,9 @@ from tastemaker.adapters import (
     adapter_of,
     adapters_off,
     add_adapters,
-    is_quantised,
     merge_adapters,
     merged_twin,
+    merges_exactly,
 )
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.errors import UsageError
@@ -364,8 +364,7 @@ class Policy:
 
         Other formats would round away what adapters have learned: there they stay as they are.
         """
-        is_short = self.module.dtype != torch.float32
-        if self.adapted is None or is_short or is_quantised(self.module):
+        if self.adapted is None or not merges_exactly(self.module):
             return self.module
         return merged_twin(self.adapted)
 
@@ -468,22 +467,21 @@ class Policy:
     ) -> "Policy":
         """Open a folder or hub name; of a folder of adapters, the base with them merged.
 
-        dtype: of the weights in memory; "auto" is that of the saved ones. lora: adapters, which may
-        leave the weights in 4 bits. Raises ModelError for what is no causal language model.
+        dtype: of the weights; "auto": as saved. lora: what may leave them in 4 bits. Raises
+        ModelError for what is no causal language model.
         """
         opened = open_causal(source, choose_weights(dtype), lora)
         width = opened.module.config.get_text_config().hidden_size
-        head = ValueHead.load(Path(source), width)
         policy = Policy(
             opened.module,
             opened.tokenizer,
-            value_head=head,
+            value_head=ValueHead.load(Path(source), width),
             saved_as=opened.dtype,
         )
         policy.notes += opened.notes
-        figures = Path(source) / FIGURES
-        if figures.is_file():
-            policy.figures = json.loads(figures.read_text(encoding="utf-8"))
+        path = Path(source) / FIGURES
+        if path.is_file():
+            policy.figures = json.loads(path.read_text(encoding="utf-8"))
         return policy
 
     def __repr__(self) -> str:

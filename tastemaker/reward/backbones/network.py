@@ -150,12 +150,11 @@ class Network:
         holds, or with a fresh one drawn from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
-        has positions for. cut: left keeps the end of a text, where reviews give their verdict and
-        completions stand. new_head: draw the head, whatever the folder holds. dtype: of the saved
-        body. is_frozen: the body does not learn, and has that format in memory too. lora: adapters
-        that are to learn, which may leave it in 4 bits. Raises
-        ModelError when nothing loads and for a head of several classes, MissingExtra when `minilm`
-        is not installed, UsageError for a setting that does not fit.
+        has positions for. cut: left keeps the end of a text, where reviews give their verdict.
+        new_head: draw the head, whatever the folder holds. dtype: of the saved body. is_frozen: the
+        body does not learn, and has that format in memory too. lora: adapters, which may leave it
+        in 4 bits. Raises ModelError when nothing loads and for a head of several classes,
+        MissingExtra without the package, UsageError for a setting that does not fit.
         """
         opened = open_parts(
             source_of(name_or_path),
@@ -165,11 +164,10 @@ class Network:
             dtype=dtype if is_frozen else "float32",
             lora=lora,
         )
-        module, tokenizer = opened.module, opened.tokenizer
+        parts = opened.module, opened.tokenizer
         return cls(
-            module,
-            tokenizer,
-            max_length=choose_max_length(module, tokenizer, max_length),
+            *parts,
+            max_length=choose_max_length(*parts, max_length),
             cut=cut,
             has_new_head=opened.has_new_head,
             saved_as=format_of(dtype, opened.dtype),
