@@ -368,7 +368,12 @@ def _give_end_token(opened: Opened) -> None:
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
-            module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            # the same each time: adapters opened alone draw the row anew
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                module.resize_token_embeddings(
+                    len(tokenizer), mean_resizing=False
+                )
         opened.notes.append(
             f"the tokenizer has no end token, so {END} was added; "
             "the model has to learn it before its texts end."
