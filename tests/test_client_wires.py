@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tastemaker as tm
-from tastemaker.rl.text.rewards import HttpReward, ModelReward, reward_of
+from tastemaker.rl import HttpReward, ModelReward, reward_of
 from tests.shell import fails
 
 TOKEN = "0123456789abcdefSECRET"
