@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, text
 
 import tastemaker as tm
 from tastemaker.data.store import Item, Store, calibration_items, import_judgements
+from tastemaker.rank.figures import Figures
 from tastemaker.rank.own import own_figures
 
 ITEMS = 300
@@ -59,7 +60,8 @@ def filled(path: Path, judgements: int) -> Store:
     store.add([Item(("a", "b"), f"prompt {n}") for n in range(ITEMS)], judgements)
     for name in ("ann", "bo"):
         store.judge(name)
-    numbers = f"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {judgements}) "
+    one_more = f"SELECT n + 1 FROM t WHERE n < {judgements}"
+    numbers = f"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL {one_more})"
     statements = (
         f"{numbers} INSERT INTO views SELECT n, 1 + n % {ITEMS}, 1, '[0, 1]', 0, 0, 'new', "
         "'random' FROM t",
@@ -93,8 +95,11 @@ def counted_steps() -> Iterator[list[int]]:
         event.remove(Engine, "connect", connected)
 
 
-def test_a_page_takes_the_same_steps_in_a_larger_store(tmp_path: Path) -> None:
-    costs: dict[str, list[int]] = {"fresh": [], "old": [], "figures": []}
+def test_a_page_takes_the_same_steps_in_a_larger_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tastemaker.rank.figures.MOST", 300)
+    costs: dict[str, list[int]] = {"fresh": [], "old": [], "lead": []}
     for judgements in (600, 12_000):
         with counted_steps() as steps:
             store = filled(tmp_path / f"{judgements}.db", judgements)
@@ -110,6 +115,18 @@ def test_a_page_takes_the_same_steps_in_a_larger_store(tmp_path: Path) -> None:
                         assert view is not None
                         store.answer(judge, view.id, f"the key {number}", ORDER)
                 costs[name].append(steps[0] - before)
+            figures, before = Figures(store), steps[0]
+            shown = figures.overview()
+            costs["lead"].append(steps[0] - before)
+            assert (shown.counts.judgements, shown.statistics.sample) == (
+                judgements + 4,
+                300,
+            )
+            assert figures.overview().statistics is shown.statistics
+            view = store.next_view(bo)
+            assert view is not None
+            store.answer(bo, view.id, "one more", ORDER)
+            assert figures.overview().statistics is not shown.statistics
             store.close()
     for name, (small, large) in costs.items():
         assert large < 1.3 * small + 5, (name, small, large)
