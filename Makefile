@@ -5,27 +5,36 @@ BIN := $(VENV)/bin
 # a process for each core, with one thread each; the slow files first (tests/conftest.py)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
   --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+BASE := $(VENV)/.base
 STAMP := $(VENV)/.installed
+# modules are compiled when they are first imported: most of them never are
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: install demo test test-fast check format bench docs lock clean
+.PHONY: install demo test test-slow check format bench docs lock clean
 
 install: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+# the package, its servers and the demo
+$(BASE): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --requirement requirements.lock
+	$(PIP) --no-deps --editable .
+	touch $(BASE)
+
+# and what tests, tools and the other extras need
+$(STAMP): $(BASE) requirements-dev.lock
+	$(PIP) --requirement requirements.lock --requirement requirements-dev.lock
 	touch $(STAMP)
 
-demo: install  ## the main job on the built-in playground: the whole loop, from judgements to a steered GPT
+demo: $(BASE)  ## the main job on the built-in playground: the whole loop, from judgements to a steered GPT
 	$(BIN)/tastemaker demo --out demo
 
-test: install  ## every test but those for a GPU or for peers
-	$(PYTEST) -m "not gpu and not peers"
-
-test-fast: install  ## the tests that take seconds
+test: install  ## every test but the slow ones, and those for a GPU or for peers
 	$(PYTEST) -m "not slow and not gpu and not peers"
+
+test-slow: install  ## learning over seeds, real data, kills: minutes more; CI runs them too
+	$(PYTEST) -m "slow and not gpu and not peers"
 
 check: install  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
@@ -59,7 +68,7 @@ bench: install  ## every benchmark; each ends in one JSON line (several hours on
 	$(BIN)/python benchmarks/hh.py
 	$(BIN)/python benchmarks/mqm.py
 	# 320 pairs four times over: TRL in bfloat16 and in float32, each with a run of ours
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[peers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --constraint requirements-dev.lock --editable '.[peers]'
 	$(BIN)/python benchmarks/pairs_speed.py
 	# where a steering step spends its time; GRPO beside TRL's, 3 seeds; an hour of pretraining, then PPO on what it wrote
 	$(BIN)/python benchmarks/steer_profile.py
@@ -73,7 +82,7 @@ docs:  ## the documents as a site in build/site; a broken link is an error
 	  build/docs-venv/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs-material>=9.6,<10'; }
 	build/docs-venv/bin/mkdocs build --strict --quiet
 
-lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
+lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock and requirements-dev.lock
 	$(PYTHON) scripts/lock.py
 
 clean:

@@ -2,17 +2,18 @@
 
     python benchmarks/serve.py                      # fits a MiniLM model first, a minute
     python benchmarks/serve.py --model taste/ --only load latency
+    python benchmarks/serve.py --only load --infinity ../infinity/bin/infinity_emb
 
-load: 32 connections, each sends one IMDB review at a time; the plain servers (a `def` and an
-`async def` path around the pipeline) and ours take turns. latency: one connection, short texts, and
-the model alone. linear: batches of 100 short texts. overload: ten times as many requests as the
-server can answer, 30 s. sigterm: the end under load. The client is a process of its own and speaks
-HTTP/1.1 on plain sockets, so that it takes little of the machine. The last line is one JSON object.
+load: 32 connections, each sends one IMDB review at a time; the plain servers (a `def` and an `async
+def` path around the pipeline), Infinity where its command is named (infinity-emb needs an older
+NumPy, so it lives in an environment of its own) and ours take turns. latency: one connection, short
+texts, and the model alone. linear: batches of 100 short texts. overload: ten times as many requests
+as the server can answer, 30 s. sigterm: the end under load. The client is a process of its own and
+speaks HTTP/1.1 on plain sockets, so that it takes little of the machine. The last line is one JSON
+object.
 """
 
 import argparse
-import asyncio
-import itertools
 import json
 import os
 import platform
@@ -24,14 +25,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from http_load import Answers, client
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
 PARTS = ("load", "latency", "linear", "overload", "sigterm")
@@ -63,121 +65,6 @@ else:
 
 uvicorn.run(app, port=int(port), log_level="error", access_log=False)
 """
-
-
-# --- the client: a process of its own ---
-
-
-@dataclass
-class Answers:
-    """What a client saw. seconds: of the answers of status 200."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    broken: int = 0
-    wall: float = 0.0
-    without_retry_after: int = 0
-
-
-class Connection:
-    """One HTTP/1.1 connection that is opened when it is needed."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.writer: asyncio.StreamWriter | None = None
-
-    async def ask(self, path: str, body: bytes) -> tuple[int, bytes, bytes]:
-        """Return status, head and body of an answer."""
-        if self.writer is None:
-            opened = await asyncio.open_connection("127.0.0.1", self.port)
-            self.reader, self.writer = opened
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        head += f"Content-Length: {len(body)}\r\n\r\n"
-        self.writer.write(head.encode() + body)
-        answered = await self.reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", answered)
-        text = await self.reader.readexactly(int(length[1]) if length else 0)
-        if b"connection: close" in answered.lower():
-            self.close()
-        return int(answered[9:12]), answered, text
-
-    def close(self) -> None:
-        """Close the connection; the next question opens another."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
-
-
-async def ask_once(
-    connection: Connection, path: str, body: bytes, answers: Answers
-) -> bool:
-    """Ask and count; return whether there was an answer."""
-    began = time.perf_counter()
-    try:
-        status, head, _ = await connection.ask(path, body)
-    except (OSError, asyncio.IncompleteReadError):
-        answers.broken += 1
-        connection.close()
-        return False
-    answers.statuses[status] += 1
-    if status == 200:
-        answers.seconds.append(time.perf_counter() - began)
-    elif b"retry-after" not in head.lower():
-        answers.without_retry_after += 1
-    return True
-
-
-async def closed_loop(
-    port: int, path: str, bodies: Sequence[bytes], count: int, seconds: float
-) -> Answers:
-    """Each connection asks again as soon as it is answered."""
-    answers = Answers()
-    turns = itertools.cycle(bodies)
-    began = time.perf_counter()
-
-    async def one() -> None:
-        connection = Connection(port)
-        while time.perf_counter() - began < seconds:
-            if not await ask_once(connection, path, next(turns), answers):
-                break
-        connection.close()
-
-    await asyncio.gather(*(one() for _ in range(count)))
-    answers.wall = time.perf_counter() - began
-    return answers
-
-
-async def open_loop(
-    port: int, path: str, bodies: Sequence[bytes], rate: float, seconds: float
-) -> Answers:
-    """Requests start at a fixed rate, whether others are answered or not."""
-    answers = Answers()
-    free: list[Connection] = []
-    running: set[asyncio.Task[None]] = set()
-    began = time.perf_counter()
-
-    async def one(body: bytes) -> None:
-        connection = free.pop() if free else Connection(port)
-        if await ask_once(connection, path, body, answers):
-            free.append(connection)
-
-    for number, body in enumerate(itertools.cycle(bodies)):
-        due = began + number / rate
-        if due > began + seconds:
-            break
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.create_task(one(body))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    answers.wall = time.perf_counter() - began
-    await asyncio.gather(*running)
-    return answers
-
-
-def client(kind: str, *arguments: Any) -> Answers:
-    """Run one of the two loops; called in the client's process."""
-    loop = closed_loop if kind == "closed" else open_loop
-    return asyncio.run(loop(*arguments))
 
 
 # --- the servers ---
@@ -221,6 +108,73 @@ def plain(folder: Path, kind: str, port: int) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
+
+
+def with_two_labels(folder: Path, out: Path) -> Path:
+    """Write a classifier whose second logit is the score, and whose first is 0.
+
+    Infinity takes a classifier with one label for a reranker. The work is the same.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    network = AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=False
+    )
+    one: torch.nn.Linear = network.classifier
+    two = torch.nn.Linear(one.in_features, 2)
+    with torch.no_grad():
+        two.weight.copy_(torch.cat([torch.zeros_like(one.weight), one.weight]))
+        two.bias.copy_(torch.cat([torch.zeros_like(one.bias), one.bias]))
+    network.classifier = two
+    network.config.id2label = {0: "other", 1: "score"}
+    network.config.label2id = {"other": 0, "score": 1}
+    network.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(out)
+    return out
+
+
+@contextmanager
+def infinity(command: Path, folder: Path, port: int) -> Iterator[int]:
+    """Run Infinity; yield its port once it answers."""
+    options = {
+        "model-id": folder,
+        "served-model-name": "model",
+        "engine": "torch",
+        "device": "cpu",
+        "dtype": "float32",
+        "port": port,
+    }
+    words = [
+        word for name, value in options.items() for word in (f"--{name}", str(value))
+    ]
+    # BetterTransformer belongs to a package that Infinity no longer needs
+    quiet = {
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "INFINITY_BETTERTRANSFORMER": "0",
+    }
+    process = subprocess.Popen(
+        [str(command), "v2", *words],
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    body = infinity_body("Good.")
+    try:
+        for _ in range(600):
+            if client("closed", port, "/classify", [body], 1, 0.01).statuses[200]:
+                break
+            time.sleep(0.2)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def infinity_body(text: str) -> bytes:
+    """Return a text as Infinity reads it."""
+    return json.dumps({"model": "model", "input": [text], "raw_scores": True}).encode()
 
 
 def serve(folder: Path, *options: object) -> list[object]:
@@ -267,6 +221,7 @@ class Bench:
     seconds: float
     rounds: int
     engine: str | None
+    infinity: Path | None
 
     def ask(self, kind: str, *arguments: Any) -> Answers:
         """Run a client in its own process."""
@@ -284,8 +239,12 @@ class Bench:
 
 
 def load(bench: Bench) -> dict[str, Any]:
-    """32 connections: ours and the plain servers in turn."""
+    """32 connections: ours, the plain servers and Infinity in turn."""
     theirs = [json.dumps({"text": text}).encode() for text in bench.reviews]
+    infinitys = [infinity_body(text) for text in bench.reviews]
+    twin = bench.minilm.parent / "two-labels"
+    if bench.infinity:
+        with_two_labels(bench.minilm, twin)
     rows: dict[str, list[dict[str, float]]] = {}
     for _ in range(bench.rounds):
         with running(bench.command(bench.minilm)) as (_, port):
@@ -295,11 +254,20 @@ def load(bench: Bench) -> dict[str, Any]:
             with plain(bench.minilm, kind, 18_431 + place) as port:
                 found = bench.ask("closed", port, "/score", theirs, 32, bench.seconds)
                 rows.setdefault(kind, []).append(figures(found))
+        if bench.infinity:
+            with infinity(bench.infinity, twin, 18_433) as port:
+                found = bench.ask(
+                    "closed", port, "/classify", infinitys, 32, bench.seconds
+                )
+                rows.setdefault("infinity", []).append(figures(found))
     speeds = {}
     for name, each in rows.items():
         speeds[name] = statistics.median(row["requests_a_second"] for row in each)
     best = max(speeds["def"], speeds["async"])
-    return {"rows": rows, "times_the_best_plain": round(speeds["ours"] / best, 2)}
+    result = {"rows": rows, "times_the_best_plain": round(speeds["ours"] / best, 2)}
+    if bench.infinity:
+        result["times_infinity"] = round(speeds["ours"] / speeds["infinity"], 2)
+    return result
 
 
 def latency(bench: Bench) -> dict[str, Any]:
@@ -428,6 +396,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0, help="of each load")
     options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--engine", help="of our server; else its default")
+    options.add_argument("--infinity", type=Path, help="the command infinity_emb")
     given = options.parse_args()
 
     import tastemaker as tm
@@ -442,7 +411,14 @@ def main() -> None:
         minilm, simple = models(given, Path(folder))
         reviews = [example.text for example in examples]
         bench = Bench(
-            pool, minilm, simple, reviews, given.seconds, given.rounds, given.engine
+            pool,
+            minilm,
+            simple,
+            reviews,
+            given.seconds,
+            given.rounds,
+            given.engine,
+            given.infinity,
         )
         results["load_average"] = [round(number, 1) for number in os.getloadavg()]
         for name in given.only:

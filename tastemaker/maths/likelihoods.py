@@ -364,7 +364,7 @@ def _log_normal(values: Tensor, mean: float, sd: float) -> Tensor:
 # longer than a whole linear fit.
 
 _TOLERANCE = 1e-12  # of the value, relative
-_GRADIENT = 1e-7  # the search ends where no slope is steeper
+_GRADIENT = 1e-7  # the search ends where no derivative is larger
 
 
 def minimise(
@@ -372,11 +372,13 @@ def minimise(
     parameters: Sequence[Tensor],
     *,
     iterations: int,
+    steepest: float = _GRADIENT,
 ) -> None:
     """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
 
-    loss: returns a scalar of the parameters as they are. A search that leaves the finite numbers
-    leaves the parameters at the best finite point.
+    loss: returns a scalar of the parameters as they are. steepest: the search ends where no
+    derivative is larger. A search that leaves the finite numbers leaves the parameters at the best
+    finite point.
     """
     moved = [parameter for parameter in parameters if parameter.numel()]
     if not moved:
@@ -408,7 +410,7 @@ def minimise(
         start,
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": iterations, "ftol": _TOLERANCE, "gtol": _GRADIENT},
+        options={"maxiter": iterations, "ftol": _TOLERANCE, "gtol": steepest},
     )
     put(result.x if np.isfinite(result.x).all() else start)
 

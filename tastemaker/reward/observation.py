@@ -43,6 +43,7 @@ _PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
 _NOTHING = 0.1  # prior probability that the score tells nothing
 _WHOLE_FIT = 1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
+_STEEPEST = 1e-5  # squared derivative, times judgements: log-likelihoods are right to 1e-4
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
 _CONTROL_PULL = 30.0
@@ -302,9 +303,8 @@ def calibrated(
     # the scores are on the CPU, wherever the model was learned
     model_copy = copy.deepcopy(model).cpu().double()
     if model_copy.judges is not None:
-        model_copy.judges.leniency.data.copy_(
-            model_copy.judges.unseen_leniency
-        )
+        leniency = model_copy.judges.unseen_leniency
+        model_copy.judges.leniency.data.copy_(leniency)
     links = {}
     for kind, link in model.links.items():
         of_kind = evidence.get(kind)
@@ -365,6 +365,7 @@ class _Calibration:
         with torch.no_grad():  # where the search starts, about the right size
             self.fitted.slope.copy_(torch.tensor(1 / self.sd))
         self.start = [p.detach().clone() for p in self.fitted.parameters()]
+        self.steepest = math.sqrt(_STEEPEST / len(evidence))
 
     def link(self, factor: float) -> Link:
         """Return the calibrated link; the given one where the fit is not finite.
@@ -396,6 +397,7 @@ class _Calibration:
         mass = float(torch.trapezoid(density, slopes))
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
+        self.steepest = 1e-7  # the link that remains is exact
         self._height(factor * slope)
         if not all(
             bool(torch.isfinite(p).all()) for p in self.fitted.parameters()
@@ -418,7 +420,9 @@ class _Calibration:
         for parameter in self.fitted.parameters():
             parameter.requires_grad_(any(parameter is p for p in learned))
         if learned:
-            minimise(self._loss, learned, iterations=100)
+            minimise(
+                self._loss, learned, iterations=100, steepest=self.steepest
+            )
         with torch.no_grad():
             return float(self._log_likelihood())
 
@@ -482,10 +486,7 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
 def fitted_to_scores(
     corpus: Corpus, model: ObservationModel, scores: Tensor
 ) -> ObservationModel:
-    """Return the observation model fitted to scores.
-
-    The search is in float64 and starts at the model's parameters.
-    """
+    """Return the model fitted to scores, in float64, from the model's parameters on."""
     model = model.double().requires_grad_(True)
 
     def loss() -> Tensor:
@@ -493,5 +494,6 @@ def fitted_to_scores(
         return -model.log_likelihood(scores, corpus.evidence) / len(corpus)
 
     with one_thread():
-        minimise(loss, list(model.parameters()), iterations=200)
+        learned = list(model.parameters())
+        minimise(loss, learned, iterations=200, steepest=1e-5)
     return model.float()
