@@ -36,21 +36,23 @@ _SHOWN_ITEMS = 20
 _SHOWN_JUDGES = 100
 
 
+_NO_ITEM = Share(0, 0, "no_shared_item")
+_NO_REPEAT = Share(0, 0, "no_repeat")
+_NO_CALIBRATION = Share(0, 0, "no_calibration")
+_NO_ORDER = Share(0, 0, "no_order")
+
+
 @dataclass(frozen=True)
 class JudgeFigures:
     """What is known of one judge's answers. seconds: the median of an item."""
 
     answers: int = 0
     seconds: float | None = None
-    agrees: Share = field(
-        default_factory=lambda: Share(0, 0, "no_shared_item")
-    )
+    agrees: Share = _NO_ITEM
     lenient: Leniency | None = None
-    consistent: Share = field(default_factory=lambda: Share(0, 0, "no_repeat"))
-    correct: Share = field(
-        default_factory=lambda: Share(0, 0, "no_calibration")
-    )
-    first: Share = field(default_factory=lambda: Share(0, 0, "no_order"))
+    consistent: Share = _NO_REPEAT
+    correct: Share = _NO_CALIBRATION
+    first: Share = _NO_ORDER
 
 
 @dataclass(frozen=True)
@@ -166,14 +168,15 @@ def shown_prompt(prompt: str | None) -> str:
 def statistics_of(sample: Sample) -> Statistics:
     """Return the figures of a sample."""
     shared = _Shared(sample)
-    hits, n = _shown_first(sample)
+    hits, ordered = _shown_first(sample)
+    first = int(hits.sum())
     return Statistics(
-        len(sample.rows),
-        agreement_of(sample),
-        _judges(sample, shared),
-        _disagreements(sample, shared),
-        _wins(sample),
-        Share(float(hits.sum()), int(n.sum()), "no_order"),
+        sample=len(sample.rows),
+        agreement=agreement_of(sample),
+        judges=_judges(sample, shared),
+        disagreements=_disagreements(sample, shared),
+        wins=_wins(sample),
+        first=Share(first, int(ordered.sum()), "no_order"),
     )
 
 
@@ -201,39 +204,56 @@ def _alike(is_counted: Any, *columns: Any) -> Any:
 
 
 def _judges(sample: Sample, shared: _Shared) -> dict[int, JudgeFigures]:
-    judges = len(sample.judges)
     judge = sample.judge[sample.row]
-
-    def sums(values: Any) -> Any:
-        return np.bincount(judge, values, judges)
-
-    agrees, n_agrees = sums(shared.hits), sums(shared.n)
     is_new = sample.is_new[sample.row]
-    repeats = ~is_new
-    earlier = _alike(is_new, sample.unit, judge)
-    equal = _alike(is_new, sample.unit, judge, sample.value)
-    consistent, n_consistent = sums(equal * repeats), sums(earlier * repeats)
+    is_repeat = ~is_new
+    before = is_repeat * _alike(is_new, sample.unit, judge)
+    equal = is_repeat * _alike(is_new, sample.unit, judge, sample.value)
+    agrees = _by_judge(sample, shared.hits, shared.n, "no_shared_item")
+    consistent = _by_judge(sample, equal, before, "no_repeat")
+    hits, ordered = _shown_first(sample)
+    first = _by_judge(sample, hits, ordered, "no_order")
     correct = _correct(sample)
-    first, n_first = _shown_first(sample)
+    lenient = leniency(sample)
+    answers = Counter(row.judge_id for row in sample.rows)
     seconds: dict[int, list[float]] = defaultdict(list)
     for row in sample.rows:
         if row.seconds is not None:
             seconds[row.judge_id].append(row.seconds)
-    answers = np.bincount(sample.judge, minlength=judges)
-    lenient = leniency(sample)
     figures = {}
-    for place, number in enumerate(sample.judges.tolist()):
+    for number, count in answers.items():
         times = seconds.get(number)
         figures[number] = JudgeFigures(
-            int(answers[place]),
-            median(times) if times else None,
-            Share(agrees[place], int(n_agrees[place]), "no_shared_item"),
-            lenient.get(number),
-            Share(consistent[place], int(n_consistent[place]), "no_repeat"),
-            Share(*correct[number], "no_calibration"),
-            Share(first[place], int(n_first[place]), "no_order"),
+            answers=count,
+            seconds=median(times) if times else None,
+            agrees=agrees[number],
+            lenient=lenient.get(number),
+            consistent=consistent[number],
+            correct=Share(*correct[number], "no_calibration"),
+            first=first[number],
         )
     return figures
+
+
+def _by_judge(
+    sample: Sample,
+    hits: Any,
+    n: Any,
+    why: str,
+) -> dict[int, Share]:
+    """Return the sums of verdicts [V] by the number of the judge."""
+    judge = sample.judge[sample.row]
+    judges = len(sample.judges)
+    shares = {}
+    sums = zip(
+        sample.judges.tolist(),
+        np.bincount(judge, hits, judges),
+        np.bincount(judge, n, judges),
+        strict=True,
+    )
+    for number, hit, total in sums:
+        shares[number] = Share(float(hit), int(total), why)
+    return shares
 
 
 def _correct(sample: Sample) -> dict[int, tuple[int, int]]:
@@ -250,14 +270,11 @@ def _correct(sample: Sample) -> dict[int, tuple[int, int]]:
 
 
 def _shown_first(sample: Sample) -> tuple[Any, Any]:
-    """Return by judge how often the better text of a pair was shown first, and of how many."""
+    """Return whether the better text of a verdict [V] was shown first, and whether that counts."""
     is_earlier, has_order = sample.is_first_shown_first
-    is_first_better = sample.value > 0
     counts = has_order & (sample.value != 0)
-    judge = sample.judge[sample.row]
-    hits = counts & (is_earlier == is_first_better)
-    judges = len(sample.judges)
-    return np.bincount(judge, hits, judges), np.bincount(judge, counts, judges)
+    is_first_better = sample.value > 0
+    return counts & (is_earlier == is_first_better), counts
 
 
 def _wins(sample: Sample) -> dict[str, Share]:
@@ -301,12 +318,12 @@ def _disagreements(sample: Sample, shared: _Shared) -> list[Disagreement]:
         shown = sample.items[number]
         listed.append(
             Disagreement(
-                number,
-                float(share[at]),
-                len(names),
-                shown_prompt(shown.prompt),
-                shown.texts,
-                LEAD in names.values(),
+                item=number,
+                share=float(share[at]),
+                judges=len(names),
+                prompt=shown_prompt(shown.prompt),
+                texts=shown.texts,
+                is_decided=LEAD in names.values(),
             )
         )
     return listed

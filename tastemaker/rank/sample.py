@@ -35,9 +35,10 @@ def _verdicts(
 ) -> tuple[list[int], list[int], list[float], list[bool]]:
     """Return first and second text, value, and whether they are near, of each verdict."""
     saved = json.loads(answer)
-    order = [text for tier in saved.get("tiers", [[0]]) for text in tier]
-    order += saved.get("rest", [])
-    place = {text: number for number, text in enumerate(order)}
+    place: dict[int, int] = {}
+    for tier in (*saved.get("tiers", [[0]]), saved.get("rest", [])):
+        for text in tier:
+            place[text] = len(place)
     first, second, value, is_near = [], [], [], []
     for (a, b), verdict in verdicts(saved).items():
         first.append(a)
@@ -140,8 +141,8 @@ class Sample:
         start, texts, prompts = _numbered_texts(self.items)
         prompt = np.array([prompts[number] for number in self.item.tolist()])
         begin = np.array([start[number] for number in self.item.tolist()])
-        named = np.array([self._is_named(row) for row in self.rows], bool)
-        judge = np.where(named, self.judge, NOBODY)
+        is_named = np.array([bool(row.name) for row in self.rows], bool)
+        judge = np.where(is_named, self.judge, NOBODY)
         tables = {}
         for kind in sorted(set(kinds[self.is_new].tolist())):
             chosen = (kinds == kind) & self.is_new
@@ -159,12 +160,14 @@ class Sample:
             else:
                 other = np.full(len(row), -1)
             tables[kind] = VerdictTable(
-                row, prompt[row], one, other, judge[row], value
+                row=row,
+                prompt=prompt[row],
+                first=one,
+                second=other,
+                judge=judge[row],
+                value=value,
             )
         return tables
-
-    def _is_named(self, row: Any) -> bool:
-        return bool(row.name)
 
 
 def _numbered_texts(
@@ -177,20 +180,19 @@ def _numbered_texts(
     start: dict[int, int] = {}
     prints: list[int] = []
     prompts: dict[int, int] = {}
-    of_prompt: dict[str | None, int] = {None: NOBODY}
+    number_of: dict[int, int] = {}
     for number, item in items.items():
         start[number] = len(prints)
         prints += [fingerprint(text) for text in item.texts]
-        if item.prompt not in of_prompt:
+        prompts[number] = NOBODY
+        if item.prompt is not None:
             words = plain(prompt_of(json.loads(item.prompt)))
-            of_prompt[item.prompt] = fingerprint(words)
-        prompts[number] = of_prompt[item.prompt]
-    number_of = {NOBODY: NOBODY}
-    for number, name in enumerate(sorted(set(of_prompt.values()) - {NOBODY})):
-        number_of[name] = number
-    numbered = {number: number_of[name] for number, name in prompts.items()}
+            prompts[number] = number_of.setdefault(
+                fingerprint(words),
+                len(number_of),
+            )
     _, texts = np.unique(np.array(prints, np.uint64), return_inverse=True)
-    return start, texts, numbered
+    return start, texts, prompts
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,16 @@ def sample_of(store: Store, most: int) -> Sample:
     """Return the last judgements that count; skips and withdrawn answers do not."""
     judgements, views = s.judgements.c, s.views.c
     query = (
-        select(judgements.id, judgements.answer, judgements.seconds)
-        .add_columns(views.item_id, views.judge_id, views.shown, views.reason)
-        .add_columns(s.judges.c.name)
+        select(
+            judgements.id,
+            judgements.answer,
+            judgements.seconds,
+            views.item_id,
+            views.judge_id,
+            views.shown,
+            views.reason,
+            s.judges.c.name,
+        )
         .join(s.views, views.id == judgements.view_id)
         .join(s.judges, s.judges.c.id == views.judge_id)
         .where(judgements.withdrawn.is_(None), judgements.is_skip.is_(False))
@@ -233,14 +242,23 @@ def _items(
     connection: Connection, numbers: Sequence[int]
 ) -> dict[int, SampledItem]:
     columns = s.items.c
-    query = select(columns.id, columns.ask, columns.prompt, columns.texts)
-    query = query.add_columns(columns.expected, columns.writers)
+    query = select(
+        columns.id,
+        columns.ask,
+        columns.prompt,
+        columns.texts,
+        columns.expected,
+        columns.writers,
+    )
     items = {}
     for begin in range(0, len(numbers), _BATCH):
         part = query.where(columns.id.in_(numbers[begin : begin + _BATCH]))
         for row in connection.execute(part):
-            texts = json.loads(row.texts)
             items[row.id] = SampledItem(
-                row.ask, row.prompt, texts, row.expected, row.writers
+                ask=row.ask,
+                prompt=row.prompt,
+                texts=json.loads(row.texts),
+                expected=row.expected,
+                writers=row.writers,
             )
     return items
