@@ -10,7 +10,7 @@ A small GPT, trained for a moment on the playground's reviews, is steered with t
     truth       1 for a text with a "z", else 0
     rare        1 for a text with a "q", else 0, which few texts have
     shorter     minus the length
-    heavy       a count of "e", and a million more in one text of 200
+    heavy       a count of "e", and a million more in one text of 200, whatever it says
 
 Measured is the KL of what was saved, and the gain of its score, in standard deviations of scores
 at the start. The last line is one JSON object.
@@ -18,10 +18,10 @@ at the start. The last line is one JSON object.
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,10 +43,15 @@ ALGORITHMS = (
 SAMPLING = Sampling(max_tokens=24)
 
 
+_DRAW = random.Random(0)
+
+
 def _heavy(text: str) -> float:
-    """Return the count of a letter, and in one text of 200, whatever it says, a million more."""
-    is_hit = zlib.crc32(text.encode("utf-8", "replace")) % 200 == 0
-    return text.count("e") + (1e6 if is_hit else 0.0)
+    """Return the count of a letter, and in one text of 200, whatever it says, a million more.
+
+    A hit is drawn anew each time: one that followed from the text could be learned by heart.
+    """
+    return text.count("e") + (1e6 if _DRAW.random() < 1 / 200 else 0.0)
 
 
 REWARDS: dict[str, Callable[[str], float]] = {

@@ -5,13 +5,17 @@
     python scripts/kills.py --verbs steer --share 1/4  # every fourth moment of the 40
 
 A moment is a file that is opened for writing, a rename, a removal or a new folder, below the
-command's output. The process dies before it, or, where a file is opened, just after it, when the
-file is empty. After each kill, what is under a final name must be complete. After the same command
-has run again, every file that is not a clock must be that of a whole run, and nothing else may be
-left. It prints one line a verb and exits with 1 where a run differs.
+command's output, or a statement or commit of a store. The process dies before it, or, where a file
+is opened, just after it, when the file is empty. After each kill, what is under a final name must
+be complete. After the same command has run again, every file that is not a clock must be that of a
+whole run, and nothing else may be left. It prints one line a verb and exits with 1 where a run
+differs.
 
 A command runs in a fork of a process that has imported everything. The next run is a fork of
 another one, whose sets have another order (PYTHONHASHSEED).
+
+A store must hold all judgements of an import or none. tests/rank/test_load.py kills a page while
+judges answer. `serve` writes nothing.
 """
 
 import argparse
@@ -20,11 +24,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,15 @@ CLOCKS = ("seconds", "_per_second")
 """Figures with such an ending differ from run to run."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
+OUT = "OUT"
+"""Stands for the output in a command that has no --out."""
+LOOP = """
+judgements: rows.jsonl
+held_out: 0.2
+fit: {backbone: linear, min_count: 1}
+policy: gpt
+steer: {algorithms: {rloo: }, steps: 2, batch: 8, measured: 8, max_tokens: 5}
+"""
 ALMOST_NOTHING = ("--epochs", "1", "--context", "32", "--vocabulary", "300")
 SHORT = ("--steps", "3", "--batch", "8", "--measured", "8", "--windows", "3")
 
@@ -63,6 +77,9 @@ def die_at(root: str, at: int) -> list[int]:
         is_in_open_folder = event == "os.remove" and not path.startswith("/")
         if not path.startswith(root) and not is_in_open_folder:
             return
+        pass_moment(path, flags)
+
+    def pass_moment(path: str = "", flags: int = 0) -> None:
         count[0] += 1
         if count[0] == at:
             if flags and at % 2:
@@ -70,7 +87,16 @@ def die_at(root: str, at: int) -> list[int]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+    _listen_to_stores(pass_moment)
     return count
+
+
+def _listen_to_stores(pass_moment: Callable[[], None]) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(Engine, name, lambda *_, **__: pass_moment())
 
 
 def serve() -> None:
@@ -159,10 +185,12 @@ def torn(root: Path, whole: dict[str, Any]) -> list[str]:
     problems = []
     for path in visible(root):
         name = str(path.relative_to(root))
-        if any(word in path.parts for word in GROWING):
+        if any(word in path.parts for word in GROWING) or is_log(path):
             continue
         try:
             content = content_of(path)
+            if path.suffix == ".db" and not content:
+                continue
             if name in whole and content != whole[name]:
                 problems.append(f"{name}: not that of a whole run")
             elif not content:
@@ -186,9 +214,15 @@ def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
     by_name: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "tensorboard" not in path.parts:
+        is_clock = "tensorboard" in path.parts or is_log(path)
+        if path.is_file() and not is_clock:
             by_name[str(path.relative_to(root))] = content_of(path)
     return by_name
+
+
+def is_log(path: Path) -> bool:
+    """Return whether a file is SQLite's own beside a store."""
+    return path.name.endswith((".db-wal", ".db-shm"))
 
 
 def content_of(path: Path) -> Any:
@@ -201,7 +235,32 @@ def content_of(path: Path) -> Any:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as file:
             list(file.keys())
+    if path.suffix == ".db":
+        return _stored(path)
     return path.read_bytes()
+
+
+def _stored(path: Path) -> list[Any]:
+    """Return the items and answers of a store; none of one that was only begun.
+
+    A copy is opened, so that the next run finds the log as the kill left it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, folder)
+        with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as store:
+            (health,) = store.execute("PRAGMA integrity_check").fetchone()
+            assert health == "ok", health
+            tables = store.execute("SELECT name FROM sqlite_master").fetchall()
+            rows: list[Any] = []
+            if ("judgements",) in tables:
+                rows += store.execute(
+                    "SELECT digest, ask, prompt, texts, wanted, judged FROM items ORDER BY digest"
+                ).fetchall()
+                rows += store.execute(
+                    "SELECT key, answer, is_skip FROM judgements ORDER BY key"
+                ).fetchall()
+            return rows
 
 
 def _timeless(value: Any) -> Any:
@@ -225,7 +284,9 @@ def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
             file.write(json.dumps({"text": text, "label": is_good}) + "\n")
     prompts = folder / "prompts.txt"
     prompts.write_text("The film\nThe acting\n" * 20, encoding="utf-8")
-    taste, gpt = str(folder / "taste"), str(folder / "gpt")
+    taste, gpt, store = (str(folder / name) for name in ("taste", "gpt", "all.db"))
+    loop = folder / "loop.yaml"
+    loop.write_text(LOOP, encoding="utf-8")
     fit = ["fit", str(rows), "--quiet"]
     pretrain = ["pretrain", "playground:en:200", *ALMOST_NOTHING, "--quiet"]
     fitted = [*fit, "--out", taste]
@@ -245,6 +306,12 @@ def commands(folder: Path) -> dict[str, tuple[list[list[str]], list[str]]]:
         ),
         "play": ([], [*play, "--quiet", "--resume"]),
         "split": ([], ["split", str(rows), "--quiet"]),
+        "store": ([], ["rank", OUT, "--import", str(rows)]),
+        "export": (
+            [["rank", "--import", str(rows), store]],
+            ["rank", store, "--export", OUT],
+        ),
+        "loop": ([trained], ["loop", str(loop), "--quiet"]),
     }
 
 
@@ -257,8 +324,16 @@ VERBS = (
     "steer",
     "play",
     "split",
+    "store",
+    "export",
+    "loop",
 )
-NAMES = {"score": "scored.csv", "write": "written.jsonl"}
+NAMES = {
+    "score": "scored.csv",
+    "write": "written.jsonl",
+    "store": "judgements.db",
+    "export": "judgements.jsonl",
+}
 
 
 def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
@@ -275,13 +350,18 @@ def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
                 assert code == 0, words
         name = NAMES.get(verb, "out")
         whole = folder / "work"
-        words = [*command, "--out", str(whole / name)]
+        out = str(whole / name)
+        words = [out if word == OUT else word for word in command]
+        if OUT not in command:
+            words += ["--out", out]
+        whole.mkdir()
         code, count = killed.run(whole, 0, words)
         assert code == 0, command
         expected = contents(whole)
         shutil.rmtree(whole)
         chosen = sorted({1 + number * count // moments for number in range(moments)})
         for at in chosen[part - 1 :: parts]:
+            whole.mkdir()
             place = f"{verb}, moment {at} of {count}"
             code, _ = killed.run(whole, at, words)
             if code != -signal.SIGKILL:

@@ -27,6 +27,7 @@ from tastemaker.data.columns import HEAD, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
 from tastemaker.data.prompts import PromptColumns
+from tastemaker.data.read_as import ReadAs
 from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
@@ -251,13 +252,14 @@ def complete_file(
     is_scored: bool = False,
     chunk: int = 512,
     say: Say = silent,
+    say_read_as: Callable[[ReadAs], None] = lambda one: None,
 ) -> list[Written]:
     """Write the completions of every prompt of `source` to `target`; return them without texts.
 
     source: JSONL, CSV, TSV or Parquet with a column of prompts, or a text file with one prompt a
     line. target: JSONL, CSV or TSV, one row a completion, with the source's columns.
     chat: prompts are messages of a user. is_scored: add a column with the scores of completions.
-    say: takes a remark.
+    say: takes a remark. say_read_as: takes what the source was read as.
     Raises DataError for a file or row that cannot be read. Raises UsageError for another target,
     and where the source has a column of a new name already. Raises StorageError for a full disk.
     On any error `target` is as it was before.
@@ -267,12 +269,10 @@ def complete_file(
             f"{target}: completions are written as JSONL, CSV or TSV. "
             "Choose another name for --out."
         )
-    new = (
-        (*COMPLETION_COLUMNS, SCORE_COLUMN)
-        if is_scored
-        else COMPLETION_COLUMNS
-    )
+    of_scores = (SCORE_COLUMN,) if is_scored else ()
+    new = (*COMPLETION_COLUMNS, *of_scores)
     prompts = open_prompts(source, prompt_column)
+    say_read_as(prompts.read_as())
     for name in new:
         if name in prompts.columns:
             raise UsageError(
@@ -325,9 +325,7 @@ class _Source:
     def roles(self) -> dict[str, str]:
         """The columns of the prompt and of the text."""
         roles = {"prompt": str(self.prompts)} if self.prompts.names else {}
-        if self.prompts.system:
-            roles["system"] = self.prompts.system
-        return roles | {"text": self.text}
+        return roles | self.prompts.roles | {"text": self.text}
 
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""

@@ -76,7 +76,7 @@ def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
             "algorithms": {ALGORITHM: {"lr": 9e-4}},
-            "steps": 100,
+            "steps": 90,
             "batch": 96,
             "windows": 8,
             "temperature": 0.7,

@@ -14,6 +14,7 @@ import copy
 import heapq
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ _TO_SPEAK = 5.0
 _BUCKET = 2**24
 """Numbers of gradients that are summed at once."""
 _TOLD = "told"
+_OF_CONNECTIONS = ("gloo", "nccl", "distbackend", "connection")
+"""Words in errors that another process caused by ending."""
 
 _store: Any = None
 """Where processes leave their last words; None before `join`."""
@@ -158,11 +161,23 @@ def own_seed(seed: int) -> int:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """Raise LostProcess where another process does not answer."""
     try:
         yield
     except RuntimeError as error:  # gloo's and NCCL's, also for a time limit
+        raise _lost() from error
+
+
+@contextmanager
+def answering_while_computing() -> Iterator[None]:
+    """Raise LostProcess where another process does not answer; errors of computing stay."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = f"{type(error).__name__} {error}".lower()
+        if not any(word in words for word in _OF_CONNECTIONS):
+            raise
         raise _lost() from error
 
 
@@ -207,7 +222,7 @@ def gathered(work: Callable[[], T]) -> list[T]:
 
     outcomes: list[Any] = [None] * count()
     mine, cause = _outcome(work)
-    with _answering():
+    with answering():
         dist.all_gather_object(outcomes, mine)
     return [_result(outcome, cause) for outcome in outcomes]
 
@@ -224,7 +239,7 @@ def on_first(work: Callable[[], T]) -> T:
     if is_first():
         outcome, cause = _outcome(work)
     box = [outcome]
-    with _answering():
+    with answering():
         dist.broadcast_object_list(box, 0, device=torch.device("cpu"))
     result: T = _result(box[0], cause)
     return result
@@ -285,7 +300,7 @@ def summed(tensor: "Tensor") -> "Tensor":
     if count() > 1:
         import torch.distributed as dist
 
-        with _answering():
+        with answering():
             dist.all_reduce(tensor)
     return tensor
 
@@ -306,7 +321,7 @@ def tensors_from_first(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
         received[name] = tensor
         if not tensor.numel():
             continue
-        with _answering():
+        with answering():
             # as bytes: gloo does not carry every number format
             dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0)
     return received
@@ -355,6 +370,21 @@ def _sum_bucket(gradients: Sequence["Tensor"]) -> None:
     parts = torch.split(flat, sizes)
     for gradient, total in zip(gradients, parts, strict=True):
         gradient.copy_(total.view_as(gradient))
+
+
+# --- shares of weights
+
+
+def is_divided(module: Any) -> bool:
+    """Return whether this process has only shares of a network's weights."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(module, FSDPModule)
+
+
+# --- the same work
 
 
 def check_alike(values: Mapping[str, Any]) -> None:

@@ -228,3 +228,53 @@ def test_a_prompt_may_be_a_chat(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     complete_file(keep, path, tmp_path / "out.jsonl")
     assert asked == [(Message("user", "The acting"),)] * 2 + ["Plain"]
+
+
+MADE_OF_COLUMNS: list[tuple[dict[str, Any], Any, dict[str, str]]] = [
+    (
+        {"instruction": "Sum up.", "input": "A film."},
+        "Sum up.\n\nA film.",
+        {"prompt": "instruction+input"},
+    ),
+    (
+        {"question": "Why?", "system": "Be brief.", "id": 7},
+        (Message("system", "Be brief."), Message("user", "Why?")),
+        {"prompt": "question", "system": "system"},
+    ),
+    (
+        {"query": "And now?", "history": [["Hi", "Hello."]]},
+        (
+            Message("user", "Hi"),
+            Message("assistant", "Hello."),
+            Message("user", "And now?"),
+        ),
+        {"prompt": "query", "history": "history"},
+    ),
+    ({"text": "A warm"}, "A warm", {"prompt": "text"}),
+]
+
+
+@pytest.mark.parametrize(("row", "prompt", "roles"), MADE_OF_COLUMNS)
+def test_a_prompt_is_made_of_columns_as_in_a_fit(
+    tmp_path: Path, row: dict[str, Any], prompt: Any, roles: dict[str, str]
+) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
+    asked: list[Any] = []
+    read_as: list[Any] = []
+
+    def keep(prompts: Sequence[Prompt], first: int) -> list[list[Written]]:
+        asked.extend(prompts)
+        return numbered(["p"], first)
+
+    complete_file(
+        keep,
+        tmp_path / "p.jsonl",
+        tmp_path / "out.jsonl",
+        say_read_as=read_as.append,
+    )
+    assert asked == [prompt]
+    assert read_as[0].roles == roles
+    assert (
+        json_rows(tmp_path / "out.jsonl")[0] | row
+        == json_rows(tmp_path / "out.jsonl")[0]
+    )

@@ -119,7 +119,9 @@ def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
     code, out, _ = run(
         "score", taste, "--file", source, "--out", tmp_path / "out.jsonl", "--json"
     )
-    assert (code, json.loads(out)["rows"]) == (0, 6)
+    printed = json.loads(out)
+    assert (code, printed["rows"]) == (0, 6)
+    assert printed["read_as"] == [{"source": "in.jsonl", "roles": {"text": "text"}}]
     rows = [
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
     ]

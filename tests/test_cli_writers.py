@@ -337,6 +337,8 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     ]
     assert sum(printed["ended"].values()) == 4
     assert printed["decoder"] == "ours"
+    assert printed["read_as"][0]["roles"] == {"prompt": "prompt"}
+    assert printed["read_as"][0]["unused"] == ["id"]
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
     code, out_text, _ = run(
         "write",

@@ -66,17 +66,30 @@ def curve(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """What one process made, and what two did: each verb has a folder."""
-    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    alone = forked.start_call(processes_work.main_in, str(one))
-    together = [
-        forked.start_call(processes_work.main_in, str(two), environment=environment)
-        for environment in variables()
-    ]
-    for code, output in outcomes([alone, *together]):
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What one process made, what two did, and what two with half of the weights each did.
+
+    Each verb has a folder.
+    """
+    networks = processes_work.save_networks(tmp_path_factory.mktemp("networks"))
+    names = [str(network) for network in networks]
+    made = {name: tmp_path_factory.mktemp(name) for name in ("one", "two", "shard")}
+    running = []
+    for name, folder in made.items():
+        for environment in [{}] if name == "one" else variables():
+            running.append(
+                forked.start_call(
+                    processes_work.main_in,
+                    str(folder),
+                    names,
+                    name == "shard",
+                    environment=environment,
+                )
+            )
+    for code, output in outcomes(running):
         assert code == 0, output
-    return one, two
+        assert "Warning" not in output
+    return made
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
@@ -86,17 +99,20 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "near"), [("two", 1e-6), ("shard", 1e-5)])
 @pytest.mark.parametrize("verb", ["fit", "pretrain", "ppo", "dpo"])
-def test_two_processes_learn_as_one(folders: tuple[Path, Path], verb: str) -> None:
-    one, two = folders
+def test_two_processes_learn_as_one(
+    folders: dict[str, Path], verb: str, name: str, near: float
+) -> None:
+    one, two = folders["one"], folders[name]
     alone, together = curve(one / verb), curve(two / verb)
     assert len(alone) == len(together) >= 4
     for before, after in zip(alone[:20], together[:20], strict=True):
         assert before.keys() == after.keys()
-        for name in before.keys() & {"loss", "cost", "score", "preference_loss", "kl"}:
-            assert after[name] == pytest.approx(before[name], abs=1e-6), (
-                verb,
-                name,
+        names = {"loss", "cost", "score", "preference_loss", "kl", "held_out_loss"}
+        for metric in before.keys() & names:
+            assert after[metric] == pytest.approx(before[metric], abs=near), (
+                metric,
                 before,
             )
     first, second = (result[verb] for result in results(two))
@@ -106,10 +122,11 @@ def test_two_processes_learn_as_one(folders: tuple[Path, Path], verb: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["two", "shard"])
 def test_a_saved_model_scores_as_that_of_one_process(
-    folders: tuple[Path, Path],
+    folders: dict[str, Path], name: str
 ) -> None:
-    one, two = folders
+    one, two = folders["one"], folders[name]
     texts = ["A warm film.", "A dull film, and long.", "Bright!"]
     expected = tm.load(one / "fit").score(texts)
     # scores are in standard deviations of few texts here, so they reach 4
@@ -122,8 +139,23 @@ def test_a_saved_model_scores_as_that_of_one_process(
 
 
 @pytest.mark.slow
-def test_the_first_process_alone_asks_a_function(folders: tuple[Path, Path]) -> None:
-    one, two = folders
+@pytest.mark.parametrize("name", ["two", "shard"])
+@pytest.mark.parametrize("network", ["minilm", "llama"])
+def test_networks_of_folders_learn_as_in_one_process(
+    folders: dict[str, Path], network: str, name: str
+) -> None:
+    alone = results(folders["one"])[0][network]
+    first, second = (result[network] for result in results(folders[name]))
+    assert first["weights"] == second["weights"]
+    assert first["scores"] == pytest.approx(alone["scores"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["two", "shard"])
+def test_the_first_process_alone_asks_a_function(
+    folders: dict[str, Path], name: str
+) -> None:
+    one, two = folders["one"], folders[name]
     first, second = results(two)
     assert second["calls"] == []
     assert first["calls"] == results(one)[0]["calls"]

@@ -246,6 +246,7 @@ def write(
     taste = tm.load(reward) if reward is not None else None
     writer = _Writer(policy, draw, n, best_of, taste, seed)
     if file is not None and out is not None:
+        read_as: list[Any] = []
         rows = complete_file(
             writer.for_file,
             file,
@@ -254,9 +255,13 @@ def write(
             chat=chat,
             is_scored=best_of is not None,
             say=lambda line: o.note(line, quiet=quiet),
+            say_read_as=r.collector(read_as, json=json, quiet=quiet),
         )
         endings = [row.ended for row in rows]
-        _print_file(out, endings, policy.decoder, json=json)
+        if json:
+            _print_file(out, endings, policy.decoder, r.as_list(read_as))
+        else:
+            o.say(f"{len(endings):,} completions written into {out}")
         _note_unended(endings, draw, quiet=quiet)
         return
     texts: list[Any] = list(prompts) or [""]
@@ -328,12 +333,12 @@ class _Writer:
 
 
 def _print_file(
-    out: Path, endings: Sequence[str], decoder: str, *, json: bool
+    out: Path,
+    endings: Sequence[str],
+    decoder: str,
+    read_as: list[dict[str, Any]],
 ) -> None:
-    """Print what a file of completions holds; with --json the decoder too."""
-    if not json:
-        o.say(f"{len(endings):,} completions written into {out}")
-        return
+    """Print as JSON what a file of completions holds, and what its prompts were read as."""
     counts = {name: endings.count(name) for name in ("end", "stop", "length")}
     o.say_json(
         {
@@ -341,6 +346,7 @@ def _print_file(
             "completions": len(endings),
             "ended": counts,
             "decoder": decoder,
+            "read_as": read_as,
         }
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli.reading import sayer
 from tastemaker.cli.serving import TOKEN
 
 _LISTED = 20
@@ -172,12 +173,13 @@ def rank(
     if calibration is not None:
         chosen += calibration_items(calibration, scale=scale)
     if prompts is not None:
-        from tastemaker.data.texts import read_prompts
+        from tastemaker.data.texts import open_prompts
 
-        texts = read_prompts(prompts, prompt_column=prompt_column, chat=chat)
+        file = open_prompts(prompts, prompt_column)
+        _say_read_as([file.read_as()], quiet=quiet)
         chosen += _written(
             policies,
-            list(texts),
+            [prompt for _, prompt in file.rows(chat=chat)],
             device=device,
             answers=answers,
             sampling=sampling,
@@ -209,12 +211,23 @@ def _read(
     left_out: list[str] = []
     chosen = []
     if items is not None:
-        chosen = read_items(items, ask=question, left_out=left_out)
+        read_as: list[Any] = []
+        chosen = read_items(
+            items, ask=question, left_out=left_out, report=read_as
+        )
+        _say_read_as(read_as, quiet=quiet)
     for reason in left_out[:_LISTED]:
         o.note(f"left out: {reason}", quiet=quiet)
     if len(left_out) > _LISTED:
         o.note(f"{len(left_out):,} items were left out.", quiet=quiet)
     return chosen
+
+
+def _say_read_as(read_as: list[Any], *, quiet: bool) -> None:
+    """Print on stderr what sources were read as."""
+    say_one = sayer(read_as, json=False, quiet=quiet)
+    for each in read_as:
+        say_one(each)
 
 
 def _import(
@@ -225,7 +238,9 @@ def _import(
     from tastemaker.data.store import Store, import_judgements
 
     # read before the store is made, so that a file with an error leaves none behind
-    judged = [tm.read(source) for source in sources]
+    read_as: list[Any] = []
+    judged = [tm.read(source, report=read_as) for source in sources]
+    _say_read_as(read_as, quiet=quiet)
     opened = Store(address)
     try:
         for source, judgements in zip(sources, judged, strict=True):

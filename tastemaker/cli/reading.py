@@ -136,6 +136,19 @@ def sayer(
     return say_one
 
 
+def collector(
+    read_as: list[Any], *, json: bool, quiet: bool
+) -> Callable[[Any], None]:
+    """Return a function that prints what one source was read as, and adds it to a list."""
+    say_one = sayer([], json=json, quiet=quiet)
+
+    def collect(each: Any) -> None:
+        read_as.append(each)
+        say_one(each)
+
+    return collect
+
+
 def as_list(read_as: Sequence[Any]) -> list[dict[str, Any]]:
     """Return what each source was read as, for JSON."""
     return [each.as_dict() for each in read_as]

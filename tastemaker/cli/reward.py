@@ -324,7 +324,7 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, out, json=json)
+        say_scored(taste, counts, file.name, out, json=json)
         r.say_roles(counts.roles, json=json, quiet=quiet)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):

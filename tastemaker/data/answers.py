@@ -19,7 +19,12 @@ from tastemaker.data.chats import (
     messages_of,
     with_chat,
 )
-from tastemaker.data.columns import HEAD, check_named, recognised
+from tastemaker.data.columns import (
+    HEAD,
+    RECOGNISED,
+    check_named,
+    recognised,
+)
 from tastemaker.data.judgements import (
     Comparison,
     Example,
@@ -236,7 +241,7 @@ def answers_plan(
     if answers:
         check_named(table, columns, names)
     else:
-        if recognised("text", names, columns.named()) or columns.text:
+        if columns.text or _has_text(names, columns.named(), head):
             return None
         answers = numbered_answers(names, head)
         if not answers:
@@ -264,6 +269,22 @@ def answers_plan(
     layout = _layout(table, names, head, answers, votes)
     _add_roles(layout, prompts, metadata, better)
     return Answers(table, answers, votes, scores, prompts, metadata, layout)
+
+
+def _has_text(
+    names: Collection[str],
+    used: Collection[str],
+    head: Sequence[Row],
+) -> bool:
+    """Return whether a column holds the text of a row.
+
+    A column whose name only resembles one (`response_model`) must hold several words somewhere.
+    """
+    column = recognised("text", names, used)
+    if column is None or plain_name(column) in RECOGNISED["text"]:
+        return column is not None
+    cells = [row.get(column) for row in head]
+    return any(len(str(cell).split()) > 1 for cell in cells)
 
 
 def _layout(
@@ -298,8 +319,7 @@ def _add_roles(
     roles = {}
     if prompts.names:
         roles["prompt"] = str(prompts)
-    if prompts.system:
-        roles["system"] = prompts.system
+    roles.update(prompts.roles)
     roles |= layout.roles
     if better:
         roles["better"] = TOGETHER.join(better)

@@ -279,8 +279,7 @@ def _describe(
     """Put into the layout which column has which role."""
     if prompts.names:
         layout.roles["prompt"] = str(prompts)
-    if prompts.system:
-        layout.roles["system"] = prompts.system
+    layout.roles.update(prompts.roles)
     layout.roles["text"] = text
     for each in cells:
         layout.roles[each.role] = each.column
@@ -348,13 +347,15 @@ def _survey(
     for number, row in table.rows_past(errors):
         if len(head) < HEAD:
             head.append(row)
-        for name, value in row.items():
-            if name not in names:
-                names[name] = None
-                if plain_name(name) in named or _may_judge(name):
-                    surveys[name] = Survey()
-            if name in surveys:
-                surveys[name].add(value, table.place(number))
+        if not row.keys() <= names.keys():
+            for name in row:
+                if name not in names:
+                    names[name] = None
+                    if plain_name(name) in named or _may_judge(name):
+                        surveys[name] = Survey()
+        for name, survey in surveys.items():
+            if name in row:
+                survey.add(row[name], table.place, number)
     if not names and errors:
         raise DataError(
             f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"

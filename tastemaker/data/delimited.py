@@ -49,17 +49,17 @@ def delimited_rows(
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     header = list(names)
     start = 1
+    name = path.name
     try:
         for fields in reader:
             if not header:
-                check_header(fields, path.name)
-                check_names(fields, delimiter, path.name)
+                check_header(fields, name)
+                check_names(fields, delimiter, name)
                 header = fields
+            elif len(fields) == len(header):
+                yield start, dict(zip(header, fields, strict=True))
             elif fields:
-                yield (
-                    start,
-                    _row(header, fields, f"{path.name}:{start}", delimiter),
-                )
+                yield start, _uneven(header, fields, name, start, delimiter)
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
@@ -67,13 +67,11 @@ def delimited_rows(
         ) from error
 
 
-def _row(
-    header: list[str], fields: list[str], where: str, delimiter: str
-) -> dict[str, Any] | DataError:
-    if len(fields) == len(header):
-        return dict(zip(header, fields, strict=True))
+def _uneven(
+    header: list[str], fields: list[str], name: str, line: int, delimiter: str
+) -> DataError:
     return DataError(
-        f"{where}: {len(fields)} fields, but the header has {len(header)}. "
+        f"{name}:{line}: {len(fields)} fields, but the header has {len(header)}. "
         f"Quote the fields that hold a {delimiter!r}, a quote or a line break."
     )
 

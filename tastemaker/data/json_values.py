@@ -17,6 +17,7 @@ MOST_NESTED = 100
 
 _CHUNK = 2**20  # bytes read at once
 _SPACE = re.compile(r"[ \t\n\r]*")
+_LINE_ENDS = ("", "\n", "\r\n")
 _decode = json.JSONDecoder().raw_decode
 # what a value may lack because the text so far ends inside it: a literal, or \uXXXX and its pair
 _LONGEST_PIECE = 12
@@ -25,11 +26,20 @@ _LONGEST_PIECE = 12
 def decoded(text: str) -> Any:
     """Return the value of a JSON text. Raises ValueError for a text that is none, or too deep."""
     try:
-        value = json.loads(text)
+        value = _of_line(text)
     except RecursionError as error:
         raise _too_deep() from error
     check_depth(value, text.count("[") + text.count("{"))
     return value
+
+
+def _of_line(text: str) -> Any:
+    """Return the value of `json.loads`, which takes half as long again for a plain line."""
+    if text.startswith("{"):
+        value, end = _decode(text)
+        if text[end:] in _LINE_ENDS:
+            return value
+    return json.loads(text)
 
 
 def check_depth(value: object, brackets: int) -> None:

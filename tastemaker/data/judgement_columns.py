@@ -5,7 +5,7 @@ classes an order: what the values do not say is asked for, never guessed.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NoReturn
@@ -45,6 +45,10 @@ PAIRS = (
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
 _AUROC_ROWS = 10_000
+_MOST_TEXTS = 64
+"""Cells of a column that are remembered while it is surveyed."""
+_LONGEST = 64
+"""Characters of such a cell."""
 
 _UNLABELLED = "-1"
 """The label of what nobody labelled, except in a column of −1 and 1."""
@@ -58,23 +62,36 @@ class Survey:
     """The values of one column.
 
     words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers. is_whole: every value is a whole number.
+    numbers. is_whole: every value is a whole number. texts: some cells that were added already.
     """
 
     words: dict[str, str] = field(default_factory=dict)
     lowest: float = math.inf
     highest: float = -math.inf
     is_whole: bool = True
+    texts: set[Any] = field(default_factory=set)
 
     def add(
         self,
         value: Any,
-        where: str,
+        place: Callable[[int], str],
+        row: int,
     ) -> None:
-        """Add one cell. Bad cells raise no error here: the second pass reports them."""
+        """Add one cell. Bad cells raise no error here: the second pass reports them.
+
+        place: a row's number → where it is. An equal cell changes nothing, so it is passed over.
+        """
+        is_text = isinstance(value, str) and len(value) <= _LONGEST
+        # not a bool, which is equal to an integer and another word
+        if is_text or type(value) is int:
+            if value in self.texts:
+                return
+            if len(self.texts) < _MOST_TEXTS:
+                self.texts.add(value)
         word = word_of(value)
-        if word is not None and len(self.words) <= MOST_STEPS:
-            self.words.setdefault(word, where)
+        is_new = word is not None and word not in self.words
+        if word is not None and is_new and len(self.words) <= MOST_STEPS:
+            self.words[word] = place(row)
         number = parse_number(value)
         if number is not None and math.isfinite(number):
             self.lowest = min(self.lowest, number)

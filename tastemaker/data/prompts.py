@@ -1,7 +1,8 @@
 """The prompt of a row: which columns hold it, and how they are read as one.
 
 An instruction and its input are one prompt, in two paragraphs. A system prompt makes the prompt a
-chat: a turn of the system, and what the user says.
+chat: a turn of the system, and what the user says. So does a history: pairs of a question and its
+answer that came before.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,7 +18,7 @@ from tastemaker.data.roles import (
     plain_name,
 )
 from tastemaker.data.tables import Row
-from tastemaker.data.values import is_missing
+from tastemaker.data.values import answer_of, bad_cell, is_missing
 
 RECOGNISED = (
     "prompt",
@@ -47,20 +48,31 @@ INPUTS = ("input",)
 SYSTEMS = ("system", "system_prompt")
 """Names of a column with a system prompt, which is a text of several words."""
 
+HISTORIES = ("history",)
+"""Names of a column with earlier turns: [[question, answer], …]."""
+
 
 @dataclass(frozen=True)
 class PromptColumns:
-    """The columns of the prompt, read as paragraphs of one text, and that of the system prompt."""
+    """The columns of the prompt, read as paragraphs of one text, and those of turns before it.
+
+    system: the column of the system prompt. history: that of earlier questions and answers.
+    """
 
     names: tuple[str, ...] = ()
     system: str | None = None
+    history: str | None = None
 
     @property
     def all(self) -> tuple[str, ...]:
         """All of these columns."""
-        return (
-            self.names if self.system is None else (*self.names, self.system)
-        )
+        return (*self.names, *self.roles.values())
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns of turns before the prompt, by their role."""
+        roles = {"system": self.system, "history": self.history}
+        return {role: name for role, name in roles.items() if name is not None}
 
     def __str__(self) -> str:
         """Return the names as they are given: `instruction+input`."""
@@ -73,11 +85,16 @@ class PromptColumns:
     ) -> Prompt | None:
         """Return the prompt of a row, None without one. Raises DataError for a bad cell."""
         prompt = self._prompt(row, where)
-        if self.system is None or prompt is None:
+        if not self.roles or prompt is None:
             return prompt
         turns = (
             (Message("user", prompt),) if isinstance(prompt, str) else prompt
         )
+        if self.history is not None:
+            cell = row.get(self.history)
+            turns = (*earlier_turns(cell, where, self.history), *turns)
+        if self.system is None:
+            return turns
         system = prompt_from(row.get(self.system), where, self.system)
         if system is None:
             return turns
@@ -101,6 +118,39 @@ class PromptColumns:
         return "\n\n".join(map(plain, parts)) or None
 
 
+def earlier_turns(
+    cell: Any,
+    where: str,
+    column: str,
+) -> list[Message]:
+    """Return the turns of a cell of questions and answers. Raises DataError for another cell."""
+    turns: list[Message] = []
+    if cell is None:
+        return turns
+    if not isinstance(cell, list | tuple):
+        raise bad_cell(cell, where, column, " where a list belongs.")
+    for pair in cell:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise bad_cell(
+                pair, where, column, " where [question, answer] belongs."
+            )
+        turns.append(Message("user", answer_of(pair[0], where, column)))
+        turns.append(Message("assistant", answer_of(pair[1], where, column)))
+    return turns
+
+
+def _is_history(cell: Any) -> bool:
+    """Return whether a cell is a list of pairs of texts; it may be empty."""
+    if not isinstance(cell, list | tuple):
+        return False
+    for pair in cell:
+        match pair:
+            case [str(), str()]:
+                continue
+        return False
+    return True
+
+
 def prompt_columns(
     names: Collection[str],
     used: Collection[str],
@@ -120,12 +170,27 @@ def prompt_columns(
         chosen = (prompt,) if in_table else tuple(prompt.split(TOGETHER))
     else:
         chosen = _recognised(names, used, first_rows)
+    if not chosen:
+        return PromptColumns()
+    system = _system(names, {*used, *chosen}, first_rows, columns)
     return PromptColumns(
-        chosen,
-        _system(names, {*used, *chosen}, first_rows, columns)
-        if chosen
-        else None,
+        chosen, system, _history(names, {*used, *chosen}, first_rows)
     )
+
+
+def _history(
+    names: Collection[str],
+    used: Collection[str],
+    first_rows: Sequence[Row],
+) -> str | None:
+    """Return the column of earlier questions and answers; None where none has any."""
+    column = column_for(HISTORIES, names, used)
+    if column is None:
+        return None
+    cells = [row.get(column) for row in first_rows]
+    filled = [cell for cell in cells if not is_missing(cell)]
+    has_turns = any(len(cell) for cell in filled if _is_history(cell))
+    return column if has_turns and all(map(_is_history, filled)) else None
 
 
 def _recognised(

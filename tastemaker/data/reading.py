@@ -201,6 +201,7 @@ def read_examples(
     seed: int = 0,
     columns: Columns | None = None,
     format: str | None = None,
+    report: list[ReadAs] | None = None,
 ) -> list[Example]:
     """Return the texts of a source, judged or not, in its order.
 
@@ -213,8 +214,11 @@ def read_examples(
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
-        texts = _texts_of(opened, columns, in_format)
-        return limited(_with_progress(texts, opened.name), limit, seed)
+        layout, texts = _texts_of(opened, columns, in_format)
+        examples = limited(_with_progress(texts, opened.name), limit, seed)
+        if report is not None:
+            report.append(read_as(opened.name, layout, ()))
+        return examples
     path, name = opened
     check_no_format(path, format)
     return limited(
@@ -417,8 +421,8 @@ def _texts_of(
     table: tables.Table,
     columns: Columns,
     format: str | None,
-) -> Iterator[Example]:
-    """Yield the texts of every row, each once a row.
+) -> tuple[Layout, Iterator[Example]]:
+    """Return how a table is read, and the texts of every row, each once a row.
 
     A table with one text a row needs no judgements.
     """
@@ -426,11 +430,16 @@ def _texts_of(
     if reading is None or (
         format is None and column_for(RECOGNISED["text"], reading.columns, ())
     ):
-        yield from plan(table, columns, judged=False).examples()
-        return
+        planned = plan(table, columns, judged=False)
+        return planned.layout, planned.examples()
+    return reading.layout, _of_rows(reading.judgements())
+
+
+def _of_rows(judgements: Iterable[Judgement]) -> Iterator[Example]:
+    """Yield the texts of judgements, each once a row."""
     where = ""
     of_row: set[Example] = set()
-    for judgement in reading.judgements():
+    for judgement in judgements:
         if judgement.where != where:
             where = judgement.where
             of_row = set()

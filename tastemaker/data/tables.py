@@ -278,26 +278,31 @@ def _json_rows(path: Path) -> _RowsOrErrors:
     if _holds_array(path):
         yield from _array_rows(path)
         return
+    name = path.name
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
-            row = _object(line, f"{path.name}:{number}")
+            row = _object(line, name, number)
             if number == 1 and isinstance(row, dict):
-                check_is_row(row, path.name)
+                check_is_row(row, name)
             yield number, row
 
 
-def _object(line: str, where: str) -> Row | DataError:
+def _object(line: str, name: str, number: int) -> Row | DataError:
     try:
         value = decoded(line)
+        if isinstance(value, dict):
+            return value
+        return _row(value, f"{name}:{number}")
     except json.JSONDecodeError as error:
         hint = json_hint(line)
         return DataError(
-            f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
+            f"{name}:{number}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
     # a number of thousands of digits; deep brackets
     except ValueError as error:
-        return DataError(f"{where}: JSON that cannot be read: {error}.")
-    return _row(value, where)
+        return DataError(
+            f"{name}:{number}: JSON that cannot be read: {error}."
+        )
 
 
 def _row(value: Any, where: str) -> Row | DataError:

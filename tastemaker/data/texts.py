@@ -18,18 +18,19 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.chats import prompt_from
-from tastemaker.data.columns import RECOGNISED
+from tastemaker.data.columns import HEAD, RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.data.packed import opened, unpacked_name
-from tastemaker.data.roles import column_for
+from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import ReadAs
+from tastemaker.data.roles import Columns, column_for
 from tastemaker.data.tables import (
     Row,
     damage_as_data_error,
@@ -165,12 +166,41 @@ EACH: dict[Each, Callable[[Iterator[str]], Iterator[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class PromptFile:
-    """A file of prompts, checked. column: the column of the prompts. columns: all columns."""
+    """A file of prompts, checked. prompts: the columns of a prompt. columns: all columns."""
 
     path: Path
-    column: str
+    prompts: PromptColumns
     columns: tuple[str, ...]
     count: int
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The columns beside the prompt's first one."""
+        first = self.prompts.names[0]
+        return tuple(name for name in self.columns if name != first)
+
+    def read_as(self, unused: str = "") -> ReadAs:
+        """Return what the file was read as. unused: what the other columns are for, if anything."""
+        roles = {"prompt": str(self.prompts)} | self.prompts.roles
+        details = {}
+        is_lines = is_plain(self.path)
+        if is_lines:
+            roles["prompt"] = "line"
+        others = [
+            name for name in self.columns if name not in self.prompts.all
+        ]
+        if others and unused:
+            roles["columns"] = "+".join(others)
+            details["columns"] = unused
+        return ReadAs(
+            self.path.name,
+            "text" if is_lines else "table",
+            roles,
+            details,
+            unused=() if unused else tuple(others),
+            judgements=0,
+            kinds={"prompt": self.count},
+        )
 
     def rows(self, *, chat: bool = False) -> Iterator[tuple[Row, Prompt]]:
         """Yield every row with its prompt; an empty cell is the prompt "".
@@ -180,7 +210,7 @@ class PromptFile:
         """
         for number, row in _numbered_rows(self.path):
             where = f"{self.path.name}:{number}"
-            prompt = prompt_from(row.get(self.column), where, self.column)
+            prompt = self.prompts.read(row, where)
             if chat and not isinstance(prompt, tuple):
                 prompt = as_chat(prompt or "")
             yield row, prompt or ""
@@ -189,33 +219,25 @@ class PromptFile:
 def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     """Read a file of prompts once, so that errors come before the work, and return it.
 
-    prompt_column: the column's name in a table; None: recognised by name ("prompt", "text" …).
+    prompt_column: the column's name in a table, or several with + between them; None: recognised by
+    name ("prompt", "instruction" with "input", "text" …).
     Raises DataError for a file without prompts, a missing column, and a prompt that is not a text.
     """
-    column = "prompt" if is_plain(path) else prompt_column
+    head = [row for _, row in islice(_numbered_rows(path), HEAD)]
+    prompts = _prompts(path, head, prompt_column)
     names: dict[str, None] = {}
     count = 0
     for number, row in _numbered_rows(path):
         names.update(dict.fromkeys(row))
-        column = column or _prompt_column(path, row)
-        prompt_from(row.get(column), f"{path.name}:{number}", column)
+        prompts.read(row, f"{path.name}:{number}")
         count += 1
-    if not count or column is None:
-        raise DataError(f"{path}: no prompts in it.")
-    if column not in names:
-        listed = ", ".join(names)
-        raise DataError(
-            f"{path.name}: no column {column!r} among {listed}. See --prompt-column."
-        )
-    return PromptFile(path, column, tuple(names), count)
-
-
-def read_prompts(
-    path: Path, *, prompt_column: str | None = None, chat: bool = False
-) -> Iterator[Prompt]:
-    """Yield the prompts of a file. The arguments and errors are those of `open_prompts`."""
-    for _, prompt in open_prompts(path, prompt_column).rows(chat=chat):
-        yield prompt
+    for column in prompts.all:
+        if column not in names:
+            listed = ", ".join(names)
+            raise DataError(
+                f"{path.name}: no column {column!r} among {listed}. See --prompt-column."
+            )
+    return PromptFile(path, prompts, tuple(names), count)
 
 
 def as_chat(text: str) -> Prompt:
@@ -231,12 +253,22 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
         yield number, {"prompt": line}
 
 
-def _prompt_column(path: Path, row: Row) -> str:
-    for kind in ("prompt", "text"):
-        column = column_for(RECOGNISED[kind], list(row), ())
-        if column is not None:
-            return column
-    listed = ", ".join(row)
+def _prompts(
+    path: Path, head: Sequence[Row], prompt_column: str | None
+) -> PromptColumns:
+    """Return the columns of the prompts; in a table without a prompt, the text is one."""
+    if not head:
+        raise DataError(f"{path}: no prompts in it.")
+    names = list(dict.fromkeys(name for row in head for name in row))
+    if is_plain(path):
+        return PromptColumns(("prompt",))
+    prompts = prompt_columns(names, (), head, Columns(prompt=prompt_column))
+    if prompts.names:
+        return prompts
+    text = column_for(RECOGNISED["text"], names, ())
+    if text is not None:
+        return PromptColumns((text,))
+    listed = ", ".join(names)
     raise DataError(
         f"{path.name}: no column of prompts among {listed}. Name it: --prompt-column."
     )

@@ -79,11 +79,13 @@ def _check_unicode(text: str, where: str, column: str) -> None:
         ) from error
 
 
+# a tuple: `str | int` would be made anew for each cell
+_NUMERIC = (str, int, float, Decimal)
+
+
 def parse_number(value: object) -> float | None:
     """Return the cell as a number, perhaps not finite; None when it is not one (a bool is not)."""
-    if isinstance(value, bool) or not isinstance(
-        value, str | int | float | Decimal
-    ):
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     # Python reads 1_000; no table means it
     if isinstance(value, str) and "_" in value:

@@ -88,7 +88,20 @@ def numbered_answers(
         for parts in (("1", "2"), ("0", "1"), ("a", "b")):
             if set(group) == set(parts):
                 pairs.append(tuple(group[part] for part in parts))
+    if len(pairs) > 1:
+        # names of models stand beside the answers
+        pairs = [pair for pair in pairs if _has_words(pair, head)]
     return pairs[0] if len(pairs) == 1 else ()
+
+
+def _has_words(
+    names: Iterable[str],
+    head: Sequence[Row],
+) -> bool:
+    """Return whether some cell of these columns holds more than one word."""
+    return any(
+        len(str(row.get(name)).split()) > 1 for name in names for row in head
+    )
 
 
 def _holds_answers(
@@ -263,7 +276,9 @@ def _unambiguous_wins(
             wins[word] = best
     are_digits = all(part.isdigit() for part in parts)
     # one digit alone may count from 0 or from 1
-    is_sure = not are_digits or is_named or len({*wins.values()} - {-1}) > 1
+    has_letters = not any(set("0123456789") & set(word) for word in wins)
+    is_sure = not are_digits or is_named or has_letters
+    is_sure = is_sure or len({*wins.values()} - {-1}) > 1
     if are_digits and is_sure and "0" not in parts and "0" in rest:
         wins.setdefault("0", -1)
     if rest and len(wins) == len(rest) and is_sure:
@@ -301,6 +316,11 @@ def _best_of(
         return {">": left, "<": right, "=": -1}[sign]
     tokens = re.findall(r"[a-z]+|\d+", word)
     mentioned = [token for token in tokens if token in parts]
+    letter = _NUMBERED.fullmatch("_".join(tokens))
+    if not mentioned and letter and len(answers) == 2:
+        # the columns are numbered, and a value such as "model_b" has a letter
+        order = [] if {"a", "b"} & set(parts) else ["a", "b"]
+        return order.index(letter["part"]) if letter["part"] in order else None
     if len(mentioned) != 1 or tokens[-1] != mentioned[0]:
         return None
     return None if _NEGATIONS & set(tokens) else parts.index(mentioned[0])

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from tastemaker import processes
 from tastemaker.fast.batching import by_length
 from tastemaker.fast.gpt_layers import Network, network_of, rotate
 from tastemaker.fast.processor import attention
@@ -108,6 +109,11 @@ class Texts:
             by_length(self.lengths, 2**62, most_padding=_MOST_PADDING)
         )
 
+    @cached_property
+    def in_one_pass(self) -> _Padded:
+        """The texts as rows of one pass, all padded to the longest."""
+        return self._padded([list(range(len(self.lengths)))])
+
     def _padded(self, groups: list[list[int]]) -> _Padded:
         starts = np.array(self.starts)
         lengths = np.array(self.lengths)
@@ -173,7 +179,7 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
     if network is not None:
         hidden = _hidden(network, texts, places)
         return Pass(functional.linear(hidden, network.head), hidden)
-    padded = texts.for_network
+    padded = _for_network(module, texts)
     outputs = []
     sources = torch.split(padded.source, padded.sizes)
     for (rows, _), source in zip(padded.groups, sources, strict=True):
@@ -196,8 +202,19 @@ def padding(module: Any, texts: Texts) -> float:
 
     In our own pass only attention is padded; otherwise the whole network is.
     """
-    padded = texts.for_attention if supports(module) else texts.for_network
-    return padded.padding
+    if supports(module):
+        return texts.for_attention.padding
+    return _for_network(module, texts).padding
+
+
+def _for_network(module: Any, texts: Texts) -> _Padded:
+    """Return the texts as a network reads them by its own pass.
+
+    One whose weights are divided over processes makes one pass, as in the other processes.
+    """
+    if processes.is_divided(module):
+        return texts.in_one_pass
+    return texts.for_network
 
 
 def nats(

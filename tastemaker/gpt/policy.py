@@ -72,6 +72,7 @@ from tastemaker.huggingface import (
     save_weights,
 )
 from tastemaker.readable import write_as_card
+from tastemaker.train.sharding import Sharded
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
@@ -127,6 +128,7 @@ class Policy:
         self.adapted: Any = None
         self.is_base = False
         self.adapter: Adapter | None = None
+        self.sharded: Sharded | None = None
         self.reader = Reader(tokenizer, ends_of(module))
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}

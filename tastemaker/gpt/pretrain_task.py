@@ -41,6 +41,15 @@ from tastemaker.settings import (
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import RECOMPUTE, recompute_layers
 from tastemaker.train.run import Run, Say
+from tastemaker.train.sharding import (
+    SHARD,
+    ShardedBackward,
+    divide,
+    end_division,
+    idle,
+    whole,
+)
+from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
     Muon,
@@ -100,6 +109,7 @@ class Pretraining:
     lora: int = setting(0, f"{LORA} With --from.", at_least(0))
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
+    shard: bool = setting(False, SHARD)
     grow_at: float | None = setting(
         None,
         "Share of all tokens after which the second half of a new network's layers joins; "
@@ -156,8 +166,11 @@ class PretrainTask(Task):
         self.grow_at = (
             size.grow_at if training.grow_at is None else training.grow_at
         )
-        self.module = policy.module.to(self.device)
+        policy.module.to(self.device)
         recompute_layers(self.module, wanted=training.gradient_checkpointing)
+        self.is_sharded = training.shard
+        if training.shard:
+            divide(policy)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.tokens = 0  # learned so far
         self.epoch = self.step_of_epoch = 0  # of the next step
@@ -171,8 +184,15 @@ class PretrainTask(Task):
             self.optimizer,
             self.weights,
             clip=training.clip,
-            strategy=gradient_strategy(threads),
+            strategy=ShardedBackward()
+            if training.shard
+            else gradient_strategy(threads),
         )
+
+    @property
+    def module(self) -> Any:
+        """The network of the policy."""
+        return self.policy.module
 
     @property
     def done(self) -> float:
@@ -217,6 +237,9 @@ class PretrainTask(Task):
             partial(self._compute, part, tokens, layers)
             for part in self.parts(numbers)
         ]
+        if self.is_sharded and not parts:
+            first = [self.train.piece(numbers[0])]
+            parts.append(idle(partial(self._compute, first, tokens, layers)))
         rate = self._learning_rate(tokens)
         metrics = self.train_step.take(parts, rate=rate)
         self.progress.step += 1
@@ -323,15 +346,19 @@ class PretrainTask(Task):
             return None
         self.evaluations = due
         self.module.eval()
-        loss = held_out_loss(self.policy, self.held_out, seed=self.seed).mean()
-        share = self.tokens / self.total
-        self.say(
-            f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {math.exp(loss):.2f}"
-        )
-        self._write_samples()
+        with whole(self.policy):
+            loss = held_out_loss(
+                self.policy, self.held_out, seed=self.seed
+            ).mean()
+            share = self.tokens / self.total
+            perplexity = math.exp(loss)
+            self.say(
+                f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {perplexity:.2f}"
+            )
+            self._write_samples()
         return {
             "held_out_loss": float(loss),
-            "held_out_perplexity": math.exp(loss),
+            "held_out_perplexity": perplexity,
         }
 
     def _write_samples(self) -> None:
@@ -403,9 +430,11 @@ class PretrainTask(Task):
         for name, value in values.items():
             setattr(self, name, value)
         for name, tensor in learned_state(self.module).items():
-            tensor.copy_(tensors[f"policy.{name}"])
+            saved = tensors[f"policy.{name}"]
+            tensor.copy_(share_like(saved, tensor))
 
     def finish(self) -> None:
-        """Switch off what only training needs."""
+        """Switch off what only training needs, and make the weights whole."""
+        end_division(self.policy)
         recompute_layers(self.module, wanted=False)
         self.module.eval()

@@ -46,6 +46,7 @@ from tastemaker.train.run import (
     silent,
     versions,
 )
+from tastemaker.train.sharding import check_shard, without_shard
 
 _TOKENIZER_CHARACTERS = 2**25
 """Characters that a tokenizer is learned from at most."""
@@ -105,6 +106,7 @@ def pretrain(
         precision=precision,
     )
     folder = None if out is None else Path(out)
+    check_shard(shard=training.shard, lora=training.lora)
     _check_start(start, training, folder)
     defaults = _CONTINUED if size is None else size_named(size)
     with open_run(
@@ -212,7 +214,7 @@ def _run_settings(
     **settings: Any,
 ) -> dict[str, Any]:
     """Return the run's settings, JSON-ready; a resumed run must have the same."""
-    settings["training"] = asdict(settings["training"])
+    settings["training"] = without_shard(settings["training"])
     if isinstance(start, Policy):
         settings["start"] = f"{start!r} {weights_digest(start)}"
     else:
@@ -285,6 +287,11 @@ def _check_growth(training: Pretraining, size: Size) -> None:
         raise UsageError(
             "gradient_checkpointing: a network that grows is computed by our own pass, which "
             "holds all layers. Add --grow-at 0, or leave it out."
+        )
+    if training.shard and grow_at:
+        raise UsageError(
+            "shard: a network that grows is computed by our own pass, which needs whole weights. "
+            "Add --grow-at 0, or leave it out."
         )
 
 

@@ -31,6 +31,9 @@ _GPT = (*_DATA, "maths", "fast", "train", "gpt")
 _STEERED = (*_MODELS, "gpt", "rl", "serve")
 _PAGES = ("report", "evaluate", "doctor", "plotting", "readable")
 
+JUDGES = "judge_texts"
+"""The task of the stage that takes new judgements; its source may come into being meanwhile."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -299,7 +302,7 @@ def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
     }
     yield Stage(
         at_round("judge", number),
-        "judge_texts",
+        JUDGES,
         settings,
         _placed(file, "rounds", "judges", judges),
         (write,),
@@ -366,10 +369,13 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
     for stage in stages_of(file):
         digests = {}
         for source, place in stage.sources:
+            path = Path(bare(source))
             if is_database(source) or is_store(bare(source)):
                 digests[source] = digest_of(_content_of(source))
-            elif Path(bare(source)).exists() or not _is_hub_name(source):
-                digests[source] = folder.digest(Path(bare(source)), place)
+            elif stage.task == JUDGES and not path.exists():
+                digests[source] = ""  # people judge once there are texts
+            elif path.exists() or not _is_hub_name(source):
+                digests[source] = folder.digest(path, place)
         before = {name: by_name[name].key for name in stage.after}
         parts = {
             "settings": _without_folder(dict(stage.settings), file.folder),
@@ -424,7 +430,7 @@ def _reason(
     again = [name for name in parts["after"] if by_name[name].reason]
     reason = ""
     if record is None:
-        reason = "not done yet"
+        reason = "to do"
     elif record.key != key:
         reason = "the code changed"
         before = record.parts

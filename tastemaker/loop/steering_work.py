@@ -13,6 +13,7 @@ from typing import Any
 from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns
+from tastemaker.data.store.addresses import is_database
 from tastemaker.errors import DataError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
@@ -23,7 +24,7 @@ from tastemaker.loop.arguments import (
 )
 from tastemaker.loop.keys import grouped
 from tastemaker.loop.loop import best_run
-from tastemaker.loop.loop_file import is_playground
+from tastemaker.loop.loop_file import bare, is_playground
 from tastemaker.loop.stages import at_round
 from tastemaker.loop.work import (
     TRAIN,
@@ -298,8 +299,9 @@ def judge_texts(work: Work) -> Result:
     if not judged:
         place = work.result("write") / COMPLETIONS
         raise UsageError(
-            f"{judges}: nobody has judged anew. Judge the texts of {place}, and call the loop "
-            "again; finished stages are kept."
+            f"{judges}: nobody has judged anew. Judge the texts of {place} (for a store: "
+            f"tastemaker rank {judges} --items {place}), and call the loop again; finished stages "
+            "are kept."
         )
     write_rows(work.out / TRAIN, judged)
     work.say(f"{len(judged):,} new judgements")
@@ -330,7 +332,9 @@ def _simulated(work: Work) -> list[Judgement]:
 
 
 def _new_judgements(work: Work, judges: str) -> list[Judgement]:
-    """Return the judgements of a source that no earlier stage has taken."""
+    """Return the judgements of a source that no earlier stage has taken; none if it is missing."""
+    if not is_database(judges) and not Path(bare(judges)).exists():
+        return []
     groups = grouped("read", work.settings["read"])
     options = dict(groups[None])
     options.pop("skip_bad", None)

@@ -20,7 +20,12 @@ from torch import Tensor
 from tastemaker import processes
 from tastemaker.adapters import learned_state
 from tastemaker.data.judgements import joined
-from tastemaker.fast.batching import by_length, training_steps, whole_units
+from tastemaker.fast.batching import (
+    by_length,
+    collate,
+    training_steps,
+    whole_units,
+)
 from tastemaker.reward.backbones import Encoder, Tiny, Training
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
@@ -35,6 +40,14 @@ from tastemaker.reward.observation import (
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import recompute_layers
+from tastemaker.train.sharding import (
+    ShardedBackward,
+    divide,
+    end_division,
+    idle,
+    whole,
+)
+from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
     TrainStep,
@@ -77,6 +90,9 @@ class FitTask(Task):
         recompute_layers(
             network.module, wanted=training.gradient_checkpointing
         )
+        self.is_sharded = training.shard
+        if training.shard:
+            divide(network)
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(ids) for ids in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
@@ -102,7 +118,9 @@ class FitTask(Task):
             self.optimizer,
             parameters_of(self.optimizer),
             clip=training.clip,
-            strategy=gradient_strategy(1),
+            strategy=ShardedBackward()
+            if training.shard
+            else gradient_strategy(1),
         )
 
     def _steps(self) -> list[list[int]]:
@@ -139,6 +157,8 @@ class FitTask(Task):
         for numbers in whole_units(processes.share(sizes), sizes, budget):
             part = [units[number] for number in numbers]
             parts.append(partial(self._compute, part, len(units)))
+        if self.is_sharded and not parts:
+            parts.append(idle(partial(self._compute, units[:1], len(units))))
         rate = self._learning_rate()
         metrics = self.train_step.take(parts, rate=rate)
         self.progress.step += 1
@@ -194,6 +214,10 @@ class FitTask(Task):
         with torch.autocast(
             self.device.type, self.precision, enabled=is_mixed
         ):
+            if processes.is_divided(self.network.module):
+                # one pass, as in the other processes
+                batch = collate(ids, self.network.pad_id).to(self.device)
+                return self.network.forward_heads(batch), batch.ids.numel()
             return self.network.forward_texts(ids, self.training.batch_tokens)
 
     def evaluate(self) -> Metrics | None:
@@ -213,11 +237,12 @@ class FitTask(Task):
         scores = torch.zeros(len(self.held_out))
         lengths = [len(ids) for ids in self.held_out_ids]
         batches = by_length(lengths, self.training.batch_tokens)
-        for part in batches[processes.rank() :: processes.count()]:
-            by_head, _ = self._scores(
-                [self.held_out_ids[text] for text in part]
-            )
-            scores[part] = by_head.mean(1).cpu()
+        with whole(self.network):
+            for part in batches[processes.rank() :: processes.count()]:
+                by_head, _ = self._scores(
+                    [self.held_out_ids[text] for text in part]
+                )
+                scores[part] = by_head.mean(1).cpu()
         processes.summed(scores)
         is_cut = np.zeros(len(scores), dtype=bool)
         held_out_scores = Scores(scores.double().numpy(), is_cut)
@@ -283,7 +308,7 @@ class FitTask(Task):
     def _put(self, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in self._weights().items():
             if name in tensors:
-                tensor.copy_(tensors[name])
+                tensor.copy_(share_like(tensors[name], tensor))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the tokens read so far; the weights, and the best ones."""
@@ -298,14 +323,19 @@ class FitTask(Task):
         """Take over what `state` returned."""
         self.tokens = values["tokens"]
         self._put(tensors)
+        weights = self._weights()
         for name, tensor in tensors.items():
             if name.startswith("best."):
-                self.best[name.removeprefix("best.")] = tensor.to(self.device)
+                kept = name.removeprefix("best.")
+                self.best[kept] = share_like(
+                    tensor.to(self.device), weights[kept]
+                )
 
     def finish(self) -> None:
-        """Put the best weights in place."""
-        recompute_layers(self.network.module, wanted=False)
+        """Put the best weights in place, whole."""
         self._put(self.best)
+        end_division(self.network)
+        recompute_layers(self.network.module, wanted=False)
 
 
 def _held_out_metrics(

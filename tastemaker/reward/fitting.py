@@ -60,6 +60,7 @@ from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
+from tastemaker.train.sharding import without_shard
 
 
 class _Member(NamedTuple):
@@ -314,8 +315,7 @@ def fit(
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
-        bootstrap, Rubin 1981).
-    shared: the members are heads of one network.
+        bootstrap, Rubin 1981). shared: they are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
     labels: the names of the label values, for the contract.
     out: where to save; None keeps the model in memory.
@@ -335,6 +335,7 @@ def fit(
     )
     texts = len(division.train)
     training = chosen_training(chosen, training, epochs, texts=texts)
+    composition.check_shard(chosen.settings, training)
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
         "likelihood": asdict(likelihood),
@@ -342,7 +343,7 @@ def fit(
         "data": division.digest,
     }
     if training:
-        run_settings["training"] = asdict(training)
+        run_settings["training"] = without_shard(training)
         run_settings["device"] = device
         run_settings["precision"] = precision
     run_settings |= composition.settings(judgements)

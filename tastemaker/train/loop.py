@@ -67,7 +67,8 @@ class Task:
     optimizer, device: whose state checkpoints hold. checkpoint_seconds: time between checkpoints.
     saves_after_evaluation: whether each evaluation is followed by a checkpoint too. saves_at_end:
     whether the last step is, because more work follows. patience: evaluations without a lower
-    "held_out_loss" that end the run; None: no early stop.
+    "held_out_loss" that end the run; None: no early stop. is_sharded: whether each process holds
+    a share of the weights.
     """
 
     checkpoint_seconds: ClassVar[float] = 60.0
@@ -78,6 +79,7 @@ class Task:
     optimizer: torch.optim.Optimizer
     device: torch.device
     patience: int | None = None
+    is_sharded: bool = False
 
     def __init__(self) -> None:
         self.progress = Progress()
@@ -132,8 +134,7 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     with a checkpoint.
     """
     torch.manual_seed(seed)
-    _resume(task, run)
-    _begin_alike(task)
+    _begin_alike(task, _resume(task, run))
     progress = task.progress
     saved_at = time.monotonic()
     is_saved = False
@@ -162,6 +163,8 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
                 run.log(progress.step, metrics)
             is_due = time.monotonic() - saved_at >= task.checkpoint_seconds
             is_due |= evaluation is not None and task.saves_after_evaluation
+            if task.is_sharded:  # all processes gather the weights
+                is_due = processes.from_first(is_due)
             if (
                 is_due
                 and progress.stopped_because is None
@@ -279,11 +282,11 @@ def _checkpoint(task: Task) -> Checkpoint:
 
 
 @torch.no_grad()
-def _resume(task: Task, run: Run) -> None:
-    """Go on from the newest checkpoint, if there is one."""
+def _resume(task: Task, run: Run) -> Checkpoint | None:
+    """Go on from the newest checkpoint, if there is one; return it."""
     checkpoint = run.latest()
     if checkpoint is None:
-        return
+        return None
     before = checkpoint.state.get(_PROCESSES, 1)
     if before != processes.count():
         number = processes.count()
@@ -293,14 +296,19 @@ def _resume(task: Task, run: Run) -> None:
             "last digits are not those of an uninterrupted run.\n"
         )
     _take_over(task, checkpoint.state, checkpoint.tensors)
+    return checkpoint
 
 
 @torch.no_grad()
-def _begin_alike(task: Task) -> None:
-    """Give every process the state of the first one, which may have resumed."""
+def _begin_alike(task: Task, resumed: Checkpoint | None) -> None:
+    """Give every process the state of the first one. resumed: where that one goes on from."""
     if processes.count() == 1:
         return
-    checkpoint = _checkpoint(task)
+    if processes.from_first(resumed is not None):
+        # the others have none
+        checkpoint = resumed or Checkpoint(0, {}, {})
+    else:
+        checkpoint = _checkpoint(task)
     tensors = processes.tensors_from_first(checkpoint.tensors)
     state = processes.from_first(checkpoint.state)
     if not processes.is_first():

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from tastemaker import processes
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import side_by_side
+from tastemaker.train.shares import is_sharded, share_like, whole_tensor
 
 _STATE = "adam."
 _MUON_SCALE = 0.2
@@ -48,8 +50,15 @@ def adamw(
 
 
 def _filled(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return copies of the groups that hold parameters."""
-    return [dict(group) for group in groups if group["params"]]
+    """Return copies of the groups that hold parameters.
+
+    Shares of weights and whole tensors are apart: an optimiser computes a group by one operation.
+    """
+    filled = []
+    for group in groups:
+        for _, members in groupby(group["params"], key=is_sharded):
+            filled.append({**group, "params": list(members)})
+    return filled
 
 
 class Muon(torch.optim.Optimizer):
@@ -95,16 +104,23 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 trained.append((group, parameter))
-                momentum = self._momentum(parameter, parameter.grad)
+                momentum = whole_tensor(
+                    self._momentum(parameter, parameter.grad)
+                )
                 for part in _parts(momentum, group["heads"]):
                     momenta.append(part.flatten(0, -2))  # [rows, in]
         steps = iter(_orthogonal(momenta))
         for group, parameter in trained:
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            for part in _parts(parameter, group["heads"]):
+            changed = parameter
+            if is_sharded(parameter):
+                changed = torch.zeros(parameter.shape, device=parameter.device)
+            for part in _parts(changed, group["heads"]):
                 step = next(steps)
                 length = group["lr"] * _MUON_SCALE * max(step.shape) ** 0.5
                 part.sub_(step.view_as(part), alpha=length)
+            if changed is not parameter:
+                parameter.add_(share_like(changed, parameter))
 
     def _momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient's running mean, with this step's part once more (Nesterov)."""
@@ -174,8 +190,12 @@ def restore_state(
         prefix = f"{_STATE}{number}."
         state = {}
         for name, value in tensors.items():
-            if name.startswith(prefix):
-                state[name.removeprefix(prefix)] = value.to(device)
+            if not name.startswith(prefix):
+                continue
+            moved = value.to(device)
+            if value.shape == parameter.shape:
+                moved = share_like(moved, parameter)
+            state[name.removeprefix(prefix)] = moved
         optimizer.state[parameter] = state
     torch.set_rng_state(tensors[_GENERATOR])
     if device.type == "cuda":
@@ -183,10 +203,16 @@ def restore_state(
 
 
 def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, each with memory of its own, for a checkpoint."""
-    return {
-        name: tensor.detach().cpu().clone() for name, tensor in tensors.items()
-    }
+    """Return copies on the CPU, each with memory of its own, for a checkpoint.
+
+    What is divided over processes becomes whole in the first one, and is left out in the others.
+    """
+    copies = {}
+    for name, tensor in tensors.items():
+        whole = whole_tensor(tensor.detach())
+        if processes.is_first() or not is_sharded(tensor):
+            copies[name] = whole.cpu().clone()
+    return copies
 
 
 Metrics = dict[str, float]
@@ -235,7 +261,7 @@ class Backward:
             loss, numbers = part()
             if loss.requires_grad:
                 loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-            _add(sums, numbers)
+            add_numbers(sums, numbers)
         return sums
 
 
@@ -266,7 +292,7 @@ class ThreadedBackward:
                     parameter.grad = gradient
                 else:
                     parameter.grad.add_(gradient)
-            _add(sums, numbers)
+            add_numbers(sums, numbers)
         return sums
 
 
@@ -291,7 +317,7 @@ class OverProcesses:
         for numbers in processes.gathered(
             lambda: self.strategy.add_gradients(parts, parameters)
         ):
-            _add(sums, numbers)
+            add_numbers(sums, numbers)
         processes.sum_gradients(parameters)
         for parameter, earlier in zip(parameters, before, strict=True):
             if earlier is None:
@@ -360,9 +386,7 @@ class TrainStep:
         """
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.add_gradients(parts, parameters)
-        norm = float(
-            nn.utils.clip_grad_norm_(parameters_of(self.optimizer), self.clip)
-        )
+        norm = clip_gradients(parameters_of(self.optimizer), self.clip)
         if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
             raise NotFinite(metrics["loss"], norm, rate)
         for group in self.optimizer.param_groups:
@@ -370,6 +394,26 @@ class TrainStep:
         self.optimizer.step()
         metrics["gradient_norm"] = norm
         return metrics
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:
+    """Scale the gradients so that their norm is `most` at most; return the norm before."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    shares = [g for g in gradients if is_sharded(g)]
+    if not shares:
+        return float(nn.utils.clip_grad_norm_(parameters, most))
+    others = [g for g in gradients if not is_sharded(g)]
+    norm = math.hypot(_norm(shares), _norm(others))
+    scale = min(1.0, most / (norm + 1e-6))  # as clip_grad_norm_ scales
+    for gradient in gradients:
+        gradient.mul_(scale)
+    return norm
+
+
+def _norm(gradients: Sequence[Tensor]) -> float:
+    if not gradients:
+        return 0.0
+    return float(whole_tensor(nn.utils.get_total_norm(gradients)))
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -397,6 +441,7 @@ def _gradients(
     return torch.autograd.grad(loss, parameters, allow_unused=True), numbers
 
 
-def _add(sums: Metrics, numbers: Mapping[str, float]) -> None:
+def add_numbers(sums: Metrics, numbers: Mapping[str, float]) -> None:
+    """Add numbers to the sums of their names."""
     for name, value in numbers.items():
         sums[name] = sums.get(name, 0) + value

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from further_layouts import FURTHER_LAYOUTS
 from more_layouts import MORE_LAYOUTS
 from published_layouts import LAYOUTS
 from published_rows import write
@@ -11,7 +12,7 @@ from published_rows import write
 import tastemaker as tm
 from tastemaker.data import FORMATS
 
-ALL = LAYOUTS | MORE_LAYOUTS
+ALL = LAYOUTS | MORE_LAYOUTS | FURTHER_LAYOUTS
 
 
 def said(judgement: Any) -> tuple[Any, ...]:

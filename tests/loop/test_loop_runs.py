@@ -195,6 +195,29 @@ def test_another_round_judges_what_the_steered_policy_wrote(
     assert learned["data"]["texts"] > before["data"]["texts"]
 
 
+def test_people_judge_a_round_in_a_store_that_comes_into_being(
+    run: Run, loop: Path
+) -> None:
+    text = LOOP.replace("dpo: {steps: 1}", "")
+    text += "rounds: {judges: people.db, judgements: 8}\n"
+    (loop / "loop.yaml").write_text(text)
+    words = ["loop", loop / "loop.yaml", "--out", loop / "run", "--rounds", 2]
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    written = loop / "run" / "round-2" / "write" / "completions.jsonl"
+    assert f"tastemaker rank {loop / 'people.db'} --items {written}" in err
+    rows = [json.loads(line) for line in written.read_text().splitlines()]
+    store = Store(loop / "people.db")
+    judged = [tm.Comparison(*row["completions"], prompt=row["prompt"]) for row in rows]
+    import_judgements(store, judged)
+    store.close()
+    result = again(run, loop, "--rounds", 2)
+    assert "round-2/judge" in computed(result)
+    assert "round-2/write" not in computed(result)
+    taken = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
+    assert {j.chosen for j in taken} == {row["completions"][0] for row in rows}
+
+
 def measured(run_folder: Path) -> tuple[dict[str, Any], str]:
     """Return what all stages measured, and the report without its pictures and folder."""
     results = {}

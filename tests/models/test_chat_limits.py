@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nano import nano
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     LlamaConfig,
@@ -90,6 +91,101 @@ def test_a_chat_is_cut_at_the_limit(
     has_start = adds_start or template.startswith(START)
     assert encoded.ids[0].tolist().count(0) == int(has_start)
     assert network.tokenizer.backend_tokenizer.truncation["max_length"] == LIMIT
+
+
+GEMMA = (
+    "{{ bos_token }}{% set first = '' %}{% if messages[0].role == 'system' %}"
+    "{% set first = messages[0].content %}{% set messages = messages[1:] %}{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{% if loop.first %}{{ first }}{% endif %}"
+    "{{ m.content | trim }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+DATED = START + "{{ strftime_now('%d %b %Y') }}" + TURNS
+TOOLS = START + "{% if tools is defined and tools %}{{ tools }}{% endif %}" + TURNS
+NAMED = [
+    {"name": "default", "template": START + TURNS},
+    {"name": "tool_use", "template": TURNS},
+]
+
+
+def ends_are_added(tokenizer: PreTrainedTokenizerFast) -> None:
+    both = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=ENDS
+    )
+    tokenizer.backend_tokenizer.post_processor = both
+
+
+def only_an_end_is_added(tokenizer: PreTrainedTokenizerFast) -> None:
+    end = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=ENDS
+    )
+    tokenizer.backend_tokenizer.post_processor = end
+
+
+def was_saved_with_a_cut(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.backend_tokenizer.enable_truncation(12)
+    tokenizer.backend_tokenizer.enable_padding(length=200)
+
+
+def cuts_on_the_right(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.truncation_side = "right"
+    tokenizer.model_max_length = 110
+
+
+def has_no_filler(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.pad_token = None
+
+
+ENDS = [("<s>", 0), ("</s>", 1)]
+TEN: dict[str, tuple[Any, Any, int]] = {
+    "start and end": (START + TURNS, ends_are_added, 1),
+    "an end alone": (TURNS, only_an_end_is_added, 0),
+    "saved with a cut": (START + TURNS, was_saved_with_a_cut, 1),
+    "cuts on the right": (START + TURNS, cuts_on_the_right, 1),
+    "no filler": (START + TURNS, has_no_filler, 1),
+    "Gemma": (GEMMA, None, 1),
+    "a date": (DATED, None, 1),
+    "tools": (TOOLS, None, 1),
+    "several templates": (NAMED, None, 1),
+    "text between turns": ("Chat:\n" + TURNS, None, 1),
+}
+
+
+@pytest.mark.parametrize("case", TEN)
+def test_ten_more_tokenizers_keep_the_limit(case: str, tmp_path: Path) -> None:
+    template, change, starts = TEN[case]
+    adds_start = change is not only_an_end_is_added
+    tokenizer = make_tokenizer(adds_start=adds_start)
+    tokenizer.chat_template = template
+    if change is not None:
+        change(tokenizer)
+    source = make_model(tmp_path, adds_start=True, template=TURNS)
+    tokenizer.save_pretrained(source)
+    network = Network.open(source, max_length=LIMIT)
+    network.use_template("chat")
+    limit = network.max_length
+    turns = (Message("system", "Be brief."), *ASKED)
+    long, short = Example("good film " * 200, turns), Example("good", ASKED)
+    encoded = network.encode([short, long, short])
+    assert encoded.truncated.tolist() == [False, True, False]
+    assert encoded.lengths[1] == limit <= LIMIT
+    assert encoded.ids[0].tolist().count(0) == starts
+    assert encoded.ids[0].tolist() == encoded.ids[2].tolist()
+    # the end of a text is kept, alone as in a batch
+    alone = network.encode([long])
+    assert alone.ids[0].tolist() == encoded.ids[1].tolist()
+    end = network.tokenizer.decode(alone.ids[0][-20:])
+    assert "good film good film" in end
+
+
+def test_a_gpt_of_chats_keeps_the_limit(tmp_path: Path) -> None:
+    chats = ["good film", "bad film"] * 20
+    nano(chats, chats=True).save(tmp_path / "gpt")
+    network = Network.open(str(tmp_path / "gpt"), max_length=20)
+    network.use_template("chat")
+    encoded = network.encode([Example("good film " * 50, ASKED)])
+    assert encoded.lengths[0] == 20
+    assert encoded.truncated.tolist() == [True]
 
 
 @TRAITS

@@ -61,6 +61,7 @@ def commands(folder: Path) -> list[tuple[object, ...]]:
     rows, out = folder.parent / "r.jsonl", folder.parent / "out"
     return [
         ("doctor", rows, "--backbone", folder, "--max-length", 8),
+        ("fit", rows, "--backbone", folder, "--out", out),
         ("pretrain", rows, "--from", folder, "--out", out),
         ("write", folder, "The"),
     ]

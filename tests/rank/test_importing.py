@@ -52,11 +52,12 @@ def rows_of(path: Path) -> list[Any]:
 def test_imported_judgements_read_back_and_come_once(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "store.db"
     source = written(tmp_path / "old.jsonl", JUDGEMENTS)
-    code, out, _ = run("rank", path, "--import", source)
+    code, out, err = run("rank", path, "--import", source)
     assert (code, out) == (
         0,
         f"{source}: 10 judgements of 7 new items; 0 were here already, 0 left out\n",
     )
+    assert "read as: " in err
     assert tm.read(path) == JUDGEMENTS
     before = rows_of(path)
     more = written(tmp_path / "more.jsonl", [*JUDGEMENTS, JUDGEMENTS[2]])

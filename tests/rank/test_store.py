@@ -354,5 +354,7 @@ def test_columns_of_items_are_named_behind_the_file(tmp_path: Path) -> None:
     path.write_text("question,a,b\nWhat?,x,y\n")
     with pytest.raises(tm.DataError, match=r"it\.csv:prompt=question,answers=a\+b"):
         read_items(path)
-    (item,) = read_items(f"{path}:prompt=question,answers=a+b")
+    report: list[tm.ReadAs] = []
+    (item,) = read_items(f"{path}:prompt=question,answers=a+b", report=report)
     assert (item.texts, item.prompt) == (("x", "y"), "What?")
+    assert str(report[0]) == "read as: prompt=question, answers=a+b (format answers)"

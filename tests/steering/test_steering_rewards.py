@@ -159,8 +159,8 @@ def test_an_async_function_is_awaited() -> None:
             np.ones((2, 2)),
             r".*array\(\[1\., 1\.\]\).*\bnumber\b",
         ),
-        (None, r".*\bTypeError: 'NoneType'"),
-        (3.0, r".*\bTypeError: 'float'"),
+        (None, r".*returned None: expected a list of numbers.*\b2 completions"),
+        (3.0, r".*returned 3\.0: expected a list of numbers.*\b2 completions"),
     ],
 )
 def test_what_is_no_score_is_named(scores: Any, words: str) -> None:

@@ -67,12 +67,13 @@ class Format:
         column: str,
     ) -> str:
         """Return what a column is for: the prompt, the text, or what its own name says."""
-        if column in _PROMPTS and not self.has_prompt:
+        plain = column.removeprefix("orig_")
+        if plain in _PROMPTS and not self.has_prompt:
             return PROMPT
         is_single = not any(
             kind in {Comparison, Ranking, Judgement} for kind in self.kinds
         )
-        return "text" if is_single and column in _TEXTS else column
+        return "text" if is_single and plain in _TEXTS else column
 
     @property
     def has_prompt(self) -> bool:
@@ -341,6 +342,9 @@ def _prompts(
     )
     if columns.name_of("prompt") is not None:
         return chosen
+    if "instruction" in format.columns and chosen.history is not None:
+        reads_history = chosen.history in format.optional
+        return PromptColumns() if reads_history else chosen
     if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
         return PromptColumns()
     for row in first_rows:
@@ -374,8 +378,7 @@ def _layout(
     if prompts.names:
         roles[PROMPT] = str(prompts)
         own.discard(PROMPT)
-    if prompts.system:
-        roles["system"] = prompts.system
+    roles.update(prompts.roles)
     # `annotator2` is read where the format has `annotator1`
     stems = {_stem(name) for name in format.columns if _stem(name) != name}
     used = {*prompts.all, *metadata.values()}
@@ -478,11 +481,9 @@ def _with_lists(
         return {name: _with_lists(cell) for name, cell in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return (
-        [_with_lists(cell) for cell in value]
-        if isinstance(value, list | tuple)
-        else value
-    )
+    if isinstance(value, list | tuple):
+        return [_with_lists(cell) for cell in value]
+    return value
 
 
 # At the end, because these files import what is above; each registers its formats.

@@ -19,6 +19,7 @@ from tastemaker.data.formats import (
     tiers_of,
 )
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
+from tastemaker.data.prompts import earlier_turns
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import (
     answer_of,
@@ -105,18 +106,7 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
         turns.append(
             Message("system", text_of(row["system"], where, "system"))
         )
-    history = []
-    if row.get("history") is not None:
-        history = list_of(row["history"], where, "history")
-    for pair in history:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise bad_cell(
-                pair, where, "history", " where [question, answer] belongs."
-            )
-        turns.append(Message("user", answer_of(pair[0], where, "history")))
-        turns.append(
-            Message("assistant", answer_of(pair[1], where, "history"))
-        )
+    turns += earlier_turns(row.get("history"), where, "history")
     return (*turns, Message("user", instruction))
 
 

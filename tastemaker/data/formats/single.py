@@ -1,4 +1,4 @@
-"""Rows of one judgement: our own format of any kind (`to_row` and back), KTO and HelpSteer.
+"""Rows of one judgement: our own format of any kind (`to_row` and back), KTO and two of grades.
 
     {"kind": "comparison", "prompt": "Hi", "chosen": "Hello!", "rejected": "What?", "judge": "ann"}
 
@@ -33,6 +33,7 @@ _KTO = LabelCells(
     "label", {"false": False, "true": True, "0": False, "1": True}
 )
 _HELPSTEER = GradeCells("helpfulness", 0, 4)
+_PROMETHEUS = GradeCells("orig_score", 1, 5)
 
 
 def _example(row: Row, column: str, where: str) -> Example:
@@ -55,6 +56,14 @@ def _helpsteer(row: Row, metadata: Metadata) -> list[Judgement]:
     """Return `helpfulness` as a grade. Other attributes: name one as the grade column."""
     example = _example(row, "response", metadata["where"])
     return [_HELPSTEER.judgement(row["helpfulness"], example, metadata)]
+
+
+def _prometheus(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    text = completion_from(row["orig_response"], where, "orig_response")
+    prompt = prompt_from(row["orig_instruction"], where, "orig_instruction")
+    example = Example(text, prompt)
+    return [_PROMETHEUS.judgement(row["orig_score"], example, metadata)]
 
 
 def _judgements(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -197,6 +206,14 @@ register_format(
         "helpsteer",
         ("prompt", "response", "helpfulness", "correctness"),
         _helpsteer,
+        (Grade,),
+    )
+)
+register_format(
+    Format(
+        "prometheus",
+        ("orig_instruction", "orig_response", "orig_score"),
+        _prometheus,
         (Grade,),
     )
 )

@@ -1,6 +1,7 @@
 """Formats of two numbered answers and a number that says which is better.
 
-HelpSteer2-preference, AlpacaFarm, PKU-SafeRLHF, CValues, Stack Exchange paired and Argilla's pairs.
+HelpSteer2-preference, AlpacaFarm, PKU-SafeRLHF, CValues, Stack Exchange paired, Prometheus's and
+Argilla's pairs.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,13 @@ from tastemaker.data.formats import Format, instruction_of, register_format
 from tastemaker.data.formats.pairs import comparison
 from tastemaker.data.judgements import Comparison, Judgement
 from tastemaker.data.tables import Metadata, Row
-from tastemaker.data.values import bad_cell, is_missing, number_of, whole_of
+from tastemaker.data.values import (
+    bad_cell,
+    is_missing,
+    number_of,
+    whole_of,
+    word_of,
+)
 from tastemaker.errors import SaysNothing
 
 
@@ -87,6 +94,15 @@ def _from_one(value: Any, where: str, column: str) -> float:
     return _first_or_second(1, value, where, column)
 
 
+def _letter(value: Any, where: str, column: str) -> float:
+    lead = {"a": 1.0, "b": -1.0, "tie": 0.0}.get(word_of(value) or "")
+    if lead is None:
+        raise bad_cell(
+            value, where, column, "; A and B say which answer is better."
+        )
+    return lead
+
+
 def _strength(value: Any, where: str, column: str) -> float:
     number = number_of(value, where, column)
     if abs(number) > 3:
@@ -106,6 +122,13 @@ _OFFSETBIAS = _Numbered(
 )
 _SAFE_RLHF = _Numbered(
     "prompt", "response_0", "response_1", "better_response_id", _from_zero
+)
+_PROMETHEUS = _Numbered(
+    "orig_instruction",
+    "orig_response_A",
+    "orig_response_B",
+    "orig_preference",
+    _letter,
 )
 
 
@@ -144,6 +167,7 @@ _NUMBERED = {
     "alpaca-farm": _ALPACA_FARM,
     "llmbar": _LLMBAR,
     "offsetbias": _OFFSETBIAS,
+    "prometheus-pairs": _PROMETHEUS,
     "safe-rlhf": _SAFE_RLHF,
 }
 

@@ -22,8 +22,14 @@ from tastemaker.data.judgements import (
     plain,
 )
 from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import open_source, read, read_examples
-from tastemaker.data.roles import Columns, described_source, plain_name
+from tastemaker.data.roles import (
+    TOGETHER,
+    Columns,
+    described_source,
+    plain_name,
+)
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import is_missing
 from tastemaker.errors import DataError, UsageError
@@ -127,23 +133,25 @@ def read_items(
     columns: Columns | None = None,
     format: str | None = None,
     left_out: list[str] | None = None,
+    report: list[ReadAs] | None = None,
 ) -> list[Item]:
     """Return the items of a source; the arguments are those of `tm.read`.
 
     ask: what to ask of single texts: label, grade (the default) or rate. Texts that answer the same
     prompt are one item, unless the source compares them pair by pair. left_out: takes the reasons
-    of items that cannot be shown. Raises DataError where nothing is left.
+    of items that cannot be shown. report: takes what the source was read as. Raises DataError where
+    nothing is left.
     """
     path, named, others = described_source(source, columns)
     format = others.get("format", format)
     problems: list[str] = [] if left_out is None else left_out
     groups = None
     if format is None:
-        groups = _of_columns(path, named, others.get("split"))
+        groups = _of_columns(path, named, others.get("split"), report)
     name = getattr(path, "name", None) or str(path).rpartition("/")[2]
     try:
         if groups is None:
-            groups = _of_judgements(source, columns, format)
+            groups = _of_judgements(source, columns, format, report)
         items = list(_items(groups, ask, name, problems))
     except DataError as error:
         # the options of other verbs that the error names stand behind the file here
@@ -221,7 +229,10 @@ def _parts(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _of_columns(
-    path: Any, columns: Columns, split: str | None
+    path: Any,
+    columns: Columns,
+    split: str | None,
+    report: list[ReadAs] | None,
 ) -> list[_Group] | None:
     """Return the groups of a table with a list of answers or columns of answers; None of others."""
     opened = open_source(path, split, columns.header)
@@ -241,6 +252,15 @@ def _of_columns(
         where = opened.place(number)
         texts = _texts(row, answers, lists, where)
         groups.append((_prompt(prompts, row, where), texts))
+    if report is not None:
+        roles = {"prompt": str(prompts)} if prompts.names else {}
+        roles |= prompts.roles | {"answers": TOGETHER.join([*answers, *lists])}
+        unused = [name for name in names if name not in {*used, *prompts.all}]
+        kinds = {"item": len(groups)}
+        read_as = ReadAs(
+            opened.name, "answers", roles, {}, tuple(unused), 0, kinds
+        )
+        report.append(read_as)
     return groups
 
 
@@ -298,14 +318,21 @@ def _list_columns(names: Sequence[str], head: Sequence[Row]) -> list[str]:
 
 
 def _of_judgements(
-    source: Any, columns: Columns | None, format: str | None
+    source: Any,
+    columns: Columns | None,
+    format: str | None,
+    report: list[ReadAs] | None,
 ) -> list[_Group]:
     """Return the groups of a source of judgements, or of texts that nobody judged."""
     try:
-        judgements = read(source, columns=columns, format=format)
+        judgements = read(
+            source, columns=columns, format=format, report=report
+        )
     except DataError as problem:
         try:
-            examples = read_examples(source, columns=columns, format=format)
+            examples = read_examples(
+                source, columns=columns, format=format, report=report
+            )
         except DataError:
             raise problem from None
         return _grouped(examples)

@@ -43,6 +43,7 @@ from tastemaker.settings import (
     settings_from,
 )
 from tastemaker.train.recomputing import RECOMPUTE
+from tastemaker.train.sharding import SHARD, check_shard
 
 Cut = Literal["left", "right"]
 
@@ -170,6 +171,7 @@ class Training:
     patience: int = setting(
         3, "Evaluations without a gain that end the run.", at_least(1)
     )
+    shard: bool = setting(False, SHARD)
 
     def __post_init__(self) -> None:
         check(self)
@@ -277,6 +279,21 @@ class Composition:
         if self.experts and self.members > 1:
             raise UsageError(
                 f"experts have no members, and members is {self.members}. Leave one of the two out."
+            )
+
+    def check_shard(
+        self, settings: Linear | Encoder | Tiny, training: Training | None
+    ) -> None:
+        """Raise UsageError where weights cannot be divided, or not all processes are to."""
+        if training is None:
+            return
+        check_shard(shard=training.shard, lora=getattr(settings, "lora", 0))
+        parts = "members" if self.members > 1 else "experts"
+        is_several = self.experts or (self.members > 1 and not self.shared)
+        if training.shard and is_several:
+            raise UsageError(
+                f"--shard and --{parts}: each would be whole beside the others. "
+                "Leave one of the two out."
             )
 
     def needs_validation(

@@ -77,6 +77,7 @@ from tastemaker.reward.backbones.weights import (
     share_weights,
 )
 from tastemaker.scores import Scores
+from tastemaker.train.sharding import Sharded
 
 # on a processor, what stays in its caches; a GPU is filled
 _SCORING_TOKENS = {"cpu": 2048}
@@ -126,6 +127,7 @@ class Network:
         self.has_new_head = has_new_head
         self.saved_as = saved_as
         self.adapter: Adapter | None = None
+        self.sharded: Sharded | None = None
         self._wrapped: Any = None
         self._ranges: tuple[Ranges, ...] | None = None
         self._small: tuple[tuple[float, ...], Encoder] | None = None

@@ -21,6 +21,7 @@ The `Stepper` takes optimiser steps over rows of experience, computed in parts. 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import (
@@ -40,8 +41,14 @@ from torch import Tensor, nn
 from tastemaker import processes
 from tastemaker.fast.processor import like_parts
 from tastemaker.settings import check
+from tastemaker.train.sharding import ShardedBackward, idle
+from tastemaker.train.step import (
+    GradientStrategy,
+    Part,
+    TrainStep,
+    gradient_strategy,
+)
 from tastemaker.train.step import Metrics as Metrics  # noqa: PLC0414
-from tastemaker.train.step import TrainStep, gradient_strategy
 
 
 class Trajectories(Protocol):
@@ -261,6 +268,9 @@ class Algorithm(Generic[E]):
     takes_kl_in_loss: ClassVar[bool] = True
     """Whether `update` minimises the stepper's penalty, so that KL can be paid in the loss."""
 
+    takes_shares: ClassVar[bool] = True
+    """Whether `update` works where the policy's weights are divided over processes."""
+
     play_settings: ClassVar[PlaySettings] = {}
     """The settings that `play` uses where the user names the algorithm only."""
 
@@ -325,6 +335,8 @@ class Stepper:
     rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once:
     tokens or environment steps that are computed at once. penalty: a cost of each action [b, T]
     beside the algorithm's own, such as a KL penalty. generator: draws the order of minibatches.
+    whole: the context in which the policy can be read without gradients, where its weights are
+    divided over processes; None: they are not.
     """
 
     def __init__(
@@ -337,7 +349,10 @@ class Stepper:
         generator: torch.Generator,
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
+        whole: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
+        self.is_sharded = whole is not None
+        self.whole = whole or nullcontext
         self.actor = actor
         self.optimizer = optimizer
         self.rate = rate
@@ -352,7 +367,9 @@ class Stepper:
             *self.actor.policy_parameters(),
             *self.actor.critic_parameters(),
         ]
-        strategy = gradient_strategy(self.actor.threads)
+        strategy: GradientStrategy = ShardedBackward()
+        if not self.is_sharded:
+            strategy = gradient_strategy(self.actor.threads)
         return TrainStep(
             self.optimizer, parameters, clip=self.clip, strategy=strategy
         )
@@ -396,12 +413,16 @@ class Stepper:
         experience: E,
         objective: Callable[[E, Evaluation], Costs],
         share: float,
-    ) -> list[Callable[[], tuple[Tensor, Mapping[str, float]]]]:
+    ) -> list[Part]:
         """Return what computes each part of the rows."""
-        return [
+        parts: list[Part] = [
             partial(self._compute, objective, share, part)
             for part in self.parts(experience)
         ]
+        if self.is_sharded and not parts:
+            first = experience.select(torch.tensor([0]))
+            parts.append(idle(partial(self._compute, objective, share, first)))
+        return parts
 
     def _compute(
         self,

@@ -215,7 +215,8 @@ def _current_log_probs(stepper: Stepper, experience: Compared) -> Tensor:
     log_probs = torch.zeros_like(experience.log_probs)
     parts = stepper.row_parts(experience)
     calls = [partial(compute, rows) for rows in parts]
-    results = side_by_side(calls, stepper.actor.threads)
-    for rows, values in zip(parts, results, strict=True):
-        log_probs[rows] = values
+    with stepper.whole():
+        results = side_by_side(calls, stepper.actor.threads)
+        for rows, values in zip(parts, results, strict=True):
+            log_probs[rows] = values
     return processes.summed(log_probs)

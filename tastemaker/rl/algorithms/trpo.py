@@ -60,6 +60,7 @@ class TRPO(Algorithm[ValuedExperience]):
     name: ClassVar[str] = "trpo"
     needs_critic: ClassVar[bool] = True
     takes_kl_in_loss: ClassVar[bool] = False
+    takes_shares: ClassVar[bool] = False
     play_settings: ClassVar[PlaySettings] = {
         ANY: (
             {

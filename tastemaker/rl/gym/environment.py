@@ -167,6 +167,8 @@ SUPPORTED = (
 )
 LONGEST_MEASURED = 10_000
 """Steps at which an episode that measures is cut where the environment has no limit of its own."""
+LARGEST_LIMIT = 200_000
+"""The largest limit of steps that counts as one. A larger one stands for none."""
 
 
 class Step(NamedTuple):
@@ -200,10 +202,10 @@ class Environments:
         self._vector = _opened(name, count, options or {})
         self.size, self.actions = _size_and_actions(name, self._vector)
         limit = getattr(self._vector.spec, "max_episode_steps", None)
-        self.has_limit = limit is not None
-        self.longest: int = limit or 1000
+        self.has_limit = limit is not None and limit <= LARGEST_LIMIT
+        self.longest: int = limit if self.has_limit else 1000
         # where an episode that measures is cut
-        self.limit: int = limit or LONGEST_MEASURED
+        self.limit: int = limit if self.has_limit else LONGEST_MEASURED
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
@@ -312,6 +314,10 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
         raise UsageError(
             f"there is no environment {name!r}{reason}{_suggestion(registered_name)}"
         ) from error
+    except (Exception, SystemExit) as error:  # a module is anyone's code
+        raise UsageError(
+            f"{name}: the module {module} cannot be imported ({_described(error)})."
+        ) from error
     try:
         with warnings.catch_warnings():
             # an older version of an environment is the caller's choice
@@ -411,7 +417,7 @@ def _suggestion(name: str) -> str:
     return f". Perhaps: {', '.join(names)}. One of your own is written module:Name-v0."
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     kind = type(error).__name__
     message = " ".join(str(error).split())
     return f"{kind}: {message[:200]}" if message else kind

@@ -25,6 +25,7 @@ from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import mean_of
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.gym.environment import (
+    LARGEST_LIMIT,
     Environments,
     Playing,
     play_defaults,
@@ -189,8 +190,9 @@ class PlayPlan:
         )
         if not environments.has_limit:
             say(
-                f"{self.environment} sets no limit of steps (max_episode_steps): "
-                f"an episode that measures is cut at {environments.limit:,}"
+                f"{self.environment} sets no limit of steps, or one above "
+                f"{LARGEST_LIMIT:,} (max_episode_steps): an episode that measures is cut "
+                f"at {environments.limit:,}"
             )
         shapes = Shapes(
             environments.size,

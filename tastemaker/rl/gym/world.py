@@ -223,6 +223,8 @@ _FRAMES = 400
 """The most pictures of a GIF; of a longer episode some are left out."""
 _LONGEST_DRAWN = 1000
 """Steps of a GIF's episode where the environment has no limit of its own."""
+_MOST_DRAWN = 2000
+"""Steps of a GIF's episode, whatever the limit of the environment: a picture takes a megabyte."""
 _WIDTH = 300
 """The most pixels in a row of a picture."""
 
@@ -230,7 +232,7 @@ _WIDTH = 300
 class Episode(NamedTuple):
     """One episode: the sum of its rewards, and its number of steps.
 
-    is_cut: whether it was cut, because the environment sets no limit and it did not end.
+    is_cut: whether it was cut, because it did not end.
     """
 
     score: float
@@ -278,13 +280,14 @@ def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
 def gif(player: Player, path: Path, *, seed: int) -> Episode:
     """Play one episode into a GIF. Raises UsageError for an environment that cannot be drawn.
 
-    Where the environment sets no limit, the episode is cut: all pictures are in memory at once.
+    A long episode is cut: all pictures are in memory at once.
     """
     env = pictured(player.environment, player.options)
     frames: list[Any] = []
     score = 0.0
     is_over = False
-    most = getattr(env.spec, "max_episode_steps", None) or _LONGEST_DRAWN
+    limit = getattr(env.spec, "max_episode_steps", None) or _LONGEST_DRAWN
+    most = min(limit, _MOST_DRAWN)
     observation, _ = env.reset(seed=seed)
     try:
         while not is_over and len(frames) < most:

@@ -40,6 +40,7 @@ from tastemaker.rl.text.world import (
     in_random_order,
 )
 from tastemaker.train.run import Say
+from tastemaker.train.sharding import whole
 
 _READ = 1024
 """Judgements that are tokenized together."""
@@ -210,7 +211,8 @@ class JudgedTexts:
             compared = self.compared(part)
             answers = compared.trajectories
             assert isinstance(answers, Answers)  # as `compared` makes them
-            log_probs = actor.log_probs(answers, compared.is_action)
+            with whole(world.policy):
+                log_probs = actor.log_probs(answers, compared.is_action)
             weight = sum(judged.weight for judged in part)
             for name, value in algorithm.agreement(
                 compared, log_probs

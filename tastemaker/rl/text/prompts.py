@@ -8,7 +8,7 @@ from typing import Any
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.read_as import ReadAs
-from tastemaker.data.texts import PromptFile, is_plain, open_prompts
+from tastemaker.data.texts import open_prompts
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import Reader
@@ -29,35 +29,12 @@ def prompts_from(
     """
     file = open_prompts(source, prompt_column)
     if report is not None:
-        report.append(_read_as(file))
+        report.append(file.read_as("for the reward"))
     prompts: list[Prompt | Mapping[str, Any]] = []
     for row, prompt in islice(file.rows(chat=chat), limit):
-        others = {key: row[key] for key in row if key != file.column}
+        others = {key: row[key] for key in file.others if key in row}
         prompts.append({**others, "prompt": prompt} if others else prompt)
     return prompts
-
-
-def _read_as(file: PromptFile) -> ReadAs:
-    """Return what a file of prompts was read as: what is no prompt is for the reward."""
-    roles = {"prompt": file.column}
-    details = {}
-    others = [name for name in file.columns if name != file.column]
-    if others:
-        roles["columns"] = "+".join(others)
-        details["columns"] = "for the reward"
-    format = "table"
-    if is_plain(file.path):
-        roles["prompt"] = "line"
-        format = "text"
-    return ReadAs(
-        file.path.name,
-        format,
-        roles,
-        details,
-        unused=(),
-        judgements=0,
-        kinds={"prompt": file.count},
-    )
 
 
 def openings_from(

@@ -1,15 +1,16 @@
 """How a user's reward function is called, and what it may return.
 
-A function that names `completions` among its parameters is called by keyword, as TRL calls it: with
-`prompts`, `completions`, `completion_ids` and the other columns of the prompts' file, as far as its
-parameters name them; all of them where it has `**kwargs`. Then a completion of a chat is a list of
-one message, as TRL has it; without `**kwargs` it is a text. Any other function is called with two
-lists by position: prompts and completions.
+A function that names `completions` among its parameters, or has `**kwargs` alone, is called by
+keyword, as TRL calls it: with `prompts`, `completions`, `completion_ids` and the other columns of
+the prompts' file, as far as its parameters name them; all of them where it has `**kwargs`. Then a
+completion of a chat is a list of one message, as TRL has it; without `**kwargs` it is a text. Any
+other function is called with two lists by position: prompts and completions. Where its second
+parameter is called `prompts`, they come in that order.
 """
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -35,13 +36,59 @@ def called(
     prompts = [json_prompt(c.prompt) for c in completions]
     texts = [c.text for c in completions]
     parameters = _parameters(function)
-    if "completions" in parameters:
+    if _is_by_keyword(parameters):
         result = function(**_keywords(parameters, completions, prompts, name))
     else:
-        result = function(prompts, texts)
+        result = function(
+            *_positions(function, parameters, prompts, texts, name)
+        )
     if inspect.isawaitable(result):
         result = asyncio.run(_awaited(result))
+    if not isinstance(result, Iterable):
+        raise RewardError(
+            f"{name} returned {result!r}: expected a list of numbers, one for each of the "
+            f"{len(texts)} completions."
+        )
     return [_score(value) for value in result]
+
+
+def _is_by_keyword(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """Return whether a function is called by keyword."""
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if kinds == {inspect.Parameter.VAR_KEYWORD}:
+        return True
+    return "completions" in parameters and (
+        parameters["completions"].kind in _NAMED
+    )
+
+
+def _positions(
+    function: Callable[..., Any],
+    parameters: Mapping[str, inspect.Parameter],
+    prompts: list[Any],
+    texts: list[str],
+    name: str,
+) -> tuple[list[Any], list[Any]]:
+    """Return the two lists by position, prompts first unless the names have them second.
+
+    Raises RewardError for a function that does not take two.
+    """
+    lists: tuple[list[Any], list[Any]] = (prompts, texts)
+    names = list(parameters)[:2]
+    if names[1:] == ["prompts"] or (
+        names[:1] == ["completions"] and len(names) == 2
+    ):
+        lists = (texts, prompts)
+    if parameters:
+        try:
+            inspect.signature(function).bind(*lists)
+        except TypeError as error:
+            raise RewardError(
+                f"{name} takes ({', '.join(map(str, parameters.values()))}), and a reward is "
+                "called with two lists, prompts and completions, or by keyword where it has a "
+                f"parameter 'completions' ({error})."
+            ) from None
+    return lists
 
 
 def _score(value: Any) -> Any:

@@ -432,4 +432,10 @@ def _named(text: str, caution: Caution) -> Reward:
         function = getattr(own_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"reward {text}: {error}.") from error
+    except (Exception, SystemExit) as error:  # a module is anyone's code
+        message = " ".join(str(error).split())
+        raise UsageError(
+            f"reward {text}: the module {module} cannot be imported "
+            f"({type(error).__name__}: {message})."
+        ) from error
     return FunctionReward(function, text)

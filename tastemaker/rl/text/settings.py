@@ -27,6 +27,7 @@ from tastemaker.settings import (
     setting,
 )
 from tastemaker.train.recomputing import RECOMPUTE
+from tastemaker.train.sharding import SHARD
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Steering:
     lora: int = setting(0, LORA, at_least(0))
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
+    shard: bool = setting(False, SHARD)
     held_out_share: float = setting(
         0.1,
         "Share of the judgements that only measures, split by prompt; about 1,000 at most.",

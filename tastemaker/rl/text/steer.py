@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import TrainingError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
@@ -22,7 +22,12 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
-from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.rewards import (
+    Reward,
+    identity,
+    reward_of,
+    shared_scores,
+)
 from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
 from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
@@ -30,7 +35,6 @@ from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
     figures_line,
-    sample_pairs,
 )
 from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution, with_beta
@@ -135,6 +139,7 @@ def steer(
         task = plan.task(
             start, main_reward, watched, run, say, source=str(policy)
         )
+        del start  # --shard divides its weights
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures.update(_about(began, settings))
@@ -155,9 +160,12 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
-    """Return the policy at the start; weights that stay as they are keep their number format."""
+    """Return the policy at the start; weights that stay as they are keep their number format.
+
+    A given one stays as it is where the weights are to be divided.
+    """
     if isinstance(policy, Policy):
-        return policy
+        return policy.frozen_copy() if steering.shard else policy
     return Policy.load(
         policy, dtype=steering.dtype if steering.lora else "float32"
     )
@@ -178,6 +186,8 @@ def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
+        if out is not None:
+            task.finish()
         if out is not None and processes.is_first():
             task.put(task.best)
             task.policy.save(out)
@@ -245,25 +255,55 @@ def _train_and_measure(
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
     return Steered(
-        world.policy, figures, sample_pairs(task, before, after)
+        world.policy, figures, _sample_pairs(task, before, after)
     ), last
+
+
+def _sample_pairs(
+    task: SteerTask, before: Batch, after: Batch, count: int = 8
+) -> list[dict[str, Any]]:
+    """Return completions of the same prompts before and after, with scores where there are any."""
+    pairs = zip(
+        before.completions[:count], after.completions[:count], strict=True
+    )
+    samples: list[dict[str, Any]] = []
+    for old, new in pairs:
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"] = old.text
+        sample["after"] = new.text
+        if not isinstance(old.prompt, str):
+            # the turns of a chat, so that others can answer it too
+            sample["messages"] = [turn._asdict() for turn in old.prompt]
+        samples.append(sample)
+    for when, batch in (("before", before), ("after", after)):
+        scores = batch.scores
+        if "score" in task.watched:
+            scores = shared_scores(
+                task.watched["score"], batch.completions[:count]
+            )
+        for sample, score in zip(samples, scores, strict=False):
+            sample[f"score_{when}"] = score
+    return samples
 
 
 _TEXTS_OF_ONE_SCORE = 1024
 """Further texts of the reference that are scored before a reward counts as constant."""
+_ROUNDING = 1e-9
+"""Scores that differ by less than this share of the largest are one score."""
 
 
 def _check_varies(task: SteerTask, before: Batch) -> None:
     """Raise TrainingError for a reward that gives all texts of the reference one score.
 
-    A rare reward may do so by chance, so more texts are scored first.
+    A rare reward may do so by chance, so more texts are scored first. A reward that only tells
+    prompts apart is said: what one text of a prompt gains over another is then 0.
     """
     if not before.scores:
         return
     score = before.scores[0]
     texts = 0
     scores = before.scores
-    while all(other == score for other in scores):
+    while not _differ([score, *scores]):
         texts += len(scores)
         if texts >= len(before.scores) + _TEXTS_OF_ONE_SCORE:
             raise TrainingError(
@@ -273,6 +313,35 @@ def _check_varies(task: SteerTask, before: Batch) -> None:
             )
         number = texts // len(before.scores)
         scores = task.world.more_scores(len(before.scores), number)
+    groups = _by_prompt(before)
+    if any(_differ(scores) for scores in groups):
+        return
+    if _differ([scores[0] for scores in groups]):
+        task.say(
+            f"the reward tells prompts apart, not texts: each of {len(groups)} prompts has one "
+            "score for all its texts. There may be nothing to learn from it."
+        )
+
+
+def _by_prompt(batch: Batch) -> list[list[float]]:
+    """Return the scores of the texts of each prompt that has two different ones or more."""
+    by_prompt: dict[tuple[Prompt, str], dict[str, float]] = {}
+    for completion, score in zip(batch.completions, batch.scores, strict=True):
+        row = completion.prompt, repr(completion.columns)
+        by_prompt.setdefault(row, {})[completion.text] = score
+    return [
+        list(scores.values())
+        for scores in by_prompt.values()
+        if len(scores) > 1
+    ]
+
+
+def _differ(scores: Sequence[float]) -> bool:
+    """Return whether scores differ by more than rounding."""
+    if not scores:
+        return False
+    low, high = min(scores), max(scores)
+    return high - low > _ROUNDING * max(abs(low), abs(high))
 
 
 def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:

@@ -42,6 +42,7 @@ from tastemaker.rl.text.teacher import Teacher
 from tastemaker.rl.text.world import TextWorld
 from tastemaker.settings import settings_from
 from tastemaker.train.run import Run, Say
+from tastemaker.train.sharding import check_shard, without_shard
 
 Row = Mapping[str, Any]
 """A prompt under "prompt", and other columns for the reward."""
@@ -69,6 +70,12 @@ class SteerPlan:
     writer: Writer | None = None
 
     def __post_init__(self) -> None:
+        check_shard(shard=self.steering.shard, lora=self.steering.lora)
+        if self.steering.shard and not self.algorithm.takes_shares:
+            raise UsageError(
+                f"{self.algorithm.name} needs whole weights, and --shard divides them. Choose "
+                "another algorithm, or leave it out."
+            )
         if self.judgements:
             _check_learns(self.algorithm)
             return
@@ -105,6 +112,7 @@ class SteerPlan:
             if field.name not in settings:
                 is_part = is_dataclass(part)
                 settings[field.name] = asdict(part) if is_part else part
+        settings["steering"] = without_shard(self.steering)
         json_ready: dict[str, Any] = json.loads(json.dumps(settings))
         return json_ready
 

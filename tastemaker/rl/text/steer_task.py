@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from tastemaker import processes
 from tastemaker.adapters import clear_adapters, learned_state
-from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.writing import NoNumberError
@@ -38,6 +38,8 @@ from tastemaker.rl.text.world import (
 from tastemaker.train.loop import StopTraining, Task
 from tastemaker.train.recomputing import recomputing
 from tastemaker.train.run import Run, Say
+from tastemaker.train.sharding import divide, end_division, whole
+from tastemaker.train.shares import share_like, whole_tensor
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
 
 _SAMPLES = 3
@@ -159,6 +161,10 @@ class SteerTask(Task):
         self.total = steering.steps
         processes.check_enough(teacher.units, "prompts or judgements")
         self.device = self.policy.module.device
+        self.is_sharded = steering.shard
+        if steering.shard:
+            divide(self.policy)
+            divide(world.reference)
         self.actor = TextActor(
             self.policy, temperature=world.sampling.temperature
         )
@@ -175,7 +181,7 @@ class SteerTask(Task):
         # the completions that the last step measured, if there were any
         self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
-        self.best = self.newest = on_host(self.weights())
+        self.best = self.newest = self._kept()
 
     def step(self) -> Metrics:
         """Take one step. Where the policy wrote, return the means since the last log line."""
@@ -212,7 +218,7 @@ class SteerTask(Task):
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
-            self.newest = on_host(self.weights())
+            self.newest = self._kept()
         gathered_at = time.monotonic()
         if self._has_lesson(batch, metrics):
             metrics |= self._learn(batch)
@@ -252,6 +258,7 @@ class SteerTask(Task):
             generator=torch.Generator().manual_seed(seed),
             at_once=steering.at_once,
             penalty=self.world.kl.penalty(self.controller.coef),
+            whole=partial(whole, self.policy) if self.is_sharded else None,
         )
         experience = self.teacher.credit(self.algorithm, self.actor, batch)
         with (
@@ -362,7 +369,7 @@ class SteerTask(Task):
         is_near = limit / 2 < self.metrics["kl"] <= limit < math.inf
         if not (is_near and self.watch.is_better(window)):
             return 0.0
-        present = on_host(self.weights())
+        present = self._kept()
         self.put(self.newest)
         kl = self.world.measured_kl(self.steering.measured)
         self.put(present)
@@ -405,11 +412,18 @@ class SteerTask(Task):
                 weights[f"value.{name}"] = tensor
         return weights
 
+    def _kept(self) -> dict[str, Tensor]:
+        """Return copies of the present weights: on the CPU, or of this process's shares."""
+        weights = self.weights()
+        if not self.policy.sharded:
+            return on_host(weights)
+        return {name: tensor.clone() for name, tensor in weights.items()}
+
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
         """Put weights into the policy, as `best` holds them."""
         for name, tensor in self.weights().items():
-            tensor.copy_(weights[name])
+            tensor.copy_(share_like(weights[name], tensor))
 
     @torch.no_grad()
     def put_reference(self) -> None:
@@ -419,9 +433,10 @@ class SteerTask(Task):
             self.best = on_host(self.weights())
             self.progress.best_step = 0
             return
-        reference = self.world.reference.module.state_dict()
-        for name, tensor in self.policy.module.state_dict().items():
-            tensor.copy_(reference[name])
+        with whole(self.world.reference):
+            reference = self.world.reference.module.state_dict()
+            for name, tensor in self.policy.module.state_dict().items():
+                tensor.copy_(reference[name])
         self.best = on_host(self.weights())
         self.progress.best_step = 0
 
@@ -455,9 +470,19 @@ class SteerTask(Task):
             setattr(self.world.scale, name, value)
         self.put(tensors)
         self.best = {}
+        weights = self.weights()
         for name, tensor in tensors.items():
             if name.startswith("best."):
-                self.best[name.removeprefix("best.")] = tensor
+                kept = name.removeprefix("best.")
+                self.best[kept] = share_like(tensor, weights[kept])
+
+    def finish(self) -> None:
+        """Make the weights whole in each process, where they are divided."""
+        self.best = {
+            name: whole_tensor(tensor) for name, tensor in self.best.items()
+        }
+        self.newest = self.best
+        end_division(self.policy)
 
 
 def _append(
@@ -470,30 +495,3 @@ def _append(
 
 def _means(lists: Mapping[str, Sequence[float]]) -> Metrics:
     return {name: sum(values) / len(values) for name, values in lists.items()}
-
-
-def sample_pairs(
-    task: SteerTask, before: Batch, after: Batch, count: int = 8
-) -> list[dict[str, Any]]:
-    """Return completions of the same prompts before and after, with scores where there are any."""
-    pairs = zip(
-        before.completions[:count], after.completions[:count], strict=True
-    )
-    samples: list[dict[str, Any]] = []
-    for old, new in pairs:
-        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
-        sample["before"] = old.text
-        sample["after"] = new.text
-        if not isinstance(old.prompt, str):
-            # the turns of a chat, so that others can answer it too
-            sample["messages"] = [turn._asdict() for turn in old.prompt]
-        samples.append(sample)
-    for when, batch in (("before", before), ("after", after)):
-        scores = batch.scores
-        if "score" in task.watched:
-            scores = shared_scores(
-                task.watched["score"], batch.completions[:count]
-            )
-        for sample, score in zip(samples, scores, strict=False):
-            sample[f"score_{when}"] = score
-    return samples

@@ -46,6 +46,7 @@ from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
+from tastemaker.train.sharding import whole
 
 _AT_ONCE = 8192
 """Tokens that go through the network at once where no gradients are needed."""
@@ -358,15 +359,16 @@ class TextWorld:
         if self.writer is not None:
             complete = partial(self.writer.complete, self.policy)
         part = processes.stretch(len(order))
-        by_process = processes.gathered(
-            lambda: complete(
-                [self.prompts[order[place]] for place in part],
-                samples=samples,
-                sampling=self.sampling,
-                seed=self.seed,
-                first=first + part.start,
+        with whole(self.policy):
+            by_process = processes.gathered(
+                lambda: complete(
+                    [self.prompts[order[place]] for place in part],
+                    samples=samples,
+                    sampling=self.sampling,
+                    seed=self.seed,
+                    first=first + part.start,
+                )
             )
-        )
         completions = [c for written in by_process for c in written]
         if not self.columns:
             return completions
@@ -459,11 +461,12 @@ class TextWorld:
             return actor.log_probs(answers, is_action).cpu()
         log_probs = torch.zeros(is_action.shape)
         part = processes.share(answers.sizes().tolist())
-        if part:
-            rows = torch.tensor(part)
-            log_probs[rows] = actor.log_probs(
-                answers.select(rows), is_action[rows]
-            ).cpu()
+        with whole(policy):
+            if part:
+                rows = torch.tensor(part)
+                log_probs[rows] = actor.log_probs(
+                    answers.select(rows), is_action[rows]
+                ).cpu()
         return processes.summed(log_probs)
 
 

@@ -1,0 +1,51 @@
+"""Tables that nearly have a published layout are refused with its name and the missing column."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tastemaker as tm
+from tastemaker.errors import DataError
+
+CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
+PARTS: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "PKU-SafeRLHF",
+        "better_response_id",
+        {"prompt": "Q", "response_0": "a b", "response_1": "b c", "safe": [1]},
+    ),
+    (
+        "LMArena",
+        "winner",
+        {
+            "model_a": "m",
+            "model_b": "n",
+            "conversation_a": CHAT,
+            "conversation_b": CHAT,
+        },
+    ),
+    ("UltraFeedback", "completions", {"instruction": "Do it.", "models": ["m", "n"]}),
+    (
+        "OpenAssistant",
+        "rank",
+        {"message_id": "1", "parent_id": None, "text": "Hi you", "role": "prompter"},
+    ),
+    ("pairs", "rejected", {"prompt": "Q", "chosen": "a b"}),
+    ("TL;DR comparisons", "choice", {"info": {"post": "p"}, "summaries": []}),
+    ("Stack Exchange paired", "response_k", {"question": "Q", "response_j": "a b"}),
+    ("SHP", "labels", {"history": "Q", "human_ref_A": "a b", "human_ref_B": "b c"}),
+]
+
+
+@pytest.mark.parametrize(("layout", "missing", "row"), PARTS)
+def test_a_layout_of_which_a_part_is_there_is_named(
+    tmp_path: Path, layout: str, missing: str, row: dict[str, Any]
+) -> None:
+    (tmp_path / "r.jsonl").write_text(f"{json.dumps(row)}\n" * 3)
+    with pytest.raises(DataError) as refused:
+        tm.read(tmp_path / "r.jsonl")
+    message = str(refused.value)
+    assert f"looks like {layout} without the column {missing!r}" in message
+    assert "\n" not in message
