@@ -1,6 +1,6 @@
 """What the lead sees: progress, agreement, each judge, and the items that judges disagree on.
 
-Counts are of the whole store. Other figures are of the last 20,000 judgements, which the page says,
+Counts are of the whole store. Other figures are of the last 10,000 judgements, which the page says,
 and are computed again once the store has changed. An undefined figure says why it is undefined.
 """
 
@@ -31,7 +31,7 @@ from tastemaker.rank.verdicts import Share, agreeing, verdicts
 
 LEAD = "lead"
 """The judge who decides the items on which others disagree."""
-MOST = 20_000
+MOST = 10_000
 _SHOWN_ITEMS = 20
 _SHOWN_JUDGES = 100
 

@@ -74,21 +74,20 @@ def judge_one(browser: Any, key: str) -> None:
 
 
 def violations(browser: Any) -> list[Any]:
-    """Return what axe-core finds on the page: all in light, contrast in dark as well."""
+    """Return what axe-core finds on the page, in both themes and both languages."""
     package = find_spec("axe_playwright_python")
     if package is None or package.submodule_search_locations is None:
         pytest.skip("no axe-core: the pages were not checked for accessibility")
     script = Path(package.submodule_search_locations[0]) / "axe.min.js"
     barriers = []
-    browser.execute_script(script.read_text(encoding="utf-8"))
-    for theme, only in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+    for theme in ("light", "dark"):
         media = [{"name": "prefers-color-scheme", "value": theme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        browser.execute_script(script.read_text(encoding="utf-8"))
         result = browser.execute_async_script(
-            "const [only, done] = arguments;"
-            "axe.run(document, only).then(r => done(r.violations.map("
-            "v => [v.id, v.nodes.map(n => n.html.slice(0, 120) + n.failureSummary)])))",
-            only,
+            "const done = arguments[arguments.length - 1];"
+            "axe.run(document).then(r => done(r.violations.map("
+            "v => [v.id, v.nodes.map(n => n.html.slice(0, 120) + n.failureSummary)])))"
         )
         barriers += [[theme, browser.current_url[-12:], *each] for each in result]
     return barriers
@@ -173,38 +172,23 @@ def test_the_lead_decides_one_after_another(chromium: Any, page: Any) -> None:
 
 
 def test_no_page_has_an_accessibility_violation(
-    chromium: Any, page: Any, started: Callable[..., Any], tmp_path: Path
+    chromium: Any, page: Any, started: Callable[..., Any]
 ) -> None:
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     at_size(chromium, 1200, 900)
     barriers = []
-    for link in (page.links["lead"], page.links["lead"] + "?lang=zh"):
+    for link in (
+        page.links["ann"],
+        page.links["lead"],
+        page.links["lead"] + "?lang=zh",
+    ):
         chromium.get(link)
         chromium.execute_script(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
         )
         barriers += violations(chromium)
-    form = tmp_path / "form.yaml"
-    form.write_text("strength: true\ncomment: true\nflags: [unsafe]\n")
-    rows = [
-        {"prompt": "Three?", "answers": ["one", "two", "three"]},
-        {"prompt": "Two?", "answers": ["one", "two"]},
-        {"text": "A warm film."},
-    ]
-    judged = started(rows, "--form", form, "--repeats", 0)
-    chromium.get(judged.links["judge"])
-    modes = set()
-    for _ in rows:
-        mode = element_of(chromium, "item").get_attribute("data-mode")
-        modes.add(mode)
-        press(chromium, *{"rank": "123"}.get(mode, ""), "s")
-        barriers += violations(chromium)
-        answered(chromium, lambda: press(chromium, "1"))
-    assert modes == {"rank", "pair", "grade"}
-    assert element_of(chromium, "done").is_displayed()
-    barriers += violations(chromium)
-    chromium.get(judged.links["judge"].rpartition("/j/")[0] + "/j/nobody/")
-    assert element_of(chromium, "notice").is_displayed()
+    texts = started([{"text": "A warm film."}, {"text": "A dull film."}])
+    chromium.get(texts.links["judge"])
     barriers += violations(chromium)
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
