@@ -1,11 +1,15 @@
-"""What Lighthouse looks at, on a report: names, headings, contrast, room for fingers, silence."""
+"""What Lighthouse and axe-core look at, on a report and on pages of the docs' site."""
 
+import functools
+import http.server
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accessibility import axe_source, barriers
 from courses import curve, steered
 
 import tastemaker as tm
@@ -13,6 +17,7 @@ from tastemaker.data import Label
 from tastemaker.report import report_runs, write_doctor_page
 
 MOST_BYTES = 3_000_000
+SITE = Path(__file__).resolve().parents[1] / "build" / "site"
 
 MEASURED = """
 const all = [...document.querySelectorAll("body *")]
@@ -105,3 +110,42 @@ def test_a_report_in_a_browser(browser: Any, report: Path, theme: str) -> None:
     assert {name: value for name, value in measured.items() if value} == {}
     assert browser.get_log("browser") == []
     assert report.stat().st_size < MOST_BYTES
+    assert barriers(browser) == []
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """Serve the docs' site; yield its address."""
+    axe_source()
+    if not (SITE / "index.html").is_file():
+        pytest.skip("no site: `make docs` builds it")
+    handler = functools.partial(_Silent, directory=str(SITE))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_of_the_site_in_a_browser(browser: Any, site: str, theme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    for page in (
+        "",
+        "docs/guide/",
+        "docs/benchmarks/",
+        "README.zh/",
+        "docs/zh/report/",
+    ):
+        browser.get(f"{site}/404.html")
+        # the theme of the first visit is kept
+        browser.execute_script("localStorage.clear()")
+        browser.get(f"{site}/{page}")
+        assert barriers(browser) == [], page
+        assert "Tastemaker" in browser.title

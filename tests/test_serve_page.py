@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from accessibility import barriers
 
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
@@ -253,6 +254,7 @@ def test_two_texts_in_a_browser(
     assert layout["sideBySide"] == (width > 500)
     assert browser.title == "Tastemaker"
     assert browser.get_log("browser") == []
+    assert barriers(browser) == []
 
 
 def test_the_browser_shows_what_is_wrong(browser: Any, server: Server) -> None:
