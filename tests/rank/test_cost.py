@@ -12,8 +12,7 @@ from sqlalchemy import Engine, event, text
 
 import tastemaker as tm
 from tastemaker.data.store import Item, Store, calibration_items, import_judgements
-from tastemaker.rank.figures import Figures
-from tastemaker.rank.own import own_figures
+from tastemaker.rank import Figures, own_figures
 
 ORDER = {"tiers": [[0], [1]]}
 
