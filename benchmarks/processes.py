@@ -2,6 +2,7 @@
 
     python benchmarks/processes.py
     python benchmarks/processes.py --jobs fit-tiny pretrain --size 0.1
+    python benchmarks/processes.py --shard          # two processes, each with half of the weights
 
 Each job trains once in one process, which uses all cores, and once in two processes over gloo with
 half the cores each, in float32 and without dropout. Reported are the largest difference of losses
@@ -29,13 +30,18 @@ LLAMA = "llama"
 FLOAT32 = {"device": "cpu", "precision": "float32"}
 
 
+def is_divided() -> bool:
+    """Return whether this process is to hold a share of the weights."""
+    return os.environ.get("SHARD") == "1"
+
+
 def _fit(folder: Path, backbone: Any, count: int, **training: Any) -> list[float]:
     """Fit ratings; return scores of other texts."""
     import tastemaker as tm
     from tastemaker.playground import gold_score, reviews
 
     ratings = [tm.Rating(text, gold_score(text)) for text in reviews(count)]
-    settings = {"epochs": 1, "evaluations": 1, **training}
+    settings = {"epochs": 1, "evaluations": 1, "shard": is_divided(), **training}
     model = tm.fit(ratings, backbone=backbone, training=settings, out=folder, **FLOAT32)
     return [float(score) for score in model.score(reviews(50, seed=1))]
 
@@ -90,8 +96,14 @@ def pretrain(folder: Path, size: float) -> list[float]:
     import tastemaker as tm
     from tastemaker.playground import reviews
 
+    # layers that join later need our own pass, which reads whole weights
+    training = {"grow_at": 0.0, "shard": is_divided()}
     policy = tm.pretrain(
-        reviews(max(400, int(12_000 * size))), size="tiny", out=folder, **FLOAT32
+        reviews(max(400, int(12_000 * size))),
+        size="tiny",
+        training=training,
+        out=folder,
+        **FLOAT32,
     )
     return [policy.figures["perplexity"]]
 
@@ -108,7 +120,11 @@ def steer(folder: Path, size: float) -> list[float]:
     )
     policy = tm.Policy(make_gpt(tiny, tokenizer, seed=0), tokenizer)
     steering = tm.Steering(
-        steps=max(2, int(STEPS * size)), batch=32, windows=1, measured=16
+        steps=max(2, int(STEPS * size)),
+        batch=32,
+        windows=1,
+        measured=16,
+        shard=is_divided(),
     )
     steered = tm.steer(
         policy,
@@ -140,8 +156,8 @@ def work(job: str, folder: Path, size: float) -> None:
         (folder / f"{job}.json").write_text(json.dumps(scores))
 
 
-def run(job: str, folder: Path, size: float, count: int) -> None:
-    """Do a job in so many processes, which share the cores."""
+def run(job: str, folder: Path, size: float, count: int, *, shard: bool) -> None:
+    """Do a job in so many processes, which share the cores. shard: and the weights."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -155,6 +171,7 @@ def run(job: str, folder: Path, size: float, count: int) -> None:
             variables |= {"RANK": str(number), "LOCAL_RANK": str(number)}
             variables |= {"WORLD_SIZE": str(count)}
             variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            variables |= {"SHARD": str(int(shard))}
         started.append(
             subprocess.Popen(command, env=os.environ | variables, stdout=sys.stderr)
         )
@@ -204,6 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--size", type=float, default=1.0)
+    parser.add_argument("--shard", action="store_true")
     parser.add_argument("--work", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -211,7 +229,7 @@ def main() -> None:
         work(arguments.work, arguments.folder, arguments.size)
         return
     results: dict[str, Any] = {"benchmark": "processes", "size": arguments.size}
-    results["cores"] = os.cpu_count()
+    results |= {"cores": os.cpu_count(), "shard": arguments.shard}
     with tempfile.TemporaryDirectory() as name:
         one, two = Path(name) / "one", Path(name) / "two"
         if "fit-llama" in arguments.jobs:
@@ -219,7 +237,7 @@ def main() -> None:
         for job in arguments.jobs:
             for count, folder in ((1, one), (2, two)):
                 folder.mkdir(exist_ok=True)
-                run(job, folder, arguments.size, count)
+                run(job, folder, arguments.size, count, shard=arguments.shard)
             results[job] = compared(one, two, job)
             print(f"{job}: {results[job]}", file=sys.stderr)
     print(json.dumps(results))

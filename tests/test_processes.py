@@ -210,10 +210,25 @@ def test_unlike_commands_and_too_many_processes_are_refused(
 ) -> None:
     words = ("fit", source, "--out", tmp_path / "taste", *FIT)
     unlike = started(command(*words), command(*words, "--seed", "1"))
+    half = started(command(*words, "--shard"), command(*words))
+    members = started(*[command(*words, "--shard", "--members", "2")] * 2)
     many = started(*[command(*words, "--batch-size", "2")] * 3)
     refused(unlike, "the processes are unlike: ", " 0 in process 0 and ")
+    refused(half, "the processes are unlike: shard is true in process 0 and false in")
+    refused(members, "--shard and --members: each would be whole beside the others")
     refused(many, "a step has 2 judgements, which 3 processes cannot share")
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_one_process_are_not_divided(
+    run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "out", "--shard")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("A warm film.\n" * 50)
+    for words in (("fit", source, *FIT), ("pretrain", texts)):
+        fails(run(*words, *out), "--shard divides the weights", "and there is one")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_in_use_is_refused(
@@ -237,9 +252,12 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
     out = tmp_path / "taste"
     words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--quiet")
     words += ("--epochs", "20", "--evaluations", "20")
-    for killed, moment in ((1, "metrics.jsonl"), (0, "checkpoint-*/state.json")):
+    for killed, moment, more in (
+        (1, "metrics.jsonl", ()),
+        (0, "checkpoint-*/state.json", ("--shard",)),
+    ):
         began = time.time()
-        processes = started(*[command(*words, "--resume")] * 2)
+        processes = started(*[command(*words, *more, "--resume")] * 2)
         while not written_since(out / "run", moment, began):
             assert all(process.poll() is None for process in processes)
             time.sleep(0.001)

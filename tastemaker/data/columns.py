@@ -224,7 +224,7 @@ def plan(
         }[target]
         raise DataError(
             f"{table.name}: no column with {missing} among {listed(names)}. "
-            f"Name it with {OPTIONS}."
+            f"Name it with {OPTIONS}.{layout_hint(names)}"
         )
     _describe(layout, text, prompts, metadata, cells)
     whole = Plan(table, text, prompts, metadata, cells, layout)

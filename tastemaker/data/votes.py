@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 
+from tastemaker.data.beginnings import layout_hint
 from tastemaker.data.cells import listed
 from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Row, Table
@@ -83,15 +84,23 @@ def numbered_answers(
         if match and _holds_answers(name, head):
             stem = plain[: match.start("part")]
             groups.setdefault(stem, {})[match["part"]] = name
-    pairs = []
+    pairs: list[tuple[str, ...]] = []
     for group in groups.values():
         for parts in (("1", "2"), ("0", "1"), ("a", "b")):
             if set(group) == set(parts):
                 pairs.append(tuple(group[part] for part in parts))
-    if len(pairs) > 1:
-        # names of models stand beside the answers
-        pairs = [pair for pair in pairs if _has_words(pair, head)]
+    # names of models may stand beside the answers
+    are_few = len(pairs) < 2
+    pairs = [
+        pair
+        for pair in pairs
+        if (are_few and not _may_be_models(pair)) or _has_words(pair, head)
+    ]
     return pairs[0] if len(pairs) == 1 else ()
+
+
+def _may_be_models(names: Sequence[str]) -> bool:
+    return plain_name(names[0]).startswith("model")
 
 
 def _has_words(
@@ -158,7 +167,7 @@ def better_column(
     raise DataError(
         f"{table.name}: {listed(answers)} look like answers that are compared. Name the column "
         f"that says which is better{among}: --answers {both} --better COLUMN; or, if the first "
-        f"is always the better one, only --answers {both}."
+        f"is always the better one, only --answers {both}.{layout_hint(list(names))}"
     )
 
 

@@ -134,6 +134,11 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     with a checkpoint.
     """
     torch.manual_seed(seed)
+    if task.is_sharded and processes.is_first():
+        sys.stderr.write(
+            f"the weights are divided over {processes.count()} processes: steps take the network's "
+            "own pass; ours reads whole weights, to measure and to write.\n"
+        )
     _begin_alike(task, _resume(task, run))
     progress = task.progress
     saved_at = time.monotonic()

@@ -45,7 +45,8 @@ def shell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
     """Runs a command line on a terminal that says yes; returns code, stdout and stderr."""
-    (tmp_path / "r.jsonl").write_text('{"text": "a", "label": 1}\n' * 2)
+    rows = [json.dumps({"text": f"a {n}", "label": n % 2}) for n in range(12)]
+    (tmp_path / "r.jsonl").write_text("\n".join(rows) + "\n")
     monkeypatch.setattr(sys, "stdin", Terminal())
 
     def run(*words: object) -> tuple[int, str, str]:

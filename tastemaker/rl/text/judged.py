@@ -206,19 +206,19 @@ class JudgedTexts:
         actor = TextActor(world.policy, temperature=world.sampling.temperature)
         sums: dict[str, float] = {}
         total = 0.0
-        for start in range(0, len(self.measured), self.count):
-            part = self.measured[start : start + self.count]
-            compared = self.compared(part)
-            answers = compared.trajectories
-            assert isinstance(answers, Answers)  # as `compared` makes them
-            with whole(world.policy):
+        with whole(world.policy):
+            for start in range(0, len(self.measured), self.count):
+                part = self.measured[start : start + self.count]
+                compared = self.compared(part)
+                answers = compared.trajectories
+                assert isinstance(answers, Answers)  # as `compared` makes them
                 log_probs = actor.log_probs(answers, compared.is_action)
-            weight = sum(judged.weight for judged in part)
-            for name, value in algorithm.agreement(
-                compared, log_probs
-            ).items():
-                sums[name] = sums.get(name, 0.0) + weight * value
-            total += weight
+                weight = sum(judged.weight for judged in part)
+                for name, value in algorithm.agreement(
+                    compared, log_probs
+                ).items():
+                    sums[name] = sums.get(name, 0.0) + weight * value
+                total += weight
         return {
             f"held_out_{name}": value / total for name, value in sums.items()
         }
