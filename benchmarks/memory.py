@@ -3,13 +3,16 @@
     python benchmarks/memory.py [--tokens 512]
 
 Saves a random Llama in bfloat16 with a head into a temporary folder. A process of its own takes two
-steps of `fit` on it: of adapters of rank 16 with gradient checkpointing, and of all weights without
-either. The last line is one JSON object:
+steps of `fit` on it: of adapters of rank 16 with gradient checkpointing, on all linear layers and
+on those that peft takes for Llama (q_proj, v_proj), and of all weights without either. The last
+line is one JSON object:
 
-- lora, full: step_bytes a parameter, the largest resident memory while the steps are taken, less
-  what the process had before the model was opened; tensor_bytes a parameter, of weights, gradients
-  and optimiser; checkpoint_bytes a parameter, of what a checkpoint holds; checkpoint_share, of the
-  same over the bytes of the saved model; learned_share of the parameters.
+- lora, lora_q_v, full: step_bytes a parameter, the largest resident memory while the steps are
+  taken, less what the process had before the model was opened; tensor_bytes a parameter, of
+  weights, gradients and optimiser; checkpoint_bytes a parameter, of the file of a checkpoint whose
+  best weights are other ones than the present; checkpoint_share, of the same over the bytes of the
+  saved model; checkpoint_share_at_best, of one whose best weights are the present ones;
+  learned_share of the parameters.
 - adapter_share: the bytes of the folder of adapters over those of the saved model.
 - computed: what `--dry-run` says of a Llama of 8 billion parameters, in GB: fits of adapters with
   checkpointing, at 8,192 tokens at once, and of all weights on 8 processes that share weights,
@@ -29,9 +32,10 @@ from common import SteppedFit
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 import tastemaker as tm
+from tastemaker.adapters import Lora
 from tastemaker.kinds import links_from
-from tastemaker.reward import Corpus, Network, fit_memory, make_tiny
-from tastemaker.train import state_tensors
+from tastemaker.reward import Corpus, FitTask, Network, fit_memory, make_tiny
+from tastemaker.train import Checkpoint, Run, state_tensors
 
 RANK = 16
 SMALL: dict[str, Any] = {
@@ -52,6 +56,7 @@ LARGE: dict[str, Any] = {
     "pad_token_id": 0,
     "num_labels": 1,
 }
+TARGETS = {"lora": "all", "lora_q_v": "q_proj,v_proj"}
 CARDS = 8
 """Processes that share the weights of a full fit."""
 
@@ -84,14 +89,29 @@ def size_of(tensors: list[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+def checkpoint_sizes(task: FitTask) -> tuple[int, int]:
+    """Return the bytes of a checkpoint whose best weights are the present ones, and of another."""
+    sizes = []
+    with tempfile.TemporaryDirectory() as place:
+        run = Run(Path(place) / "run", {})
+        task.keep_best()
+        for step in (1, 2):
+            tensors = task.state()[1] | state_tensors(task.optimizer, task.device)
+            run.save(Checkpoint(step, {}, tensors))
+            files = Path(place).glob(f"run/checkpoint-*{step}/*")
+            sizes.append(sum(path.stat().st_size for path in files))
+            task.step()
+    return sizes[0], sizes[1]
+
+
 def child(folder: Path, way: str, tokens: int) -> None:
     """Take two steps and print the figures of this process."""
-    is_lora = way == "lora"
+    is_lora = way in TARGETS
     before = resident("VmRSS")
     network = Network.open(str(folder), is_frozen=is_lora, max_length=128)
     parameters = sum(w.numel() for w in network.module.parameters())
     if is_lora:
-        network.add_adapters(RANK, str(folder), 0)
+        network.add_adapters(Lora(RANK, TARGETS[way]), str(folder), 0)
     words = "a few words and others " * 40
     rows = tokens // 128
     pairs = []
@@ -121,11 +141,10 @@ def child(folder: Path, way: str, tokens: int) -> None:
         fit.task.step()
     peak = resident("VmHWM")
     task = fit.task
-    task.keep_best()
     weights = list(network.module.parameters())
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     optimizer = state_tensors(task.optimizer, task.device)
-    checkpoint = task.state()[1] | optimizer
+    at_best, other = checkpoint_sizes(task)
     model = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     learned = sum(weight.numel() for weight in weights if weight.requires_grad)
     figures = {
@@ -134,8 +153,9 @@ def child(folder: Path, way: str, tokens: int) -> None:
         "step_bytes": (peak - before) / parameters,
         "tensor_bytes": size_of([*weights, *gradients, *optimizer.values()])
         / parameters,
-        "checkpoint_bytes": size_of(list(checkpoint.values())) / parameters,
-        "checkpoint_share": size_of(list(checkpoint.values())) / model,
+        "checkpoint_bytes": other / parameters,
+        "checkpoint_share": other / model,
+        "checkpoint_share_at_best": at_best / model,
     }
     if is_lora:
         network.merge_adapters()
@@ -195,7 +215,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_model(folder)
-        for way in ("lora", "full"):
+        for way in (*TARGETS, "full"):
             command = [sys.executable, __file__, "--tokens", str(arguments.tokens)]
             command += ["--child", str(folder), way]
             done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -264,6 +264,8 @@ def _fill(opened: Store, items: int, judgements: int, judges: list[int]) -> None
             connection.execute(insert(s.views), views)
             connection.execute(insert(s.judgements), answers)
         connection.execute(s.items.update().values(judged=each))
+        count = s.counts.update().where(s.counts.c.name == "judgements")
+        connection.execute(count.values(value=judgements))
 
 
 def main() -> None:

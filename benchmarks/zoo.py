@@ -1,17 +1,21 @@
 """Every family of a zoo through fit, save, score, write and steer: the table of docs/models.md.
 
-    python benchmarks/zoo.py ZOO [FAMILY ...] [--write docs/models.md]
+    python benchmarks/zoo.py ZOO [FAMILY ...] [--rows rows.jsonl] [--write docs/models.md]
 
 ZOO holds one folder of transformers for each family, small and random. A family is fitted on
 labels, on pairs with prompts and on chats; each model is saved, opened again and compared with
-transformers. A decoder also writes greedily, compared with `generate`, and takes one steering step.
-A cell is "yes", or the line with which the family is refused.
+transformers. A decoder also writes greedily, compared with `generate`, and takes one step of PPO,
+GRPO and DPO. A cell is "yes", "refused" (the line goes to standard error), or what went wrong.
+
+--rows: each family's row is added to this file when it is done. A later call skips the families
+that are there, and its table has all of them. The last line is one JSON object.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,22 +104,23 @@ def writes(folder: Path) -> str:
     return "yes" if list(ours.ids) == theirs else f"{list(ours.ids)} ≠ {theirs}"
 
 
-def steers(folder: Path) -> str:
-    """Take one step of GRPO."""
+def steers(folder: Path, algorithm: Any) -> str:
+    """Take one step of an algorithm; a step without a pair to learn from is none."""
 
     def reward(prompts: Any, completions: Sequence[str]) -> list[float]:
         return [float(len(set(text))) for text in completions]
 
-    tm.steer(
+    steered = tm.steer(
         folder,
         reward=reward,
         prompts=["The film was", "I think"],
-        algorithm=tm.GRPO(),
+        algorithm=algorithm,
         sampling=tm.Sampling(max_tokens=6),
         steering={"steps": 1, "batch": 16, "measured": 8, "windows": 1},
         device="cpu",
     )
-    return "yes"
+    taken = steered.figures["steps"]
+    return "yes" if taken == 1 else f"took {taken} steps"
 
 
 CHECKS: dict[str, Callable[[Path], str]] = {
@@ -123,13 +128,15 @@ CHECKS: dict[str, Callable[[Path], str]] = {
     "pairs with prompts": lambda folder: fits(folder, pairs(chat=False)),
     "chats": lambda folder: fits(folder, pairs(chat=True)),
     "writes as generate": writes,
-    "steers": steers,
+    "PPO": lambda folder: steers(folder, tm.PPO()),
+    "GRPO": lambda folder: steers(folder, tm.GRPO()),
+    "DPO": lambda folder: steers(folder, tm.DPO()),
 }
-OF_DECODERS = ("writes as generate", "steers")
+OF_DECODERS = ("writes as generate", "PPO", "GRPO", "DPO")
 
 
 def check_family(folder: Path, names: Sequence[str] = tuple(CHECKS)) -> dict[str, str]:
-    """Return what each check of a family gives: "yes", "–", or why not."""
+    """Return what each check of a family gives: "yes", "–", "refused", or what went wrong."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     cells = {}
@@ -140,7 +147,8 @@ def check_family(folder: Path, names: Sequence[str] = tuple(CHECKS)) -> dict[str
         try:
             cells[name] = CHECKS[name](folder)
         except tm.TastemakerError as error:
-            cells[name] = str(error)
+            sys.stderr.write(f"{folder.name}, {name}: {error}\n")
+            cells[name] = "refused"
         except Exception as error:  # a family that is not refused but breaks
             traceback.print_exc()
             cells[name] = f"BROKEN: {type(error).__name__}: {error}".splitlines()[0]
@@ -162,32 +170,57 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def rows_in(file: Path | None) -> dict[str, dict[str, str]]:
+    """Return the rows of families that earlier calls have done."""
+    rows = {}
+    if file is not None and file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows[row["family"]] = row["cells"]
+    return rows
+
+
+def write_table(page: Path, text: str) -> None:
+    """Replace the table in a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Check families and print, or write, the table. Exit code 1 where one breaks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("zoo", type=Path)
     parser.add_argument("families", nargs="*")
+    parser.add_argument("--rows", type=Path)
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     names = arguments.families or sorted(p.name for p in arguments.zoo.iterdir())
-    rows = {}
+    rows = rows_in(arguments.rows)
     for name in names:
+        if name in rows:
+            continue
+        began = time.monotonic()
         rows[name] = check_family(arguments.zoo / name)
-        sys.stderr.write(f"{name}: {json.dumps(rows[name])}\n")
-    text = table(rows)
+        row = {
+            "family": name,
+            "cells": rows[name],
+            "seconds": round(time.monotonic() - began),
+        }
+        sys.stderr.write(f"{json.dumps(row)}\n")
+        if arguments.rows is not None:
+            with arguments.rows.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+    text = table(dict(sorted(rows.items())))
     if arguments.write is None:
         sys.stdout.write(text + "\n")
     else:
-        page = arguments.write.read_text(encoding="utf-8")
-        before, _, rest = page.partition(_BEGIN)
-        _, _, after = rest.partition(_END)
-        arguments.write.write_text(
-            f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8"
-        )
+        write_table(arguments.write, text)
     cells = [cell for row in rows.values() for cell in row.values()]
-    broken = sum(cell.startswith("BROKEN") or "differ" in cell for cell in cells)
-    sys.stdout.write(json.dumps({"families": len(rows), "broken": broken}) + "\n")
-    sys.exit(1 if broken else 0)
+    fine = sum(cell in ("yes", "–", "refused") for cell in cells)
+    result = {"benchmark": "zoo", "families": len(rows), "broken": len(cells) - fine}
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.exit(1 if fine < len(cells) else 0)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Low-rank adapters (LoRA, Hu et al. 2022) through peft: only they and a classifier's head learn.
 
-`add_adapters` puts one beside every linear layer of the body. The layers stay where they are in the
-network, so the network is still of its own class. With the adapters off it is the base: the
-reference of a policy costs no second copy of the weights. What is saved for all loaders are the
-merged weights; the adapters alone are saved beside them in `adapter/`. `merge_saved_adapter` opens
-a folder that holds adapters alone, on the base that they name.
+`add_adapters` puts one beside the linear layers of the body, all or those that are named. The
+layers stay where they are in the network, so the network is still of its own class. With the
+adapters off it is the base: the reference of a policy costs no second copy of the weights.
+What is saved for all loaders are the merged weights; the adapters alone are saved beside them in
+`adapter/`. `merge_saved_adapter` opens a folder that holds adapters alone, on the base that they
+name.
 """
 
 import copy
@@ -15,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tastemaker.errors import MissingExtra, ModelError
+from tastemaker.errors import MissingExtra, ModelError, UsageError
 
 CONFIG = "adapter_config.json"
 FOLDER = "adapter"
@@ -33,17 +34,88 @@ LORA = (
     "weights learn."
 )
 """The help of the setting `lora`, which every verb that trains a network has."""
+LORA_TARGETS = (
+    "Linear layers that get adapters of --lora: all, attention, or names such as "
+    "q_proj,v_proj."
+)
+"""The help of the setting `lora_targets`."""
 SAVED_DTYPE = (
     "Number format of the saved weights, and in memory of those that --lora leaves as they are; "
     "auto: that of the checkpoint. Weights that learn are float32 in memory."
 )
 """The help of the setting `dtype`."""
+Quantize = Literal["none", "4bit"]
+"""How weights that do not learn are held in memory."""
+QUANTIZE = (
+    "4bit: hold the linear layers that --lora leaves as they are in 4 bits (QLoRA, Dettmers et al. "
+    "2023; extra qlora). The saved model has full precision."
+)
+"""The help of the setting `quantize`."""
+_FULL = (
+    "score",
+    "classifier",
+    "pre_classifier",
+    "pooler",
+    "lm_head",
+    "embed_out",
+)
+"""Layers that keep full precision: heads."""
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _FACTOR = "lora_"
 _SECOND = "lora_B"  # of the two factors, the one that is 0 at first
+
+
+@dataclass(frozen=True)
+class Lora:
+    """What adapters are put into a network.
+
+    targets: the linear layers of the body that get one: "all", "attention", or the last parts of
+    their names with commas between them. quantize: how the layers that do not learn are held.
+    """
+
+    rank: int
+    targets: str = "all"
+    quantize: Quantize = "none"
+
+    def check(self) -> None:
+        """Raise UsageError for 4 bits without adapters, MissingExtra for what is not installed."""
+        if self.quantize == "none":
+            return
+        if not self.rank:
+            raise UsageError(
+                "quantize: weights of 4 bits do not learn. Add --lora 16, or leave it out."
+            )
+        if find_spec("bitsandbytes") is None:
+            raise MissingExtra("QLoRA (--quantize 4bit)", "qlora")
+        check_peft()
+
+    def loading(self, source: str, dtype: torch.dtype | str) -> dict[str, Any]:
+        """Return the arguments of `from_pretrained` that hold the weights in 4 bits.
+
+        dtype: of the products. Raises as `check` does, and UsageError for a folder of adapters.
+        """
+        self.check()
+        if self.quantize == "none":
+            return {}
+        if is_adapter(Path(source)):
+            raise UsageError(
+                f"quantize: {source} holds adapters, which cannot be merged into 4 bits. Give a "
+                "folder with the merged weights."
+            )
+        from transformers import BitsAndBytesConfig
+
+        is_known = isinstance(dtype, torch.dtype)
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype if is_known else torch.bfloat16,
+            llm_int8_skip_modules=list(_FULL),
+        )
+        return {"quantization_config": config}
 
 
 @dataclass(frozen=True)
@@ -80,33 +152,60 @@ def check_peft() -> None:
         raise MissingExtra("LoRA", "lora")
 
 
+def _layers_with_adapters(module: Any, targets: str) -> list[str]:
+    """Return the names of the linear layers of a body that get adapters.
+
+    Raises UsageError for a name that no linear layer of the body has.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    inside = {id(part) for part in module.base_model.modules()}
+    layers = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
+            layers.append(name)
+    if targets == "all":
+        return layers
+    by_name: dict[str, list[str]] = {}
+    for layer in layers:
+        by_name.setdefault(layer.rpartition(".")[2], []).append(layer)
+    if targets == "attention":
+        chosen = [layer for layer in layers if "att" in layer]
+        names = [] if chosen else [targets]
+    else:
+        names = [name.strip() for name in targets.split(",")]
+        chosen = [layer for name in names for layer in by_name.get(name, ())]
+    for name in names:
+        if name not in by_name:
+            raise UsageError(
+                f"lora_targets: no linear layer of {type(module).__name__} is called {name!r}. "
+                f"Its linear layers are {', '.join(by_name)}; all takes every one."
+            )
+    return chosen
+
+
 def add_adapters(
-    module: Any, rank: int, *, source: str, seed: int, use: str = CLASSIFIER
+    module: Any, lora: Lora, *, source: str, seed: int, use: str = CLASSIFIER
 ) -> Any:
     """Put adapters into a network; return peft's wrapper of it. All but they, and the head of a
     classifier, are frozen.
 
-    source: what the adapters' folder will name as the base.
+    source: what the adapters' folder will name as the base. Raises UsageError where `lora` names a
+    layer that is not there.
     """
     check_peft()
     from peft import LoraConfig, get_peft_model
-    from transformers.pytorch_utils import Conv1D
 
     body = module.base_model
-    inside = {id(part) for part in body.modules()}
-    targets = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
-            targets.append(name)
     learned = []
     for name, part in module.named_children():
         if part is not body and list(part.parameters()):
             learned.append(name)
     config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
+        r=lora.rank,
+        lora_alpha=2 * lora.rank,
         lora_dropout=0.0,
-        target_modules=targets,
+        target_modules=_layers_with_adapters(module, lora.targets),
         modules_to_save=learned if use == CLASSIFIER else None,
         task_type=use,
         base_model_name_or_path=source,
@@ -132,20 +231,100 @@ def adapter_of(wrapped: Any) -> Adapter:
 def merge_adapters(wrapped: Any) -> Adapter:
     """Merge trained adapters into the network that they are in; return them as they were."""
     adapter = adapter_of(wrapped)
+    if is_quantised(wrapped.get_base_model()):
+        _put_full_layers(wrapped, wrapped.get_base_model())
     with _quiet_peft():
         module = wrapped.merge_and_unload()
     module.requires_grad_(requires_grad=True)
     return adapter
 
 
+def is_quantised(module: Any) -> bool:
+    """Return whether layers of a network are held in 4 bits."""
+    return any(_has_scales(weight) for weight in module.parameters())
+
+
+def merges_exactly(module: Any) -> bool:
+    """Return whether adapters can be merged into a network's weights without rounding."""
+    return module.dtype == torch.float32 and not is_quantised(module)
+
+
+def _has_scales(weight: Tensor) -> bool:
+    return getattr(weight, "quant_state", None) is not None
+
+
+_BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight: itself, a scale of a byte for 64, and one of 4 bytes for 256 of these."""
+
+
+def bytes_saved_by_4_bits(module: Any) -> int:
+    """Return how many bytes fewer the linear layers of a body take in 4 bits."""
+    inside = {id(part) for part in module.base_model.modules()}
+    saving = 0.0
+    for name, part in module.named_modules():
+        is_full = "lora_" in name or name.rpartition(".")[2] in _FULL
+        if isinstance(part, nn.Linear) and id(part) in inside and not is_full:
+            weight = part.weight
+            each = weight.element_size() - _BYTES_OF_4_BITS
+            saving += weight.numel() * each
+    return int(saving)
+
+
+def _put_full_layers(wrapped: Any, module: Any) -> None:
+    """Put layers of full precision, with the adapters merged, in the places of those of 4 bits.
+
+    They are read again from the base: what 4 bits have rounded away is not saved. module: the
+    network in `wrapped`, or a copy of it.
+    """
+    from transformers.utils import logging
+
+    config = copy.deepcopy(module.config)
+    del config.quantization_config
+    source = wrapped.peft_config["default"].base_model_name_or_path
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        full = type(module).from_pretrained(
+            source,
+            config=config,
+            dtype=module.dtype,
+            # rows that were added for tokens
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+        )
+    finally:
+        logging.set_verbosity(level)
+    for name, part in list(module.named_modules()):
+        is_adapted = hasattr(part, "get_delta_weight")
+        layer = part.get_base_layer() if is_adapted else part
+        weight = getattr(layer, "weight", None)
+        # the layer in an adapter's place comes with it
+        if weight is None or not _has_scales(weight) or "base_layer" in name:
+            continue
+        plain = full.get_submodule(name).to(weight.device)
+        if is_adapted:
+            merged = plain.weight + part.get_delta_weight("default")
+            plain.weight = nn.Parameter(merged.to(plain.weight.dtype))
+        plain.requires_grad_(requires_grad=False)
+        owner, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, plain)
+    module.config = config
+    module.hf_quantizer = None
+    module.is_quantized = module.is_loaded_in_4bit = False
+
+
 def learned_state(module: Any) -> dict[str, Tensor]:
     """Return the tensors of a network by name, without the parameters that are frozen."""
     tensors = {}
+    frozen: tuple[str, ...] = ()
+    for name, parameter in module.named_parameters():
+        if _has_scales(parameter):
+            frozen = (*frozen, f"{name}.")  # its scales
     for name, tensor in module.state_dict(keep_vars=True).items():
         is_frozen = (
             isinstance(tensor, nn.Parameter) and not tensor.requires_grad
         )
-        if not is_frozen:
+        if not is_frozen and not name.startswith(frozen):
             tensors[name] = tensor.detach()
     return tensors
 
@@ -176,6 +355,8 @@ def merged_twin(wrapped: Any) -> Any:
     for tensor in (*module.parameters(), *module.buffers()):
         shared[id(tensor)] = tensor
     twin = copy.deepcopy(module, shared)
+    if is_quantised(module):
+        _put_full_layers(wrapped, twin)
     for name, part in list(twin.named_modules()):
         if not hasattr(part, "get_delta_weight"):
             continue

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,10 +33,11 @@ from tastemaker.scores import Scores
 ADDRESS = "RAY_ADDRESS"
 """The variable that names the head of a cluster; without it Ray runs on this machine."""
 
-_QUIET = {
+_DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
+"""Variables of Ray that are set unless the user has set them."""
 _TRIES, _SECONDS = 3, 2.0
 """How often, and how long, a head that does not answer is asked."""
 
@@ -60,7 +62,11 @@ class Ray:
         or fails.
         """
         ray = _imported()
-        with _connected(ray, self.workers) as head, _watched(head):
+        with (
+            _quiet_backend(),
+            _connected(ray, self.workers) as head,
+            _watched(head),
+        ):
             self._check_room(ray.cluster_resources())
             try:
                 for row in self._dataset(ray, chunks).iter_rows():
@@ -158,7 +164,7 @@ def _scores_of(columns: list[Any]) -> Scores:
 
 
 def _imported() -> Any:
-    for name, value in _QUIET.items():
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -169,18 +175,46 @@ def _imported() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int] | None]:
-    """Connect to a cluster, or start one here; yield the address of a cluster's head."""
+def _quiet_backend() -> Iterator[None]:
+    """Take what Ray's own threads write off standard error: it has one line of ours.
+
+    Ray's variable for that, RAY_BACKEND_LOG_LEVEL, writes a line about itself. What Python writes
+    goes where it went.
+    """
+    before, terminal = sys.stderr, os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if _writes_to(before, 2):
+        sys.stderr = os.fdopen(os.dup(terminal), "w", 1, before.encoding)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+        if sys.stderr is not before:
+            sys.stderr.close()
+            sys.stderr = before
+
+
+def _writes_to(stream: Any, descriptor: int) -> bool:
+    try:
+        return bool(stream.fileno() == descriptor)
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int]]:
+    """Connect to a cluster, or start one here; yield the address of its head."""
     address = os.environ.get(ADDRESS)
-    head = None
     if address and address not in {"local", "auto"}:
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
             raise RewardError(
                 f"{ADDRESS} is {address!r}: write it as host:6379."
             )
-        head = (host.strip("[]"), int(port))
-        if not _answers(head):
+        if not _answers((host.strip("[]"), int(port))):
             raise RewardError(
                 f"no Ray head answers at {address} ({ADDRESS}). Start one with `ray start --head`, "
                 "or unset the variable to run on this machine."
@@ -196,30 +230,24 @@ def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int] | None]:
                 else {"include_dashboard": False, "num_cpus": workers}
             ),
         )
-    except (
-        ray.exceptions.RayError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    # Ray raises a bare Exception where a process of its own does not start
+    except Exception as error:
         raise _plain(error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
-        yield head
+        yield host.strip("[]"), int(port)
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def _watched(head: tuple[str, int] | None) -> Iterator[None]:
-    """End the process with one line where the head of a cluster goes away.
+def _watched(head: tuple[str, int]) -> Iterator[None]:
+    """End the process with one line where the head goes away.
 
     Ray itself waits for a minute and then ends the process without any.
     """
     done = threading.Event()
-    if head is None:
-        yield
-        return
 
     def watch() -> None:
         while not done.wait(_SECONDS):

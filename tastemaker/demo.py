@@ -75,7 +75,7 @@ def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
         },
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
-            "algorithms": {ALGORITHM: {"lr": 9e-4}},
+            "algorithms": {ALGORITHM: {"lr": 6e-4, "entropy": 0.03}},
             "steps": 90,
             "batch": 96,
             "windows": 8,

@@ -16,7 +16,7 @@ from jinja2 import TemplateError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.errors import DataError, MissingExtra, ModelError, UsageError
 
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 """For every `from_pretrained`: left out, transformers asks on the terminal whether to run code."""
@@ -97,7 +97,7 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ModelError, UsageError):
+    except (ModelError, UsageError, MissingExtra):
         raise
     # a hub, a file system and dozens of model classes: any error of theirs is a failed load
     except Exception as error:
@@ -190,7 +190,12 @@ def check_quantised(config: Any, name: str) -> None:
 def check_finite(module: nn.Module, name: str) -> None:
     """Raise ModelError for weights that are not finite."""
     for key, tensor in module.named_parameters():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        state = getattr(tensor, "quant_state", None)
+        # of 4 bits the scales are looked at, or the mean of their own
+        scales = tensor if state is None else state.absmax
+        if state is not None and state.nested:
+            scales = state.offset
+        if scales.is_floating_point() and not bool(scales.isfinite().all()):
             raise ModelError(
                 f"{name}: {key} holds NaN or infinity. Its weights are damaged: get them again."
             )

@@ -232,7 +232,7 @@ def _say_memory(
     most = tm.Sampling(**{"max_tokens": 64, **sampling}).max_tokens
     memory = steer_memory(
         model,
-        lora=steering.lora,
+        lora=steering.adapters,
         dtype=steering.dtype,
         gradient_checkpointing=steering.gradient_checkpointing,
         at_once=steering.at_once,

@@ -160,7 +160,7 @@ def leaks(
             "leakage between splits: texts of the test data are in the training data too",
             len(shared),
             "error",
-            "Split by text and prompt (tastemaker.split), or remove them from one side.",
+            "Split by text and prompt (tastemaker.split), or remove these rows from the test data.",
             other.places(rows),
             [excerpt(other.texts[number]) for number in shared[:_SHOWN_TEXTS]],
         )

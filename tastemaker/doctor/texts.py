@@ -341,7 +341,7 @@ def related_leaks(
             "leakage between splits: texts of the test data are near-copies of training texts",
             len(crossing),
             "error",
-            "Split with tastemaker.split, or remove them from one side.",
+            "Split the data with tastemaker.split, or remove these texts from the test data.",
             other.places(_rows_of(other, crossing)),
             [excerpt(other.texts[number]) for number in crossing[:_SHOWN]],
         )
@@ -362,7 +362,7 @@ def related_leaks(
             "leakage between splits: conversations of the test data begin as training ones do",
             len(crossing),
             "warning",
-            "Split with tastemaker.split, or remove them from one side.",
+            "Split the data with tastemaker.split, or remove these texts from the test data.",
             other.places(
                 np.flatnonzero(np.isin(other.prompt, crossing)).tolist()
             ),

@@ -11,8 +11,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tastemaker.adapters import (
     WRITER,
+    Lora,
     add_adapters,
     base_of,
+    bytes_saved_by_4_bits,
     is_adapter,
     merged_bytes,
 )
@@ -69,7 +71,9 @@ def pretrain_memory(
     """
     settings = settings_from(Pretraining, training or {}, "training")
     planned = _Planned(
-        settings.lora, settings.dtype, settings.gradient_checkpointing
+        settings.adapters,
+        settings.dtype,
+        settings.gradient_checkpointing,
     )
     momentum_only: dict[int, Any] = {}
     if start is None:
@@ -118,7 +122,7 @@ class Writes:
 def steer_memory(
     policy: str | Path,
     *,
-    lora: int,
+    lora: Lora,
     dtype: TrainingChoice,
     gradient_checkpointing: bool,
     at_once: int,
@@ -134,13 +138,15 @@ def steer_memory(
     module = planned.opened(str(policy))
     chosen = choose_device(device)
     length = min(2 * writes.tokens, most_tokens(module))
-    memory_type = format_of(dtype, module.dtype) if lora else torch.float32
+    memory_type = (
+        format_of(dtype, module.dtype) if lora.rank else torch.float32
+    )
     per_row = length * cache_bytes(module.config, memory_type)
     rows = max(1, min(writes.rows, MOST_ROWS, cache_budget(chosen) // per_row))
     parts, _ = state_bytes(module)
-    has_reference = not lora
+    has_reference = not lora.rank
     # float32 adapters are merged into a copy to write
-    has_copy = lora > 0 and memory_type == torch.float32
+    has_copy = lora.rank > 0 and memory_type == torch.float32
     return planned.memory(
         module,
         tokens=min(at_once, writes.rows * length),
@@ -159,7 +165,7 @@ def steer_memory(
 class _Planned:
     """The settings of a run that memory depends on."""
 
-    lora: int
+    lora: Lora
     dtype: TrainingChoice
     gradient_checkpointing: bool
 
@@ -172,14 +178,15 @@ class _Planned:
             check_quantised(config, source)
             set_dropout(config, 0.0)
             saved = format_of(self.dtype, config.dtype or torch.float32)
-            kind = saved if self.lora else torch.float32
+            kind = saved if self.lora.rank else torch.float32
             module = on_meta(
                 lambda: AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                     config, dtype=kind
                 ),
                 source,
             )
-        if self.lora:
+        self.lora.check()
+        if self.lora.rank:
             add_adapters(module, self.lora, source=source, seed=0, use=WRITER)
         return module
 
@@ -196,6 +203,8 @@ class _Planned:
     ) -> Memory:
         """Return what a run takes that computes so many tokens at once in texts of a length."""
         parts, learned = state_bytes(module, momentum_only)
+        if self.lora.quantize != "none":
+            parts["weights"] -= bytes_saved_by_4_bits(module)
         parameters = sum(weight.numel() for weight in module.parameters())
         parts |= {name: size for name, size in (more or {}).items() if size}
         is_own = not self.gradient_checkpointing and supports(module)

@@ -35,6 +35,7 @@ from transformers.models.auto.modeling_auto import (
 
 from tastemaker.adapters import (
     WRITER,
+    Lora,
     base_of,
     is_adapter,
     merge_saved_adapter,
@@ -263,12 +264,15 @@ class Opened:
 
 
 def open_causal(
-    source: str | Path, dtype: torch.dtype | str = torch.float32
+    source: str | Path,
+    dtype: torch.dtype | str = torch.float32,
+    lora: Lora | None = None,
 ) -> Opened:
     """Return the causal language model of a folder or hub name, dropout off.
 
     A folder of adapters gives the base that it names, with them merged. dtype: of the weights in
-    memory; "auto" is that of the saved ones. A tokenizer without an end token is given one, with a
+    memory; "auto" is that of the saved ones. lora: adapters that may leave them in 4 bits. A
+    tokenizer without an end token is given one, with a
     row of its own in the embeddings: `notes` say so. Raises ModelError for a folder that is not
     there, holds another kind of model, or lacks weights.
     """
@@ -299,6 +303,7 @@ def open_causal(
             dtype=dtype,
             output_loading_info=True,
             **NO_CODE,
+            **(lora.loading(name, dtype) if lora else {}),
         )
         module, report = loaded
         _check_whole(module, sorted(report["missing_keys"]), base)
@@ -363,7 +368,12 @@ def _give_end_token(opened: Opened) -> None:
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
-            module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            # the same each time: adapters opened alone draw the row anew
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                module.resize_token_embeddings(
+                    len(tokenizer), mean_resizing=False
+                )
         opened.notes.append(
             f"the tokenizer has no end token, so {END} was added; "
             "the model has to learn it before its texts end."
@@ -403,6 +413,10 @@ def sharing_copy(module: nn.Module) -> Any:
     """
     copies: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dtype == torch.uint8:
+            # weights of 4 bits, which are more than their bytes and never learn
+            copies[id(tensor)] = tensor
+            continue
         lazy = _lazily(tensor)
         if isinstance(tensor, nn.Parameter):
             lazy = nn.Parameter(lazy)

@@ -7,7 +7,7 @@
 | `with_value_head` | | the same policy with a critic |
 | `frozen_copy` | | a reference that shares memory until either is changed |
 | `trainable_copy` | | a copy to train |
-| `add_adapters` | rank | low-rank adapters, which learn in place of the weights |
+| `add_adapters` | `Lora` | low-rank adapters, which learn in place of the weights |
 | `without_adapters` | | the same policy with its adapters off: their reference |
 | `save`, `load` | a folder | a plain Hugging Face folder, value head and adapters beside it |
 """
@@ -30,11 +30,13 @@ from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
 from tastemaker.adapters import (
     WRITER,
     Adapter,
+    Lora,
     adapter_of,
     adapters_off,
     add_adapters,
     merge_adapters,
     merged_twin,
+    merges_exactly,
 )
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.errors import UsageError
@@ -333,13 +335,13 @@ class Policy:
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
 
-    def add_adapters(self, rank: int, *, source: str, seed: int) -> "Policy":
-        """Let low-rank adapters of all layers learn in place of the weights; return this policy.
+    def add_adapters(self, lora: Lora, *, source: str, seed: int) -> "Policy":
+        """Let low-rank adapters learn in place of the weights; return this policy.
 
         source: the folder or hub name of the base, for the folder of the adapters.
         """
         self.adapted = add_adapters(
-            self.module, rank, source=source, seed=seed, use=WRITER
+            self.module, lora, source=source, seed=seed, use=WRITER
         )
         return self
 
@@ -362,7 +364,7 @@ class Policy:
 
         Other formats would round away what adapters have learned: there they stay as they are.
         """
-        if self.adapted is None or self.module.dtype != torch.float32:
+        if self.adapted is None or not merges_exactly(self.module):
             return self.module
         return merged_twin(self.adapted)
 
@@ -458,26 +460,28 @@ class Policy:
 
     @staticmethod
     def load(
-        source: str | Path, *, dtype: WeightsChoice = "float32"
+        source: str | Path,
+        *,
+        dtype: WeightsChoice = "float32",
+        lora: Lora | None = None,
     ) -> "Policy":
         """Open a folder or hub name; of a folder of adapters, the base with them merged.
 
-        dtype: of the weights in memory; "auto" is that of the saved ones. Raises ModelError for
-        what is no causal language model.
+        dtype: of the weights; "auto": as saved. lora: what may leave them in 4 bits. Raises
+        ModelError for what is no causal language model.
         """
-        opened = open_causal(source, choose_weights(dtype))
+        opened = open_causal(source, choose_weights(dtype), lora)
         width = opened.module.config.get_text_config().hidden_size
-        head = ValueHead.load(Path(source), width)
         policy = Policy(
             opened.module,
             opened.tokenizer,
-            value_head=head,
+            value_head=ValueHead.load(Path(source), width),
             saved_as=opened.dtype,
         )
         policy.notes += opened.notes
-        figures = Path(source) / FIGURES
-        if figures.is_file():
-            policy.figures = json.loads(figures.read_text(encoding="utf-8"))
+        path = Path(source) / FIGURES
+        if path.is_file():
+            policy.figures = json.loads(path.read_text(encoding="utf-8"))
         return policy
 
     def __repr__(self) -> str:

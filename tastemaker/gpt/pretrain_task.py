@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE, learned_state
+from tastemaker.adapters import (
+    LORA,
+    LORA_LR,
+    LORA_TARGETS,
+    QUANTIZE,
+    SAVED_DTYPE,
+    Lora,
+    Quantize,
+    learned_state,
+)
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import TrainingChoice
@@ -107,6 +116,8 @@ class Pretraining:
         None, "Most tokens of a new tokenizer.", at_least(1), shown=OF_SIZE
     )
     lora: int = setting(0, f"{LORA} With --from.", at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
+    quantize: Quantize = setting("none", QUANTIZE)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
     shard: bool = setting(False, SHARD)
@@ -120,6 +131,11 @@ class Pretraining:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def adapters(self) -> Lora:
+        """The adapters that are put into the network."""
+        return Lora(self.lora, self.lora_targets, self.quantize)
 
 
 class PretrainTask(Task):

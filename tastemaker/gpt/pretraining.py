@@ -404,14 +404,15 @@ def _opened(
     """
     if not isinstance(start, Policy):
         memory = training.dtype if training.lora else "float32"
-        policy = Policy.load(start, dtype=memory)
+        policy = Policy.load(start, dtype=memory, lora=training.adapters)
     elif training.lora:
         policy = start.frozen_copy()
     else:
         policy = start.trainable_copy()
     policy.saved_as = format_of(training.dtype, policy.saved_as)
     if training.lora:
-        policy.add_adapters(training.lora, source=str(start), seed=seed)
+        lora = training.adapters
+        policy.add_adapters(lora, source=str(start), seed=seed)
     policy.end_at(policy.reader.turn_end)
     return policy
 

@@ -2,9 +2,11 @@ from .answers import write_items as write_items
 from .asking import Asker as Asker
 from .exporting import FORMATS as FORMATS
 from .exporting import export as export
+from .figures import Figures as Figures
 from .figures import Overview as Overview
 from .figures import overview as overview
 from .forms import Form as Form
 from .forms import read_form as read_form
+from .own import own_figures as own_figures
 from .running import rank as rank
 from .settings import Judging as Judging

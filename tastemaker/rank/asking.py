@@ -27,7 +27,7 @@ from tastemaker.data.store import Store
 from tastemaker.data.store import schema as s
 from tastemaker.data.store.records import answered
 from tastemaker.maths.statistics import Floats, wilson_interval
-from tastemaker.rank.figures import verdicts
+from tastemaker.rank.verdicts import verdicts
 
 WIDTH = 512
 _READ = 20_000  # characters of a text

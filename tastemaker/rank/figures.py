@@ -1,75 +1,65 @@
 """What the lead sees: progress, agreement, each judge, and the items that judges disagree on.
 
-All figures are of the last 20,000 judgements. An undefined figure says why it is undefined.
+Counts are of the whole store. Other figures are of the last 10,000 judgements, which the page says,
+and are computed again once the store has changed. An undefined figure says why it is undefined.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice
 from statistics import median
 from typing import Any
 
-from sqlalchemy import func, select
+import numpy as np
+from sqlalchemy import select
 
 from tastemaker.data.store import Judge, Store
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.counting import Counts
 from tastemaker.data.store.items import MOST_ANSWERS
-from tastemaker.data.store.records import answered, judgement_of
-from tastemaker.maths.statistics import wilson_interval
-from tastemaker.rank.spread import agreement_lines, leniency
+from tastemaker.data.store.records import answered
+from tastemaker.rank.sample import Sample, group_numbers, sample_of
+from tastemaker.rank.spread import (
+    KindAgreement,
+    Leniency,
+    agreement_of,
+    leniency,
+)
+from tastemaker.rank.verdicts import Share, agreeing, verdicts
 
 LEAD = "lead"
 """The judge who decides the items on which others disagree."""
-MOST = 20_000
+MOST = 10_000
 _SHOWN_ITEMS = 20
 _SHOWN_JUDGES = 100
-Answer = dict[str, Any]
-Verdicts = dict[tuple[int, int], int]
+
+
+_NO_ITEM = Share(0, 0, "no_shared_item")
+_NO_REPEAT = Share(0, 0, "no_repeat")
+_NO_CALIBRATION = Share(0, 0, "no_calibration")
+_NO_ORDER = Share(0, 0, "no_order")
 
 
 @dataclass(frozen=True)
-class Share:
-    """A share with its 95 % interval (Wilson). why: the reason where there is none."""
+class JudgeFigures:
+    """What is known of one judge's answers. seconds: the median of an item."""
 
-    hits: float
-    n: int
-    why: str = ""
-
-    def __str__(self) -> str:
-        if not self.n:
-            return self.why
-        low, high = wilson_interval(self.hits, self.n)
-        share = self.hits / self.n
-        return f"{share:.0%} ({max(0.0, low):.0%}–{float(high):.0%}, n = {self.n})"
-
-
-@dataclass
-class _Tally:
-    hits: float = 0.0
-    n: int = 0
-
-    def add(self, is_hit: float) -> None:
-        self.hits += is_hit
-        self.n += 1
-
-    def share(self, why: str) -> Share:
-        return Share(self.hits, self.n, why)
+    answers: int = 0
+    seconds: float | None = None
+    agrees: Share = _NO_ITEM
+    lenient: Leniency | None = None
+    consistent: Share = _NO_REPEAT
+    correct: Share = _NO_CALIBRATION
+    first: Share = _NO_ORDER
 
 
 @dataclass(frozen=True)
-class OfJudge:
+class OfJudge(JudgeFigures):
     """One judge's figures."""
 
-    judge: Judge
-    answers: int
-    seconds: float | None
-    agrees: Share
-    lenient: str
-    consistent: Share
-    correct: Share
-    first: Share
+    judge: Judge = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -85,224 +75,265 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Overview:
-    """Everything on the lead's page. wins: of pairs with another's answer, by who wrote it.
+class Statistics:
+    """What is computed from a sample of the judgements. judges: by number.
 
-    first: how often a preferred answer was shown first. queue: the items to decide.
+    wins: of pairs with another's answer, by who wrote it. first: how often a preferred answer was
+    shown first.
     """
 
-    items: int
-    finished: int
-    judgements: int
-    skips: int
-    agreement: dict[str, str]
-    judges: list[OfJudge]
+    sample: int
+    agreement: dict[str, KindAgreement]
+    judges: dict[int, JudgeFigures]
     disagreements: list[Disagreement]
-    skip_reasons: dict[str, int] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    wins: dict[str, Share] = field(default_factory=dict)
-    first: Share = field(default_factory=lambda: Share(0, 0))
+    wins: dict[str, Share]
+    first: Share
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything on the lead's page. queue: the items to decide."""
+
+    counts: Counts
+    statistics: Statistics
+    judges: list[OfJudge]
+    skip_reasons: dict[str, int]
+    curve: list[dict[str, Any]]
+
+    @property
+    def finished(self) -> int:
+        """The items that have all their judgements."""
+        return self.counts.items - self.counts.left
 
     @property
     def queue(self) -> list[int]:
         """The items on which judges disagree, the lead has not decided and the page can show."""
         items = []
-        for each in self.disagreements:
+        for each in self.statistics.disagreements:
             if not each.is_decided and len(each.texts) <= MOST_ANSWERS:
                 items.append(each.item)
         return items
 
 
-def overview(store: Store) -> Overview:
-    """Return the figures of a store."""
-    scale = tuple(store.setting("scale", [1, 7]))
-    rows = answers_of(store, MOST)
-    with store.database.reading() as connection:
-        items = connection.scalar(select(func.count()).select_from(s.items))
-        skipped = select(s.judgements.c.answer).where(
+class Figures:
+    """The figures of a store, which are computed again where the store has changed."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = threading.Lock()
+        self._changes = -1
+        self._statistics: Statistics | None = None
+
+    def overview(self) -> Overview:
+        """Return what the lead sees now."""
+        # several pages at once wait for one computation
+        with self._lock:
+            counts = self.store.counts()
+            if self._statistics is None or self._changes != counts.changes:
+                self._statistics = statistics_of(sample_of(self.store, MOST))
+                self._changes = counts.changes
+            statistics = self._statistics
+        reasons: Counter[str] = Counter()
+        query = select(s.judgements.c.answer).where(
             s.judgements.c.is_skip, s.judgements.c.withdrawn.is_(None)
         )
-        reasons: dict[str, int] = defaultdict(int)
-        for text in connection.scalars(skipped.limit(MOST)):
-            reasons[str(json.loads(text).get("skip"))] += 1
-        total = select(func.count()).select_from(s.judgements)
-        number = connection.scalar(
-            total.where(s.judgements.c.withdrawn.is_(None))
-        )
-    new = [row for row in rows if row.reason != "repeat"]
-    judged = [judgement_of(row, scale) for row in new]
-    skips = sum(reasons.values())
-    return Overview(
-        items=int(items or 0),
-        finished=int(items or 0) - store.left(),
-        judgements=int(number or 0) - skips,
-        skips=skips,
-        agreement=agreement_lines(judged, [row.item_id for row in new]),
-        judges=_judges(store, rows),
-        disagreements=_disagreements(new),
-        skip_reasons=dict(reasons),
-        curve=store.setting("curve", []),
-        wins=_wins(new),
-        first=_places(rows).share("undefined: no ordered pair"),
-    )
+        query = query.order_by(s.judgements.c.id.desc()).limit(MOST)
+        with self.store.database.reading() as connection:
+            for text in connection.scalars(query):
+                reasons[str(json.loads(text).get("skip"))] += 1
+        curve = self.store.setting("curve", [])
+        judges = _listed(self.store.judges(), statistics)
+        return Overview(counts, statistics, judges, dict(reasons), curve)
+
+
+def overview(store: Store) -> Overview:
+    """Return the figures of a store."""
+    return Figures(store).overview()
 
 
 def answers_of(store: Store, most: int) -> list[Any]:
-    """Return the last judgements that count, oldest first; repeats are among them."""
-    query = answered().add_columns(
-        s.views.c.reason,
-        s.views.c.item_id,
-        s.views.c.judge_id,
-        s.items.c.expected,
-        s.items.c.writers,
-    )
+    """Return the last judgements that count, oldest first, with all that was shown."""
+    query = answered().add_columns(s.views.c.item_id)
     query = query.order_by(None).order_by(s.judgements.c.id.desc()).limit(most)
     with store.database.reading() as connection:
         return list(connection.execute(query))[::-1]
 
 
-def verdicts(answer: Answer) -> dict[tuple[int, int], int]:
-    """Return what an answer says of each pair of texts: 1, −1, 0 for a tie; (0, 0): its value."""
-    if "tiers" not in answer:
-        return {(0, 0): answer["value"]}
-    rank = {}
-    for number, tier in enumerate(answer["tiers"]):
-        rank.update(dict.fromkeys(tier, number))
-    # worse than all tiers, in no known order
-    rest = answer.get("rest", ())
-    rank.update(dict.fromkeys(rest, len(rank)))
-    pairs = {}
-    for a, b in combinations(sorted(rank), 2):
-        if a in rest and b in rest:
-            continue
-        pairs[a, b] = (rank[a] < rank[b]) - (rank[a] > rank[b])
-    return pairs
+def shown_prompt(prompt: str | None) -> str:
+    """Return the prompt of an item in one text: of a chat, the last turn."""
+    cell = "" if prompt is None else json.loads(prompt)
+    return str(cell if isinstance(cell, str) else cell[-1][1])
 
 
-def equal_share(one: Answer, other: Answer) -> tuple[int, int]:
-    """Return on how many pairs two answers agree, and how many both judge."""
-    return _agreeing(verdicts(one), verdicts(other))
+def statistics_of(sample: Sample) -> Statistics:
+    """Return the figures of a sample."""
+    shared = _Shared(sample)
+    hits, ordered = _shown_first(sample)
+    first = int(hits.sum())
+    return Statistics(
+        sample=len(sample.rows),
+        agreement=agreement_of(sample),
+        judges=_judges(sample, shared),
+        disagreements=_disagreements(sample, shared),
+        wins=_wins(sample),
+        first=Share(first, int(ordered.sum()), "no_order"),
+    )
 
 
-def _agreeing(mine: Verdicts, theirs: Verdicts) -> tuple[int, int]:
-    shared = mine.keys() & theirs.keys()
-    return sum(mine[pair] == theirs[pair] for pair in shared), len(shared)
+class _Shared:
+    """Of each verdict [V], how many other judges' verdicts there are of the same pair, and how
+    many of these are equal. Repeats count nowhere.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        is_new = sample.is_new[sample.row]
+        judge = sample.judge[sample.row]
+        self.n = _alike(is_new, sample.unit) - _alike(
+            is_new, sample.unit, judge
+        )
+        self.hits = _alike(is_new, sample.unit, sample.value)
+        self.hits -= _alike(is_new, sample.unit, sample.value, judge)
+        self.n[~is_new] = self.hits[~is_new] = 0
 
 
-def _judges(store: Store, rows: list[Any]) -> list[OfJudge]:
-    lenient = leniency(rows)
-    of_item: dict[int, list[tuple[int, str, Verdicts]]] = defaultdict(list)
-    by_judge: dict[int, list[Any]] = defaultdict(list)
-    verdicts_of: dict[int, Verdicts] = {}
-    for row in rows:
-        verdicts_of[row.id] = verdicts(json.loads(row.answer))
-        entry = (row.judge_id, row.reason, verdicts_of[row.id])
-        of_item[row.item_id].append(entry)
-        by_judge[row.judge_id].append(row)
-    figures = []
-    judges = sorted(store.judges(), key=lambda judge: -len(by_judge[judge.id]))
-    for judge in judges[:_SHOWN_JUDGES]:
-        agrees, consistent, correct = _Tally(), _Tally(), _Tally()
-        mine = by_judge[judge.id]
-        for row in mine:
-            for other, reason, theirs in of_item[row.item_id]:
-                if other != judge.id and "repeat" not in (reason, row.reason):
-                    _add(agrees, verdicts_of[row.id], theirs)
-                if other == judge.id and row.reason == "repeat" != reason:
-                    _add(consistent, verdicts_of[row.id], theirs)
-            if row.expected is not None and row.reason == "calibration":
-                right = verdicts(json.loads(row.expected))
-                _add(correct, verdicts_of[row.id], right)
-        seconds = [row.seconds for row in mine if row.seconds is not None]
-        figures.append(
-            OfJudge(
-                judge,
-                len(mine),
-                median(seconds) if seconds else None,
-                agrees.share("no item shared with another judge"),
-                lenient.get(judge.id, "no grade of a shared item"),
-                consistent.share("no repeated item"),
-                correct.share("no calibration item"),
-                _places(mine).share("no ordered pair"),
-            )
+def _alike(is_counted: Any, *columns: Any) -> Any:
+    """Return of how many counted rows [V] the columns are equal to those of each row [V]."""
+    group = group_numbers(*columns)
+    counted = np.bincount(group, is_counted, int(group.max(initial=0)) + 1)
+    return counted[group]
+
+
+def _judges(sample: Sample, shared: _Shared) -> dict[int, JudgeFigures]:
+    judge = sample.judge[sample.row]
+    is_new = sample.is_new[sample.row]
+    is_repeat = ~is_new
+    before = is_repeat * _alike(is_new, sample.unit, judge)
+    equal = is_repeat * _alike(is_new, sample.unit, judge, sample.value)
+    agrees = _by_judge(sample, shared.hits, shared.n, "no_shared_item")
+    consistent = _by_judge(sample, equal, before, "no_repeat")
+    hits, ordered = _shown_first(sample)
+    first = _by_judge(sample, hits, ordered, "no_order")
+    correct = _correct(sample)
+    lenient = leniency(sample)
+    answers = Counter(row.judge_id for row in sample.rows)
+    seconds: dict[int, list[float]] = defaultdict(list)
+    for row in sample.rows:
+        if row.seconds is not None:
+            seconds[row.judge_id].append(row.seconds)
+    figures = {}
+    for number, count in answers.items():
+        times = seconds.get(number)
+        figures[number] = JudgeFigures(
+            answers=count,
+            seconds=median(times) if times else None,
+            agrees=agrees[number],
+            lenient=lenient.get(number),
+            consistent=consistent[number],
+            correct=Share(*correct[number], "no_calibration"),
+            first=first[number],
         )
     return figures
 
 
-def _add(tally: _Tally, one: Verdicts, other: Verdicts) -> None:
-    hits, n = _agreeing(one, other)
-    tally.hits += hits
-    tally.n += n
+def _by_judge(
+    sample: Sample,
+    hits: Any,
+    n: Any,
+    why: str,
+) -> dict[int, Share]:
+    """Return the sums of verdicts [V] by the number of the judge."""
+    judge = sample.judge[sample.row]
+    judges = len(sample.judges)
+    shares = {}
+    sums = zip(
+        sample.judges.tolist(),
+        np.bincount(judge, hits, judges),
+        np.bincount(judge, n, judges),
+        strict=True,
+    )
+    for number, hit, total in sums:
+        shares[number] = Share(float(hit), int(total), why)
+    return shares
 
 
-def _places(rows: Iterable[Any]) -> _Tally:
-    """Return how often the better text of an ordered pair was shown before the other."""
-    tally = _Tally()
-    for row in rows:
-        shown = json.loads(row.shown)
-        if row.ask == "rank" and shown is not None:
-            _add_places(tally, json.loads(row.answer), shown)
-    return tally
+def _correct(sample: Sample) -> dict[int, tuple[int, int]]:
+    """Return how many verdicts on calibration items are right, and how many there are."""
+    totals: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for row in sample.rows:
+        expected = sample.items[row.item_id].expected
+        if row.reason == "calibration" and expected is not None:
+            right = verdicts(json.loads(expected))
+            hits, n = agreeing(verdicts(json.loads(row.answer)), right)
+            before = totals[row.judge_id]
+            totals[row.judge_id] = before[0] + hits, before[1] + n
+    return totals
 
 
-def _add_places(tally: _Tally, answer: Answer, shown: list[int]) -> None:
-    """Count of each ordered pair whether the better text was shown before the other."""
-    place = {number: at for at, number in enumerate(shown)}
-    for (a, b), verdict in verdicts(answer).items():
-        if verdict:
-            better, worse = (a, b) if verdict > 0 else (b, a)
-            tally.add(place[better] < place[worse])
+def _shown_first(sample: Sample) -> tuple[Any, Any]:
+    """Return whether the better text of a verdict [V] was shown first, and whether that counts."""
+    is_earlier, has_order = sample.is_first_shown_first
+    counts = has_order & (sample.value != 0)
+    is_first_better = sample.value > 0
+    return counts & (is_earlier == is_first_better), counts
 
 
-def shown_prompt(row: Any) -> str:
-    """Return the prompt of an item in one text: of a chat, the last turn."""
-    prompt = "" if row.prompt is None else json.loads(row.prompt)
-    return str(prompt if isinstance(prompt, str) else prompt[-1][1])
-
-
-def _wins(rows: Iterable[Any]) -> dict[str, Share]:
+def _wins(sample: Sample) -> dict[str, Share]:
     """Return how often each writer's answer is better than another writer's; a tie is a half."""
-    tallies: dict[str, _Tally] = defaultdict(_Tally)
-    for row in rows:
-        if row.writers is None:
-            continue
-        writers = json.loads(row.writers)
-        for (a, b), verdict in verdicts(json.loads(row.answer)).items():
-            if writers[a] != writers[b]:
-                tallies[writers[a]].add((1 + verdict) / 2)
-                tallies[writers[b]].add((1 - verdict) / 2)
-    return {name: tallies[name].share("") for name in sorted(tallies)}
+    hits: dict[str, float] = defaultdict(float)
+    n: Counter[str] = Counter()
+    of_item = {}
+    for number, item in sample.items.items():
+        if item.writers is not None:
+            of_item[number] = json.loads(item.writers)
+    if not of_item:
+        return {}
+    has_writers = np.isin(sample.item, list(of_item)) & sample.is_new
+    for at in np.flatnonzero(has_writers[sample.row]).tolist():
+        writers = of_item[int(sample.item[sample.row[at]])]
+        one, other = writers[sample.first[at]], writers[sample.second[at]]
+        if one != other:
+            hits[one] += (1 + sample.value[at]) / 2
+            hits[other] += (1 - sample.value[at]) / 2
+            n.update((one, other))
+    return {name: Share(float(hits[name]), n[name]) for name in sorted(n)}
 
 
-def _disagreements(rows: Iterable[Any]) -> list[Disagreement]:
+def _disagreements(sample: Sample, shared: _Shared) -> list[Disagreement]:
     """Return the items with the largest share of verdicts on which two judges differ."""
-    of_item: dict[int, list[Any]] = defaultdict(list)
-    for row in rows:
-        of_item[row.item_id].append(row)
+    numbers, first, item = np.unique(
+        sample.item, return_index=True, return_inverse=True
+    )
+    n = np.bincount(item[sample.row], shared.n, len(numbers))
+    hits = np.bincount(item[sample.row], shared.hits, len(numbers))
+    share = 1 - hits / np.maximum(n, 1)
+    differ = np.flatnonzero((n > 0) & (hits < n))
+    # of equal shares, the item that was judged first
+    order = differ[np.lexsort((first[differ], -share[differ]))]
     listed = []
-    for item, answers in of_item.items():
-        tally = _Tally()
-        judged = []
-        for row in answers:
-            judged.append((row.judge_id, verdicts(json.loads(row.answer))))
-        for (one, mine), (other, theirs) in combinations(judged, 2):
-            if one != other:
-                _add(tally, mine, theirs)
-        if tally.n and tally.hits < tally.n:
-            row = answers[0]
-            share = 1 - tally.hits / tally.n
-            names = {each.judge_id for each in answers}
-            texts = json.loads(row.texts)
-            prompt = shown_prompt(row)
-            listed.append(
-                Disagreement(
-                    item,
-                    share,
-                    len(names),
-                    prompt,
-                    texts,
-                    any(each.name == LEAD for each in answers),
-                )
+    for at in order[:_SHOWN_ITEMS].tolist():
+        number = int(numbers[at])
+        names = {}
+        for row in np.flatnonzero((item == at) & sample.is_new).tolist():
+            names[sample.rows[row].judge_id] = sample.rows[row].name
+        shown = sample.items[number]
+        listed.append(
+            Disagreement(
+                item=number,
+                share=float(share[at]),
+                judges=len(names),
+                prompt=shown_prompt(shown.prompt),
+                texts=shown.texts,
+                is_decided=LEAD in names.values(),
             )
-    listed.sort(key=lambda each: -each.share)
-    return list(islice(listed, _SHOWN_ITEMS))
+        )
+    return listed
+
+
+def _listed(judges: Sequence[Judge], statistics: Statistics) -> list[OfJudge]:
+    """Return the judges with their figures, those with most answers first."""
+    listed = []
+    for judge in judges:
+        figures = statistics.judges.get(judge.id, JudgeFigures())
+        listed.append(OfJudge(**vars(figures), judge=judge))
+    listed.sort(key=lambda each: -each.answers)
+    return listed[:_SHOWN_JUDGES]

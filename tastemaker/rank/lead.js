@@ -1,16 +1,17 @@
 // The lead's page: invite, end an invitation, decide an item. Each is a post, then the page again.
 const live = document.getElementById("live");
+const lead = document.querySelector("main");
 
 async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
   try {
     const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
     const value = await reply.json();
-    if (!reply.ok) live.textContent = value.error;
+    if (!reply.ok) live.textContent = lead.dataset.refused.replace("{reason}", value.error);
     else if (value.link) location.assign(value.link);
     else location.reload();
   } catch {
-    live.textContent = "The server did not answer.";
+    live.textContent = lead.dataset.offline;
   }
 }
 

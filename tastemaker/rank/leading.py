@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from tastemaker.data.store import Store
 from tastemaker.rank import pages
 from tastemaker.rank.exporting import FORMATS, export
-from tastemaker.rank.figures import LEAD, overview
+from tastemaker.rank.figures import LEAD, Figures
 from tastemaker.rank.requests import (
     Refused,
     as_json,
@@ -29,6 +29,7 @@ def add_lead(
     referee: Referee | None = None,
 ) -> None:
     """Add the lead's page. address: of the store, to export. referee: scores what was judged."""
+    figures = Figures(store)
 
     def check(token: str) -> None:
         """Raise Refused for a token that is not the lead's."""
@@ -40,14 +41,14 @@ def add_lead(
     async def page(token: str, request: Request) -> Response:
         """Show progress, agreement and judges."""
         await in_thread(check, token)
-        figures = await in_thread(overview, store)
+        overview = await in_thread(figures.overview)
         model = None
         if referee is not None:
             model = await in_thread(referee.compare, store)
         return pages.page(
             request,
             "lead.html",
-            o=figures,
+            o=overview,
             formats=list(FORMATS),
             model=model,
         )

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from tastemaker.data.store import Judge, Store
 from tastemaker.data.store import schema as s
-from tastemaker.rank.figures import Answer, Share, equal_share
+from tastemaker.rank.verdicts import Answer, Share, equal_share
 
 _LATEST = 120
 """Views that are read: a repeat is of one of the 60 views before it."""

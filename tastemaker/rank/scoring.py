@@ -13,13 +13,8 @@ from typing import Any, Protocol
 from tastemaker.data.judgements import Example
 from tastemaker.data.store import Store
 from tastemaker.data.store.items import prompt_of
-from tastemaker.rank.figures import (
-    Answer,
-    Share,
-    answers_of,
-    shown_prompt,
-    verdicts,
-)
+from tastemaker.rank.figures import answers_of, shown_prompt
+from tastemaker.rank.verdicts import Answer, Share, verdicts
 from tastemaker.scores import Scores
 
 LATEST = 50
@@ -85,7 +80,7 @@ class Referee:
             answers.append(_beside(row, answer, scores))
         agrees = {}
         for name, (right, n) in sorted(hits.items()):
-            agrees[name] = Share(right, n, "no ordered pair")
+            agrees[name] = Share(right, n, "no_order")
         return Comparison(agrees, answers[::-1][:_LISTED])
 
     def _score(self, rows: Sequence[Any]) -> None:
@@ -125,4 +120,4 @@ def _beside(row: Any, answer: Answer, scores: Sequence[float]) -> ScoredAnswer:
         judged = {0: str(answer["value"])}
     order = sorted(range(len(texts)), key=lambda n: (judged[n], -scores[n]))
     listed = [ScoredText(texts[n], judged[n], scores[n]) for n in order]
-    return ScoredAnswer(row.name, shown_prompt(row), listed)
+    return ScoredAnswer(row.name, shown_prompt(row.prompt), listed)

@@ -1,72 +1,113 @@
-"""Intervals of what the lead sees: of Krippendorff's alpha, and of a judge's leniency."""
+"""Intervals of what the lead sees: of Krippendorff's alpha, and of a judge's leniency.
 
-import json
+A reason why there is no figure is a key of `whys` in `words.yaml`.
+"""
+
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tastemaker.data.judgements import Judgement
-from tastemaker.doctor.catalogue import catalogue_of
-from tastemaker.doctor.judges import agreements, krippendorff_alpha, one_each
+from tastemaker.data.judgements import Grade, Label, Ranking, Rating
+from tastemaker.doctor.catalogue import Ints
+from tastemaker.doctor.catalogue import Verdicts as VerdictTable
+from tastemaker.doctor.judges import (
+    Level,
+    krippendorff_alpha,
+    one_each,
+    pairwise_agreement,
+)
+from tastemaker.rank.sample import Sample
 
 _GROUPS = 20
 _NORMAL = 1.96
-_FEWEST = 10
+FEWEST = 10
+"""Items that two judges judged, for an interval of alpha."""
+_LEVELS: Mapping[str, Level] = {
+    "label": Label.level,
+    "grade": Grade.level,
+    "rating": Rating.level,
+    "comparison": Ranking.level,
+    "ranking": Ranking.level,
+}
 
 
-def agreement_lines(
-    judgements: Sequence[Judgement], items: Sequence[int]
-) -> dict[str, str]:
-    """Return Krippendorff's alpha and pairwise agreement of each kind, in words.
+@dataclass(frozen=True)
+class KindAgreement:
+    """How far judges agree on one kind. why: nothing of it is defined. alpha_why: alpha is not.
 
-    items: the item of each judgement; the pairs of one ranking are not independent. The interval of
-    alpha is that of a jackknife over 20 groups of items.
+    alpha: Krippendorff's, with the interval of a jackknife over 20 groups of items (the pairs of
+    one ranking are not independent), None where there are too few items. share: of the pairs of
+    verdicts, with its interval.
     """
-    if not judgements:
-        return {"all": "undefined: nobody has judged anything yet"}
-    lines = {}
-    catalogue = catalogue_of(judgements)
-    by_kind = agreements(catalogue)
-    of_row = np.asarray(items)
-    for kind in sorted({judgement.kind for judgement in judgements}):
-        if kind not in by_kind:
-            lines[kind] = (
-                "undefined: no two judges have judged the same item yet"
-            )
-            continue
-        figures = by_kind[kind]
-        table = catalogue.verdicts[kind]
-        rows = one_each(table)
-        alpha = _alpha_in_words(
-            figures.alpha,
-            table.value[rows],
-            table.unit[rows],
-            of_row[table.row[rows]],
-            figures.level,
-        )
-        pairwise = figures.pairwise
-        low = max(0.0, pairwise.low)
-        lines[kind] = (
-            f"{alpha}; two judges agree on {pairwise.share:.0%} "
-            f"({low:.0%}–{pairwise.high:.0%}) of {pairwise.pairs:,} pairs of verdicts"
-        )
-    return lines
+
+    why: str = ""
+    alpha_why: str = ""
+    alpha: float = math.nan
+    interval: tuple[float, float] | None = None
+    share: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    pairs: int = 0
 
 
-def _alpha_in_words(
-    alpha: float, values: Any, units: Any, items: Any, level: Any
-) -> str:
-    if math.isnan(alpha):
-        return "Krippendorff's α is undefined: all answers are equal"
-    words = f"Krippendorff's α = {alpha:.2f}"
+@dataclass(frozen=True)
+class Leniency:
+    """By how much grades lie above those of others on n shared items. interval: from 3 items on."""
+
+    mean: float
+    n: int
+    interval: tuple[float, float] | None = None
+
+
+def agreement_of(sample: Sample) -> dict[str, KindAgreement]:
+    """Return the agreement of judges on each kind."""
+    if not sample.rows:
+        return {"all": KindAgreement("no_judgement")}
+    figures = {}
+    for kind, table in sample.tables.items():
+        figures[kind] = _agreement(table, sample.item, _LEVELS[kind])
+    return figures
+
+
+def _agreement(table: VerdictTable, item: Ints, level: Level) -> KindAgreement:
+    rows = one_each(table)
+    values, units = table.value[rows], table.unit[rows]
+    pairwise = pairwise_agreement(values, units)
+    if not pairwise.units:
+        return KindAgreement("no_shared")
+    alpha = krippendorff_alpha(values, units, level)
     is_shared = np.bincount(units)[units] > 1
-    shared = np.unique(items[is_shared])
-    if len(shared) < _FEWEST:
-        return f"{words} (no interval: it takes {_FEWEST} items that two judges judged)"
-    place = np.searchsorted(shared, items).clip(0, len(shared) - 1)
+    items = item[table.row[rows]]
+    interval, why = None, ""
+    if math.isnan(alpha):
+        why = "all_equal"
+    elif len(np.unique(items[is_shared])) < FEWEST:
+        why = "few_items"
+    else:
+        # verdicts that nobody shares change nothing, and take half of the time
+        interval = _interval(
+            alpha, values[is_shared], units[is_shared], items[is_shared], level
+        )
+    return KindAgreement(
+        alpha_why=why,
+        alpha=alpha,
+        interval=interval,
+        share=pairwise.share,
+        low=max(0.0, pairwise.low),
+        high=pairwise.high,
+        pairs=pairwise.pairs,
+    )
+
+
+def _interval(
+    alpha: float, values: Any, units: Any, items: Any, level: Level
+) -> tuple[float, float]:
+    """Return the 95 % interval of alpha, by a jackknife over groups of items."""
+    shared, place = np.unique(items, return_inverse=True)
     groups = min(_GROUPS, len(shared))
     without = []
     for group in range(groups):
@@ -77,34 +118,33 @@ def _alpha_in_words(
     deviations = np.asarray(without) - np.mean(without)
     share = (len(without) - 1) / len(without)
     error = math.sqrt(share * float((deviations**2).sum()))
-    low, high = alpha - _NORMAL * error, min(1.0, alpha + _NORMAL * error)
-    return f"{words} ({low:.2f}–{high:.2f})"
+    return alpha - _NORMAL * error, min(1.0, alpha + _NORMAL * error)
 
 
-def leniency(rows: Sequence[Any]) -> dict[int, str]:
+def leniency(sample: Sample) -> dict[int, Leniency]:
     """Return by how much each judge's grades and ratings lie above others', by the judge's number.
 
     The 95 % interval is that of a mean of differences on shared items. Repeats are left out.
     """
     values: dict[int, dict[int, float]] = defaultdict(dict)
-    for row in rows:
-        if row.ask in ("grade", "rate") and row.reason != "repeat":
-            value = json.loads(row.answer)["value"]
-            values[row.item_id][row.judge_id] = float(value)
+    rows = sample.row.tolist()
+    for row, value in zip(rows, sample.value.tolist(), strict=True):
+        judged = sample.rows[row]
+        is_graded = sample.items[judged.item_id].ask in ("grade", "rate")
+        if is_graded and judged.reason != "repeat":
+            values[judged.item_id][judged.judge_id] = value
     differences: dict[int, list[float]] = defaultdict(list)
     for judges in values.values():
         total, count = sum(judges.values()), len(judges)
         for judge, value in judges.items() if count > 1 else ():
             others = (total - value) / (count - 1)
             differences[judge].append(value - others)
-    lines = {}
+    figures = {}
     for judge, each in differences.items():
         mean = float(np.mean(each))
-        lines[judge] = f"{mean:+.2f} (n = {len(each)}: too few)"
+        interval = None
         if len(each) > 2:
             error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
-            low, high = mean - _NORMAL * error, mean + _NORMAL * error
-            lines[judge] = (
-                f"{mean:+.2f} ({low:+.2f} to {high:+.2f}, n = {len(each)})"
-            )
-    return lines
+            interval = mean - _NORMAL * error, mean + _NORMAL * error
+        figures[judge] = Leniency(mean, len(each), interval)
+    return figures

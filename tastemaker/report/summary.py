@@ -137,11 +137,7 @@ def _trust(
     for findings in reliable:
         name, estimate = ordering_of(evaluation, findings)
         if name == "accuracy":
-            # the picture shows comparisons, where there are some
-            rank = findings.n
-            if findings.kind_metrics.drawn_as == "pair":
-                rank += _FIRST
-            accuracies.append((rank, _right(findings, estimate)))
+            accuracies.append((_rank(findings), _right(findings, estimate)))
         error = findings.measured.model.get("mae")
         if error is not None and not math.isnan(error.value):
             errors.append((findings.n, _error(findings, error)))
@@ -156,7 +152,9 @@ def _trust(
 def _plain_tiles(evaluation: Evaluation) -> list[Tile]:
     """Return the figures that need no statistics: shares of right answers, and average errors."""
     tiles: list[Tile] = []
-    for findings in evaluation.kinds:
+    # the kinds that the sentences are about come first
+    kinds = sorted(evaluation.kinds, key=_rank, reverse=True)
+    for findings in kinds:
         model = findings.measured.model
         accuracy, error = model.get("accuracy"), model.get("mae")
         if accuracy is not None and not math.isnan(accuracy.value):
@@ -171,6 +169,14 @@ def _plain_tiles(evaluation: Evaluation) -> list[Tile]:
             title = f"error_{findings.kind}"
             tiles.append((title, amount(error.value), f"{low} … {high}"))
     return tiles[:_MOST_TILES]
+
+
+def _rank(findings: KindFindings) -> int:
+    """Return the number of judgements; comparisons come first, because the picture shows them."""
+    rank = findings.n
+    if findings.kind_metrics.drawn_as == "pair":
+        rank += _FIRST
+    return rank
 
 
 def _range_of(findings: KindFindings) -> tuple[str, str]:

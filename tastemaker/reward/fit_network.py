@@ -379,6 +379,7 @@ def open_network(
         new_head=settings.new_head,
         dtype=settings.dtype,
         is_frozen=settings.lora > 0,
+        lora=settings.adapters,
         **limits,
     )
     network.use_template(template, wanted=settings.template is not None)

@@ -234,7 +234,8 @@ class Learner:
         if heads > 1:
             network.widen(heads, seed)
         if isinstance(self.settings, Encoder) and self.settings.lora:
-            network.add_adapters(self.settings.lora, self.settings.name, seed)
+            lora = self.settings.adapters
+            network.add_adapters(lora, self.settings.name, seed)
         if not self.division.orders_texts:
             # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
             # is refused.
@@ -279,7 +280,9 @@ class Learner:
             return
         from tastemaker.reward.fit_network import open_network
 
-        network = open_network(self.settings, self.division, seed)
+        # what is saved has full precision
+        settings = replace(self.settings, quantize="none")
+        network = open_network(settings, self.division, seed)
         check_untrained(network, self.division, run.folder.parent.resolve())
 
 

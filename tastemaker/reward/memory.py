@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from tastemaker.adapters import add_adapters, base_of, is_adapter
+from tastemaker.adapters import (
+    add_adapters,
+    base_of,
+    bytes_saved_by_4_bits,
+    is_adapter,
+)
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
     DeviceChoice,
@@ -84,9 +89,12 @@ def fit_memory(
 
     with quiet_transformers():
         module = on_meta(make, source)
+    encoder.adapters.check()
     if encoder.lora:
-        add_adapters(module, encoder.lora, source=source, seed=0)
+        add_adapters(module, encoder.adapters, source=source, seed=0)
     parts, learned = state_bytes(module)
+    if encoder.quantize != "none":
+        parts["weights"] -= bytes_saved_by_4_bits(module)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     parts["best weights"] = parts["gradients"]
     chosen_device = choose_device(device)

@@ -1,6 +1,7 @@
 """A reward model that another process serves: `RemoteReward("http://127.0.0.1:8000")`.
 
-Asks the own wire of `tastemaker serve`, or an address that ends in `/get_reward` as OpenRLHF does.
+Asks the wire that the address shows: that of `tastemaker serve`, OpenRLHF, Text Embeddings
+Inference or vLLM (`client_wires`).
 """
 
 import http.client
@@ -13,23 +14,28 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, overload
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from tastemaker.data.judgements import Example, Prompt
+from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, RewardError, UsageError
 from tastemaker.scores import Scores
+from tastemaker.serve.client_wires import (
+    OWN,
+    ClientWire,
+    wire_at,
+    wire_by_path,
+)
 
 _MOST_BYTES = 2**26
 _WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
-_OPENRLHF = "/get_reward"
-_OWN = "/score"
-
-
+_LOOK = 10.0
+"""The seconds that a look at what an address is takes at most."""
 TOKEN = "TASTEMAKER_TOKEN"
 """The variable that holds the token of a server, for the command line."""
 
@@ -54,8 +60,9 @@ class RemoteReward:
     """A server's scores, used like a reward model.
 
     token: of the server. seconds: the time limit of a whole answer. retries: how often a request is
-    repeated that was refused for overload or not answered; waits double, with jitter. batch: texts
-    of one request. model: which of several.
+    repeated that was refused for overload or not answered; waits double, with jitter. batch: most
+    texts of one request. model: which of several. The first question looks which wire the address
+    has, unless its path names one.
     """
 
     address: str
@@ -116,7 +123,10 @@ class RemoteReward:
         values: list[float] = []
         truncated: list[bool] = []
         for part in self._batches(examples):
-            reply = self._ask(self._body(part))
+            body = self.wire.body(part)
+            if self.model is not None:
+                body["model"] = self.model
+            reply = self._ask(json.dumps(body).encode())
             values += self._numbers(reply, len(part))
             cut = reply.get("truncated") if isinstance(reply, dict) else None
             is_list = isinstance(cut, list) and len(cut) == len(part)
@@ -132,16 +142,19 @@ class RemoteReward:
         del scores
         return {}
 
-    @property
-    def _is_openrlhf(self) -> bool:
-        return urlsplit(self.address).path.rstrip("/").endswith(_OPENRLHF)
+    @cached_property
+    def wire(self) -> ClientWire:
+        """What is posted to the address: by its path, or by what it answers, else our own."""
+        by_path = wire_by_path(self.address)
+        if by_path is not None:
+            return by_path
+        seconds = min(self.seconds, _LOOK)
+        return wire_at(self.address, self.headers, seconds) or OWN
 
     @property
-    def _url(self) -> str:
-        address = self.address.rstrip("/")
-        if self._is_openrlhf or urlsplit(address).path.endswith(_OWN):
-            return address
-        return address + _OWN
+    def headers(self) -> dict[str, str]:
+        """The header with the token."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def _batches(
         self, examples: Sequence[Example]
@@ -151,35 +164,21 @@ class RemoteReward:
                 raise DataError(
                     f"text {number} of {len(examples)} is empty: there is nothing to score."
                 )
-        for start in range(0, len(examples), self.batch):
-            yield examples[start : start + self.batch]
-
-    def _body(self, examples: Sequence[Example]) -> bytes:
-        body: dict[str, Any] = {}
-        if self._is_openrlhf:
-            body["query"] = [_prompt_and_text(example) for example in examples]
-            body["prompts"] = [_as_json(e.prompt or "") for e in examples]
-            body["labels"] = [""] * len(examples)
-        else:
-            body["inputs"] = [_input(example) for example in examples]
-        if self.model is not None:
-            body["model"] = self.model
-        return json.dumps(body).encode()
+        size = self.wire.at_once(examples, self.batch)
+        for start in range(0, len(examples), size):
+            yield examples[start : start + size]
 
     def _numbers(self, reply: Any, count: int) -> list[float]:
-        """Return the rewards of a reply. A list may wrap them, or the reply, once more."""
-        if isinstance(reply, list) and len(reply) == 1:
-            inner = reply[0]
-            reply = inner if isinstance(inner, (dict, list)) else reply
-        if isinstance(reply, dict):
-            reply = reply.get("rewards", reply.get("scores"))
-        values = reply if isinstance(reply, list) else []
+        """Return the scores of a reply, one for each text."""
+        values = self.wire.numbers(reply)
+        values = values if isinstance(values, list) else []
         if count != 1 and len(values) == 1 and isinstance(values[0], list):
             values = values[0]
         numbers = [n for n in map(_number, values) if n is not None]
         if len(numbers) != count or not np.isfinite(numbers).all():
             raise RewardError(
-                f"{self.name} did not answer with {count} finite numbers."
+                f"{self.name} did not answer with {count} finite numbers, one for each text "
+                f"({self.wire.name} wire, {self.wire.path})."
             )
         return numbers
 
@@ -204,10 +203,9 @@ class RemoteReward:
         raise RewardError(f"{self.name} {state}{problem}")
 
     def _post(self, body: bytes) -> _Reply:
-        headers = {"Content-Type": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(self._url, body, headers)
+        headers = {"Content-Type": "application/json", **self.headers}
+        url = self.wire.url(self.address)
+        request = urllib.request.Request(url, body, headers)
         try:
             with urllib.request.urlopen(
                 request, timeout=self.seconds
@@ -223,7 +221,12 @@ class RemoteReward:
 
 def remote_reward(address: str) -> RemoteReward:
     """Return the reward of an address; its token is in the variable TASTEMAKER_TOKEN."""
-    return RemoteReward(address, token=os.environ.get(TOKEN) or None)
+    return RemoteReward(address, token=token_of_server())
+
+
+def token_of_server() -> str | None:
+    """Return the token that the variable TASTEMAKER_TOKEN holds."""
+    return os.environ.get(TOKEN) or None
 
 
 def _number(value: Any) -> float | None:
@@ -256,23 +259,3 @@ def _within(seconds: float, call: Callable[[], _Reply]) -> _Reply:
     worker.start()
     worker.join(seconds)
     return replies[0] if replies else _Reply(0, problem="timed out")
-
-
-def _as_json(prompt: Prompt) -> Any:
-    """Return a prompt as JSON: a text, or a list of messages."""
-    if isinstance(prompt, str):
-        return prompt
-    return [{"role": turn.role, "content": turn.content} for turn in prompt]
-
-
-def _input(example: Example) -> Any:
-    """Return an example as the own wire reads it."""
-    if example.prompt is None:
-        return example.text
-    return {"prompt": _as_json(example.prompt), "completion": example.text}
-
-
-def _prompt_and_text(example: Example) -> str:
-    """Return what OpenRLHF calls a query: the prompt and the text that continues it."""
-    is_text = isinstance(example.prompt, str)
-    return f"{example.prompt}{example.text}" if is_text else example.text

@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -178,12 +179,18 @@ class Run:
         self._begin(self.folder)
         name = f"checkpoint-{checkpoint.step:08d}"
         with writing_folder(self.folder / name) as temporary:
-            save_file(checkpoint.tensors, temporary / "tensors.safetensors")
+            twins = _twins(checkpoint.tensors)
+            tensors = checkpoint.tensors.items()
+            save_file(
+                {name: one for name, one in tensors if name not in twins},
+                temporary / "tensors.safetensors",
+            )
             digest = _digest(temporary / "tensors.safetensors")
             state = {
                 "step": checkpoint.step,
                 "metric_lines": self._lines,
                 "tensors": digest,
+                "twins": twins,
                 **checkpoint.state,
             }
             (temporary / "state.json").write_text(
@@ -201,11 +208,10 @@ class Run:
             if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
                 return None
             self._lines = state.pop("metric_lines")
-            return Checkpoint(
-                state.pop("step"),
-                state,
-                load_file(folder / "tensors.safetensors"),
-            )
+            tensors = load_file(folder / "tensors.safetensors")
+            for name, twin in state.pop("twins", {}).items():
+                tensors[name] = tensors[twin].clone()
+            return Checkpoint(state.pop("step"), state, tensors)
         # no file, no JSON, an incomplete one
         except (
             OSError,
@@ -281,6 +287,21 @@ class Run:
         all_lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with writing_file(path) as temporary:
             temporary.write_text("".join(all_lines[:lines]), encoding="utf-8")
+
+
+_BEST = "best."
+"""Before the names of the best weights so far, in a checkpoint."""
+
+
+def _twins(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the names of best weights that are the present ones, with the names of those."""
+    twins = {}
+    for name, tensor in tensors.items():
+        other = name.removeprefix(_BEST)
+        is_best = other != name and other in tensors
+        if is_best and torch.equal(tensor, tensors[other]):
+            twins[name] = other
+    return twins
 
 
 def _digest(path: Path) -> str:

@@ -32,6 +32,23 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert names == ["checkpoint-00000012", "checkpoint-00000013"]
 
 
+def test_best_weights_that_are_the_present_ones_are_written_once(
+    tmp_path: Path,
+) -> None:
+    weights = {"a": torch.arange(9000.0), "b": torch.zeros(9000)}
+    other = {"best.a": torch.arange(9000.0), "best.b": torch.ones(9000)}
+    Run(tmp_path / "run", {}).save(Checkpoint(1, {"x": 2}, {**weights, **other}))
+    [file] = tmp_path.glob("run/checkpoint-*/tensors.safetensors")
+    assert 3 * 36_000 < file.stat().st_size < 3.1 * 36_000
+    loaded = Run(tmp_path / "run", {}, resume=True).latest()
+    assert loaded is not None
+    assert (loaded.step, loaded.state) == (1, {"x": 2})
+    assert loaded.tensors.keys() == weights.keys() | other.keys()
+    for name, tensor in {**weights, **other}.items():
+        assert torch.equal(loaded.tensors[name], tensor), name
+    assert loaded.tensors["a"].data_ptr() != loaded.tensors["best.a"].data_ptr()
+
+
 @pytest.mark.parametrize(
     "damage", ["tensors cut", "one bit", "state cut", "tensors gone"]
 )

@@ -3,6 +3,7 @@
 A start of text is added by the tokenizer, by the chat template, by both or by neither.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import tastemaker as tm
 from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.reward import Network
+from tests.shell import fails
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
 START = "{{ bos_token }}"
@@ -219,6 +221,24 @@ def test_a_chat_that_the_template_refuses_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"system, user.*no system turns") as refused:
         tm.fit(chats, backbone=source, epochs=1, out=tmp_path / "model")
     assert "Be brief." in str(refused.value)
+
+
+def test_a_refused_role_is_one_line_of_the_shell(tmp_path: Path, run: Any) -> None:
+    source = make_model(tmp_path / "base", adds_start=True, template=NO_SYSTEM + TURNS)
+    system = {"role": "system", "content": "Be brief."}
+    lines = []
+    for number in range(12):
+        chat = [system, {"role": "user", "content": f"Film {number}?"}]
+        row = {"prompt": chat, "chosen": f"good {number}", "rejected": f"bad {number}"}
+        lines.append(json.dumps(row) + "\n")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(lines))
+    out = tmp_path / "model"
+    fails(
+        run("fit", rows, "--backbone", source, "--out", out, "--quiet"),
+        *("the chat template refuses", "system, user", "no system turns"),
+    )
+    assert not (out / "config.json").exists()
 
 
 def encoder_decoder(folder: Path, *, adds_end: bool) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, GPT2Config, LlamaConfig
 
 import tastemaker as tm
+from tastemaker.adapters import Lora
 from tastemaker.fast import cache_bytes, scores_together
 from tastemaker.reward import Network, fit_memory, make_tiny
 from tests.architectures import gpt2, llama
@@ -122,7 +123,7 @@ def test_the_memory_is_computed_before_a_weight_is_read(
     planned = json.loads(out)
     network = Network.open(str(short), is_frozen=lora > 0, max_length=32)
     if lora:
-        network.add_adapters(lora, str(short), 0)
+        network.add_adapters(Lora(lora), str(short), 0)
     weights = list(network.module.parameters())
     assert planned["parameters"] == sum(weight.numel() for weight in weights)
     measured = measure(network, weights)

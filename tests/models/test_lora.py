@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 import tastemaker as tm
+from tastemaker.adapters import Lora
+from tastemaker.reward import Network
 from tests.models.test_adopted import TEXTS, classifier, judged, reward_model
 from tests.shell import fails
 
@@ -75,3 +77,37 @@ def test_an_encoder_learns_by_adapters(tmp_path: Path) -> None:
     )
     assert len(model.score(TEXTS)) == len(TEXTS)
     assert model.contract.settings["training"]["lr"] == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("targets", "names"),
+    [
+        ("all", {"self_attn", "mlp"}),
+        ("attention", {"self_attn"}),
+        ("q_proj, v_proj", {"q_proj", "v_proj"}),
+    ],
+)
+def test_the_layers_that_are_named_get_adapters(
+    targets: str, names: set[str], folders: tuple[Path, Path]
+) -> None:
+    network = Network.open(str(folders[0]), is_frozen=True, max_length=32)
+    network.add_adapters(Lora(RANK, targets), str(folders[0]), 0)
+    place = 3 if targets.startswith("q") else 2  # layers.0.self_attn.q_proj.lora_A
+    learned = set()
+    for name, weight in network.module.named_parameters():
+        if weight.requires_grad and "lora_" in name:
+            learned.add(name.removeprefix("model.").split(".")[place])
+    assert learned == names
+
+
+def test_a_layer_that_is_not_there_is_refused_in_one_line(
+    folders: tuple[Path, Path], tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(20))
+    )
+    words = ("fit", tmp_path / "rows.csv", "--backbone", folders[0], "--lora", RANK)
+    more = ("--lora-targets", "query", "--out", tmp_path / "out", "--quiet")
+    fails(run(*words, *more), "'query'", "q_proj", "down_proj")
+    assert not (tmp_path / "out" / "config.json").exists()
+    fails(run(*words, *more, "--dry-run"), "'query'")

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 import tastemaker as tm
 from tastemaker.errors import RewardError
 from tastemaker.gpt import Policy
+from tastemaker.reward import make_tiny
+from tests.architectures import gpt2
 from tests.shell import fails
 
 pytest.importorskip("peft")
@@ -145,6 +147,16 @@ def test_pretrain_goes_on_by_adapters(base: Path, tmp_path: Path, run: Any) -> N
         rtol=0,
     )
     fails(run(*arguments, "--out", tmp_path / "none"), "--from", "lora")
+
+
+def test_the_row_of_an_added_end_is_the_same_each_time(tmp_path: Path) -> None:
+    gpt2().save_pretrained(tmp_path)
+    make_tiny(TEXTS, vocabulary=300).tokenizer.save_pretrained(tmp_path)
+    one, other = Policy.load(tmp_path), Policy.load(tmp_path)
+    assert one.notes
+    weights = other.module.state_dict()
+    for name, weight in one.module.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
 
 
 @pytest.mark.parametrize("change", ["another base", "no base", "a base that is gone"])

@@ -1,10 +1,12 @@
 """The pages in Chromium: Markdown, accessibility, first paint, own figures, decisions."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -125,12 +127,13 @@ def test_first_paint_and_weight(chromium: Any, page: Any) -> None:
         "return e ? e.startTime : null"
     )
     paints = []
-    for _ in range(3):
+    for _ in range(5):
         chromium.refresh()
         paints.append(chromium.execute_script(script))
     times = [paint for paint in paints if paint is not None]
-    # 300 ms on a quiet machine; this one may be busy
-    assert min(times, default=0) < 1500
+    # with more work than cores, a page waits for its turn
+    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert median(times) < (3000 if is_busy else 300), times
     weight = chromium.execute_script(
         "return [...performance.getEntriesByType('navigation'),"
         "...performance.getEntriesByType('resource')].reduce("

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.counting import add_counts, left_is_counted
 from tastemaker.data.store.items import ASK_OF, MOST_ANSWERS, Item
 from tastemaker.data.store.store import (
     LONGEST_NAME,
@@ -136,8 +137,11 @@ def _write(
     for view_id, answer in zip(made, answers, strict=True):
         answer["view_id"] = view_id
     connection.execute(insert(s.judgements), answers)
-    _count(connection, s.items, Counter(view["item_id"] for view in views))
+    of_item = Counter(view["item_id"] for view in views)
+    with left_is_counted(connection, list(of_item)):
+        _count(connection, s.items, of_item)
     _count(connection, s.judges, Counter(view["judge_id"] for view in views))
+    add_counts(connection, judgements=len(new), changes=1)
 
 
 def _items(
@@ -158,6 +162,8 @@ def _items(
             rows.append(item_row(item, wanted, lot))
     if rows:
         connection.execute(insert(s.items), rows)
+        left = sum(row["wanted"] > 0 for row in rows)
+        add_counts(connection, items=len(rows), left=left)
     items = {}
     for row in connection.execute(query):
         items[row.digest] = (row.id, json.loads(row.texts))

@@ -32,6 +32,13 @@ settings = Table(
     Column("value", Text, nullable=False),  # JSON
 )
 
+counts = Table(
+    "counts",
+    METADATA,
+    Column("name", Text, primary_key=True),  # a field of counting.Counts
+    Column("value", BigInteger, nullable=False),
+)
+
 items = Table(
     "items",
     METADATA,

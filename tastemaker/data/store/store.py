@@ -35,6 +35,12 @@ from tastemaker.data.store.choosing import (
     next_item,
     next_number,
 )
+from tastemaker.data.store.counting import (
+    Counts,
+    add_counts,
+    count_answer,
+    counts_of,
+)
 from tastemaker.data.store.engines import BUSY_SECONDS, Database
 from tastemaker.data.store.items import (
     MOST_ANSWERS,
@@ -136,7 +142,7 @@ class Store:
         """
         if wanted < 1:
             raise UsageError(f"{wanted} judges an item: it takes at least 1.")
-        count = 0
+        count = left = 0
         with self.database.writing() as connection:
             seed = _setting(connection, "seed")
             draws = random.Random(f"{seed}:{_count(connection, s.items)}")
@@ -156,6 +162,8 @@ class Store:
                 if rows:
                     connection.execute(insert(s.items), rows)
                 count += len(rows)
+                left += sum(row["wanted"] > 0 for row in rows)
+            add_counts(connection, items=count, left=left)
         return count
 
     # --- judges
@@ -224,10 +232,12 @@ class Store:
 
     def left(self) -> int:
         """Return how many items want more judgements."""
-        is_wanted = s.items.c.judged < s.items.c.wanted
-        query = select(func.count()).select_from(s.items).where(is_wanted)
+        return self.counts().left
+
+    def counts(self) -> Counts:
+        """Return what the store holds, in numbers."""
         with self.database.reading() as connection:
-            return int(connection.scalar(query) or 0)
+            return counts_of(connection)
 
     def _plan(self, connection: Connection) -> Plan:
         saved = _setting(connection, "plan") or {}
@@ -314,10 +324,9 @@ class Store:
                 "time": time.time(),
             }
             made = connection.execute(insert(s.judgements).values(values))
-            counts = not values["is_skip"] and view.reason == "new"
-            _close_view(
-                connection, view, int(counts), int(not values["is_skip"])
-            )
+            change = update(s.views).where(s.views.c.id == view.id)
+            connection.execute(change.values(is_open=False))
+            count_answer(connection, view, "skip" in checked, 1)
             number = made.inserted_primary_key
             assert number is not None
             return Outcome(int(number[0]), is_new=True)
@@ -330,7 +339,9 @@ class Store:
                 s.judgements.c.is_skip,
                 s.judgements.c.view_id,
             )
-            .add_columns(s.views.c.item_id, s.views.c.reason)
+            .add_columns(
+                s.views.c.item_id, s.views.c.judge_id, s.views.c.reason
+            )
             .join(s.views, s.views.c.id == s.judgements.c.view_id)
             .where(s.views.c.judge_id == judge.id)
             .where(s.judgements.c.withdrawn.is_(None))
@@ -346,11 +357,7 @@ class Store:
             connection.execute(change.values(withdrawn=time.time()))
             change = update(s.views).where(s.views.c.id == last.view_id)
             connection.execute(change.values(is_open=True))
-            counts = not last.is_skip and last.reason == "new"
-            judged = -int(not last.is_skip)
-            _count_answer(
-                connection, last.item_id, judge.id, -int(counts), judged
-            )
+            count_answer(connection, last, last.is_skip, -1)
         return True
 
 
@@ -464,28 +471,6 @@ def _view_row(connection: Connection, judge: Judge, view_id: int) -> Row[Any]:
     if not view.is_open:
         raise UsageError("this view has an answer already. Undo it first.")
     return view
-
-
-def _close_view(
-    connection: Connection, view: Row[Any], answers: int, judged: int
-) -> None:
-    change = update(s.views).where(s.views.c.id == view.id)
-    connection.execute(change.values(is_open=False))
-    _count_answer(connection, view.item_id, view.judge_id, answers, judged)
-
-
-def _count_answer(
-    connection: Connection,
-    item_id: int,
-    judge_id: int,
-    answers: int,
-    judged: int,
-) -> None:
-    """Count an answer. answers: to what the item wants. judged: of the judge, repeats included."""
-    item = update(s.items).where(s.items.c.id == item_id)
-    connection.execute(item.values(judged=s.items.c.judged + answers))
-    judge = update(s.judges).where(s.judges.c.id == judge_id)
-    connection.execute(judge.values(judged=s.judges.c.judged + judged))
 
 
 def _plausible(seconds: float | None, begun: float) -> float:

@@ -16,7 +16,15 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 
 from tastemaker import processes
-from tastemaker.adapters import LORA, LORA_LR, SAVED_DTYPE
+from tastemaker.adapters import (
+    LORA,
+    LORA_LR,
+    LORA_TARGETS,
+    QUANTIZE,
+    SAVED_DTYPE,
+    Lora,
+    Quantize,
+)
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import (
@@ -97,6 +105,8 @@ class Encoder:
         "Draw a new head, also where the backbone has a trained one or tells classes apart.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
+    quantize: Quantize = setting("none", QUANTIZE)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     template: str | None = setting(
         None,
@@ -107,6 +117,11 @@ class Encoder:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def adapters(self) -> Lora:
+        """The adapters that are put into the network."""
+        return Lora(self.lora, self.lora_targets, self.quantize)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.adapters import FOLDER as ADAPTER_FOLDER
-from tastemaker.adapters import Adapter, add_adapters, merge_adapters
+from tastemaker.adapters import Adapter, Lora, add_adapters, merge_adapters
 from tastemaker.data.judgements import (
     CHAT,
     PAIR,
@@ -144,16 +144,17 @@ class Network:
         new_head: bool = False,
         dtype: TrainingChoice = "auto",
         is_frozen: bool = False,
+        lora: Lora | None = None,
     ) -> Self:
         """Return a network to be trained: with the trained head of one output that the folder
         holds, or with a fresh one drawn from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
-        has positions for. cut: left keeps the end of a text, where reviews give their verdict and
-        completions stand. new_head: draw the head, whatever the folder holds. dtype: of the saved
-        body. is_frozen: the body does not learn, and has that format in memory too. Raises
-        ModelError when nothing loads and for a head of several classes, MissingExtra when `minilm`
-        is not installed, UsageError for a setting that does not fit.
+        has positions for. cut: left keeps the end of a text, where reviews give their verdict.
+        new_head: draw the head, whatever the folder holds. dtype: of the saved body. is_frozen: the
+        body does not learn, and has that format in memory too. lora: adapters, which may leave it
+        in 4 bits. Raises ModelError when nothing loads and for a head of several classes,
+        MissingExtra without the package, UsageError for a setting that does not fit.
         """
         opened = open_parts(
             source_of(name_or_path),
@@ -161,12 +162,12 @@ class Network:
             seed=seed,
             new_head=new_head,
             dtype=dtype if is_frozen else "float32",
+            lora=lora,
         )
-        module, tokenizer = opened.module, opened.tokenizer
+        parts = opened.module, opened.tokenizer
         return cls(
-            module,
-            tokenizer,
-            max_length=choose_max_length(module, tokenizer, max_length),
+            *parts,
+            max_length=choose_max_length(*parts, max_length),
             cut=cut,
             has_new_head=opened.has_new_head,
             saved_as=format_of(dtype, opened.dtype),
@@ -253,10 +254,10 @@ class Network:
         """The id of the padding token."""
         return int(self.tokenizer.pad_token_id)
 
-    def add_adapters(self, rank: int, source: str, seed: int) -> None:
+    def add_adapters(self, lora: Lora, source: str, seed: int) -> None:
         """Let low-rank adapters of the body learn in place of its weights."""
         self._wrapped = add_adapters(
-            self.module, rank, source=source_of(source), seed=seed
+            self.module, lora, source=source_of(source), seed=seed
         )
 
     def merge_adapters(self) -> None:

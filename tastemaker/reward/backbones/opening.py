@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from tastemaker.adapters import (
+    Lora,
     base_of,
     is_adapter,
     merge_saved_adapter,
@@ -86,13 +87,15 @@ def open_parts(
     seed: int,
     new_head: bool = False,
     dtype: TrainingChoice = "float32",
+    lora: Lora | None = None,
 ) -> Opened:
     """Return a sequence classifier with one output, and its tokenizer. Raises ModelError when
     nothing loads, and for a head of several classes.
 
     A trained head of one output goes on from its weights. What the folder lacks (the head,
     sometimes a pooler) is drawn from `seed`. new_head: draw the head, whatever the folder holds.
-    dtype: of the body in memory; the head is float32.
+    dtype: of the body in memory; the head is float32. lora: adapters that may leave the body in 4
+    bits.
     """
     if not 0 <= dropout < 1:
         raise UsageError(
@@ -126,6 +129,7 @@ def open_parts(
             output_loading_info=True,
             key_mapping=HEAD_NAMES,
             **NO_CODE,
+            **(lora.loading(source, format_of(dtype, saved)) if lora else {}),
         )
         module, report = loaded
         if not new_head:

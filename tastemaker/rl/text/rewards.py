@@ -4,14 +4,16 @@
 |---|---|
 | `taste/` | a reward model's folder |
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores`; TRL's too |
-| `http://host` | a server of `tastemaker serve` (token: TASTEMAKER_TOKEN) |
-| `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
+| `http://host` | a server of ours, OpenRLHF's, TEI's or vLLM's, by what it answers |
+| `http://host/path` | the same; where it shows none of these, it is asked as OpenRLHF's is: |
+| | takes `{"query", "prompts"}`, returns `{"rewards"}` |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that occur earlier in the text |
 | `missing-end` | 1 for a completion without an end |
 | `gold` | the playground's true score |
 
-`=` and a number after a spec are its weight: `repetition=-2`. Several rewards are added up.
+The token of a server is in the variable TASTEMAKER_TOKEN. `=` and a number after a spec are its
+weight: `repetition=-2`. Several rewards are added up.
 """
 
 import http.client
@@ -24,7 +26,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -39,14 +41,18 @@ from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
 from tastemaker.rl.text.reward_calls import called, json_prompt
 from tastemaker.scores import Caution
-from tastemaker.serve.client import remote_reward
+from tastemaker.serve.client import remote_reward, token_of_server
+from tastemaker.serve.client_wires import (
+    OPENRLHF,
+    base_of,
+    wire_at,
+    wire_by_path,
+)
 
 _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
-_SERVED_PATHS = ("", "/")
-"""The paths of an address of `tastemaker serve`; any other answers as OpenRLHF's."""
 _WORTH_RETRYING = frozenset({408, 425, 429, 502, 503, 504})
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
@@ -154,12 +160,13 @@ class HttpReward:
     """An HTTP address that scores.
 
     seconds: the time limit of a whole answer. retries: how often a request is repeated that was
-    refused for overload or found nobody; the waits double, with jitter.
+    refused for overload or found nobody; the waits double, with jitter. token: of the server.
     """
 
     address: str
     seconds: float = 60.0
     retries: int = 4
+    token: str | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -179,9 +186,10 @@ class HttpReward:
                 prompt + completion.text if is_text else completion.text
             )
         body = json.dumps({"query": query, "prompts": prompts}).encode()
-        request = urllib.request.Request(
-            self.address, body, {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(self.address, body, headers)
         answers, error = self._asked(request)
         is_timeout = not answers and error is None
         if is_timeout or isinstance(error, _NO_ANSWER):
@@ -411,12 +419,26 @@ def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     return weight, _named(text, caution)
 
 
+_LOOK = 5.0
+"""The seconds that a look at what an address is takes at most."""
+
+
+def _is_asked_as_openrlhf(address: str) -> bool:
+    """Return whether an address with a path names OpenRLHF's wire, or shows no other one."""
+    if urlsplit(address).path in ("", "/"):
+        return False
+    if wire_by_path(address) is OPENRLHF:
+        return True
+    headers = remote_reward(address).headers
+    return wire_at(base_of(address), headers, _LOOK) in (OPENRLHF, None)
+
+
 def _named(text: str, caution: Caution) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
     if text.startswith(_ADDRESS):
-        if urlsplit(text).path not in _SERVED_PATHS:
-            return HttpReward(text)
+        if _is_asked_as_openrlhf(text):
+            return HttpReward(text, token=token_of_server())
         remote = remote_reward(text)
         return ModelReward(remote, remote.name, caution)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) is not None

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tastemaker.adapters import LORA, SAVED_DTYPE
+from tastemaker.adapters import (
+    LORA,
+    LORA_TARGETS,
+    QUANTIZE,
+    SAVED_DTYPE,
+    Lora,
+    Quantize,
+)
 from tastemaker.fast.processor import TrainingChoice
 from tastemaker.settings import (
     LIMIT,
@@ -73,6 +80,8 @@ class Steering:
         "Drop out what the model's config says while it learns; sampling never does.",
     )
     lora: int = setting(0, LORA, at_least(0))
+    lora_targets: str = setting("all", LORA_TARGETS)
+    quantize: Quantize = setting("none", QUANTIZE)
     dtype: TrainingChoice = setting("auto", SAVED_DTYPE)
     gradient_checkpointing: bool = setting(False, RECOMPUTE)
     shard: bool = setting(False, SHARD)
@@ -97,6 +106,11 @@ class Steering:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def adapters(self) -> Lora:
+        """The adapters that are put into the network."""
+        return Lora(self.lora, self.lora_targets, self.quantize)
 
 
 ADVICE = {

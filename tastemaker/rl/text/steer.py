@@ -167,7 +167,9 @@ def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
     if isinstance(policy, Policy):
         return policy.frozen_copy() if steering.shard else policy
     return Policy.load(
-        policy, dtype=steering.dtype if steering.lora else "float32"
+        policy,
+        dtype=steering.dtype if steering.lora else "float32",
+        lora=steering.adapters,
     )
 
 

@@ -358,7 +358,8 @@ def _learner(start: Policy, plan: SteerPlan, source: str, say: Say) -> Policy:
     algorithm = plan.algorithm
     if plan.steering.lora:
         learner = start.frozen_copy()
-        learner.add_adapters(plan.steering.lora, source=source, seed=plan.seed)
+        lora = plan.steering.adapters
+        learner.add_adapters(lora, source=source, seed=plan.seed)
     else:
         learner = start.trainable_copy()
     learner.saved_as = format_of(plan.steering.dtype, start.saved_as)
