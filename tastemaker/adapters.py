@@ -108,7 +108,7 @@ class Lora:
         from transformers import BitsAndBytesConfig
 
         is_known = isinstance(dtype, torch.dtype)
-        config = BitsAndBytesConfig(
+        config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
@@ -282,7 +282,7 @@ def _put_full_layers(wrapped: Any, module: Any) -> None:
     del config.quantization_config
     source = wrapped.peft_config["default"].base_model_name_or_path
     level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         full = type(module).from_pretrained(
             source,

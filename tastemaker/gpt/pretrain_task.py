@@ -62,6 +62,7 @@ from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
     Muon,
+    Part,
     TrainStep,
     adamw,
     gradient_strategy,
@@ -249,7 +250,7 @@ class PretrainTask(Task):
         self.module.train()
         tokens = self.count_tokens(numbers)
         layers = self.layers
-        parts = [
+        parts: list[Part] = [
             partial(self._compute, part, tokens, layers)
             for part in self.parts(numbers)
         ]

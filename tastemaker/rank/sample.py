@@ -186,7 +186,7 @@ def _numbered_texts(
         prints += [fingerprint(text) for text in item.texts]
         prompts[number] = NOBODY
         if item.prompt is not None:
-            words = plain(prompt_of(json.loads(item.prompt)))
+            words = plain(prompt_of(json.loads(item.prompt)) or "")
             prompts[number] = number_of.setdefault(
                 fingerprint(words),
                 len(number_of),

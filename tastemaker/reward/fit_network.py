@@ -50,6 +50,7 @@ from tastemaker.train.sharding import (
 from tastemaker.train.shares import share_like
 from tastemaker.train.step import (
     Metrics,
+    Part,
     TrainStep,
     adamw,
     gradient_strategy,
@@ -152,7 +153,7 @@ class FitTask(Task):
         sizes = []
         for unit in units:
             sizes.append(sum(self.lengths[text] for text in unit.texts))
-        parts = []
+        parts: list[Part] = []
         budget = self.training.batch_tokens
         for numbers in whole_units(processes.share(sizes), sizes, budget):
             part = [units[number] for number in numbers]

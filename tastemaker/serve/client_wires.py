@@ -93,10 +93,11 @@ def _tei_body(examples: Sequence[Example]) -> dict[str, Any]:
 def _vllm_body(examples: Sequence[Example]) -> dict[str, Any]:
     """Return texts, or the one chat that a request holds. The score is the logit."""
     options = {"use_activation": False}
-    if examples[0].prompt is None:
+    prompt = examples[0].prompt
+    if prompt is None:
         return {"input": [example.text for example in examples], **options}
     [example] = examples
-    turns = as_json(example.prompt)
+    turns = as_json(prompt)
     if isinstance(turns, str):
         turns = [{"role": "user", "content": turns}]
     answer = {"role": "assistant", "content": example.text}
@@ -127,8 +128,10 @@ def _of_vllm(reply: Any) -> Any:
     values = []
     for row in rows:
         probabilities = row.get("probs") if isinstance(row, dict) else None
-        is_one = isinstance(probabilities, list) and len(probabilities) == 1
-        values.append(probabilities[0] if is_one else None)
+        value = None
+        if isinstance(probabilities, list) and len(probabilities) == 1:
+            value = probabilities[0]
+        values.append(value)
     return values
 
 
