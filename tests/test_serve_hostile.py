@@ -182,6 +182,28 @@ def test_a_slow_body_is_refused_in_time(server: Server) -> None:
     assert server.ask("/ready")[0] == 200
 
 
+@pytest.mark.parametrize("sent", [b"", b"POST /score HTTP/1.1\r\nHost: local"])
+def test_a_connection_that_never_asks_is_closed_in_time(
+    server: Server, sent: bytes
+) -> None:
+    with opened(server) as idle:
+        began = time.monotonic()
+        for place in range(0, len(sent), 12):  # a byte now and then does not help
+            idle.sendall(sent[place : place + 12])
+            time.sleep(0.3)
+        assert idle.recv(4096) == b""
+        assert 1 < time.monotonic() - began < 10
+
+
+def test_a_connection_asks_again_after_a_while(server: Server) -> None:
+    ask = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with opened(server) as kept:
+        for _ in range(2):
+            kept.sendall(ask)
+            assert b" 200 " in kept.recv(4096)
+            time.sleep(2.5)  # longer than the head of a request may take
+
+
 def test_a_half_closed_connection(server: Server) -> None:
     """The client sends all, says that no more comes, and reads: it is answered or closed."""
     body = json.dumps({"inputs": ["A film."]}).encode()

@@ -78,20 +78,29 @@ async def _run(
         service.is_ready = True
         say(f"serving on {address}")
 
-    await run_app(app, listener, service.settings.connections, announce)
+    settings = service.settings
+    await run_app(
+        app, listener, settings.connections, announce, settings.body_seconds
+    )
 
 
 async def run_app(
-    app: Any, listener: socket.socket, connections: int, announce: Say
+    app: Any,
+    listener: socket.socket,
+    connections: int,
+    announce: Say,
+    head_seconds: float = 10.0,
 ) -> None:
     """Run a web application until SIGTERM or Ctrl-C.
 
     connections: at once; more get 503. announce: gets `http://HOST:PORT` once the server listens.
+    head_seconds: a connection is closed where the head of a request takes longer.
     """
     import uvicorn
 
     config = uvicorn.Config(
         app,
+        http=_protocol(head_seconds),
         log_level="warning",
         access_log=False,  # a path may hold a token
         lifespan="off",
@@ -116,3 +125,51 @@ async def run_app(
     finally:
         announcing.cancel()
         signal.signal(signal.SIGTERM, before)
+
+
+def _protocol(head_seconds: float) -> Any:
+    """Return uvicorn's HTTP protocol, whose connections do not wait for ever.
+
+    uvicorn closes a connection that is idle after an answer, but not one that never sends a whole
+    request: a thousand of them would take all places.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        """Closes the connection where the head of a request is not there in time."""
+
+        waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.stop_waiting()
+            super().connection_lost(exc)
+
+        @property
+        def is_answering(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def watch(self) -> None:
+            if self.is_answering:
+                self.stop_waiting()
+            elif self.waiting is None:
+                self.waiting = self.loop.call_later(head_seconds, self.give_up)
+
+        def stop_waiting(self) -> None:
+            if self.waiting is not None:
+                self.waiting.cancel()
+                self.waiting = None
+
+        def give_up(self) -> None:
+            self.waiting = None
+            if not self.is_answering:
+                self.transport.close()
+
+    return Impatient

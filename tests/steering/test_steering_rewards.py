@@ -397,11 +397,12 @@ def test_a_reward_model_scores_texts_with_a_word() -> None:
 
 
 def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
-    assert reward_of("http://host/score?key=abc").name == "http://host/score?key=abc"
-    assert (
-        reward_of("http://host/score?key=abc=0.5").name
-        == "0.5 × http://host/score?key=abc"
-    )
+    one = reward_of("http://host/TOKEN/get_reward?key=abc")
+    assert one.address == "http://host/TOKEN/get_reward?key=abc"  # type: ignore[attr-defined]
+    # a name stands in logs, and a token does not
+    assert one.name == "http://host/…/get_reward"
+    weighted = reward_of("http://me:secret@host/score?key=abc=0.5")
+    assert weighted.name == "0.5 × http://host/score"
 
 
 def test_a_function_in_the_working_folder_is_found(

@@ -170,8 +170,11 @@ class HttpReward:
 
     @property
     def name(self) -> str:
-        """The address."""
-        return self.address
+        """The address without what may hold a token: a query, and all but the end of a path."""
+        parts = urlsplit(self.address)
+        host = parts.netloc.rpartition("@")[2]
+        before, _, last = parts.path.rpartition("/")
+        return f"{parts.scheme}://{host}{'/…' if before else ''}/{last}"
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the rewards of the answer.
@@ -195,16 +198,19 @@ class HttpReward:
         if is_timeout or isinstance(error, _NO_ANSWER):
             reason = " ".join(str(error or "timed out").split())
             raise RewardError(
-                f"{self.address} did not answer with JSON: {reason}"
+                f"{self.name} did not answer with JSON: {reason}"
             ) from error
         if error is not None:
             raise error
         rewards = answers[0]
+        if isinstance(rewards, list) and len(rewards) == 1:
+            inner = rewards[0]  # some servers wrap the reply in a list
+            rewards = inner if isinstance(inner, dict) else rewards
         if isinstance(rewards, dict):
             rewards = rewards.get("rewards", rewards.get("scores"))
         if not isinstance(rewards, list):
             raise RewardError(
-                f"{self.address} answered without a list of rewards: "
+                f"{self.name} answered without a list of rewards: "
                 'expected {"rewards": [numbers]}.'
             )
         return rewards
