@@ -335,5 +335,5 @@ def _listed(judges: Sequence[Judge], statistics: Statistics) -> list[OfJudge]:
     for judge in judges:
         figures = statistics.judges.get(judge.id, JudgeFigures())
         listed.append(OfJudge(**vars(figures), judge=judge))
-    listed.sort(key=lambda each: -each.answers)
+    listed.sort(key=lambda each: -each.judge.judged)
     return listed[:_SHOWN_JUDGES]

@@ -5,6 +5,7 @@ one.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from tastemaker.data.judgements import fingerprint, plain
 from tastemaker.data.store import Store
@@ -24,6 +25,8 @@ from tastemaker.rank.verdicts import verdicts
 
 Bools = NDArray[np.bool_]
 _BATCH = 900
+_ITEMS = 50
+"""Items whose judgements are read at once."""
 _NEAR = 20
 """Agreement is measured on pairs of a ranking at most so many places apart, as `doctor` does."""
 _KINDS = {"label": "label", "grade": "grade", "rate": "rating"}
@@ -212,8 +215,20 @@ class SampledItem:
 
 
 def sample_of(store: Store, most: int) -> Sample:
-    """Return the last judgements that count; skips and withdrawn answers do not."""
+    """Return the judgements that count of the items judged last; at most so many, if they are more.
+
+    An item comes with all its judgements, so that judges of the same items are compared. Skips and
+    withdrawn answers do not count.
+    """
     judgements, views = s.judgements.c, s.views.c
+    counts = (judgements.withdrawn.is_(None), judgements.is_skip.is_(False))
+    latest = (
+        select(views.item_id)
+        .join(s.judgements, views.id == judgements.view_id)
+        .where(*counts)
+        .order_by(judgements.id.desc())
+        .limit(most)
+    )
     query = (
         select(
             judgements.id,
@@ -227,15 +242,38 @@ def sample_of(store: Store, most: int) -> Sample:
         )
         .join(s.views, views.id == judgements.view_id)
         .join(s.judges, s.judges.c.id == views.judge_id)
-        .where(judgements.withdrawn.is_(None), judgements.is_skip.is_(False))
-        .order_by(judgements.id.desc())
-        .limit(most)
+        .where(*counts)
     )
+    rows: list[Row[Any]] = []
     with store.database.reading() as connection:
-        rows = list(connection.execute(query))[::-1]
-        numbers = list(dict.fromkeys(row.item_id for row in rows))
+        judged = list(dict.fromkeys(connection.scalars(latest)))
+        for begin in range(0, len(judged), _ITEMS):
+            part = query.where(
+                views.item_id.in_(judged[begin : begin + _ITEMS])
+            )
+            rows += connection.execute(part)
+            if len(rows) >= most:
+                break
+        numbers = _of_whole_items(rows, judged, most)
         items = _items(connection, numbers)
+    rows = [row for row in rows if row.item_id in items]
+    rows.sort(key=lambda row: row.id)
     return Sample(rows, items)
+
+
+def _of_whole_items(
+    rows: Sequence[Row[Any]], judged: Sequence[int], most: int
+) -> list[int]:
+    """Return the first items of `judged` that have at most so many rows together, at least one."""
+    counts = Counter(row.item_id for row in rows)
+    numbers: list[int] = []
+    total = 0
+    for number in judged:
+        total += counts[number]
+        if not counts[number] or (numbers and total > most):
+            break
+        numbers.append(number)
+    return numbers
 
 
 def _items(

@@ -112,15 +112,14 @@ def test_a_page_takes_the_same_steps_in_a_larger_store(
                     store.left()
                     own_figures(store, judge)
                     assert view is not None
+                    assert store.next_view(judge) == view
                     store.answer(judge, view.id, f"{name} key {number}", ORDER)
                 costs[name].append(steps[0] - before)
             figures, before = Figures(store), steps[0]
             shown = figures.overview()
             costs["lead"].append(steps[0] - before)
-            assert (shown.counts.judgements, shown.statistics.sample) == (
-                judgements + 8,
-                300,
-            )
+            assert shown.counts.judgements == judgements + 8
+            assert 280 <= shown.statistics.sample <= 300
             assert figures.overview().statistics is shown.statistics
             view = store.next_view(bo)
             assert view is not None

@@ -70,6 +70,11 @@ _PAGES = (
     "INSERT INTO counts VALUES ('changes', 0)",
 )
 
+_WITHDRAWN = (
+    "CREATE INDEX withdrawn_of_a_view ON judgements (view_id, id) "
+    "WHERE withdrawn IS NOT NULL",
+)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("items, judges, views, judgements", _FIRST),
     ("planned repeats, and items with expected answers", _REPEATS),
@@ -77,6 +82,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("who wrote an answer", _WRITERS),
     ("counts of judgements and of skips", _COUNTS),
     ("open views and counts without a scan", _PAGES),
+    ("withdrawn answers of a view", _WITHDRAWN),
 )
 """(name, statements) of each step. {key}: a number that counts up. {real}: 64 bits.
 

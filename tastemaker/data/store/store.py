@@ -434,7 +434,11 @@ def _open_view(connection: Connection, judge: Judge) -> View | None:
         return None
     earlier = (
         select(s.judgements.c.answer)
-        .where(s.judgements.c.view_id == row.view_id)
+        # an open view has no other answers; the index of steps is of withdrawn ones
+        .where(
+            s.judgements.c.view_id == row.view_id,
+            s.judgements.c.withdrawn.is_not(None),
+        )
         .order_by(s.judgements.c.id.desc())
         .limit(1)
     )
