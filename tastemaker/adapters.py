@@ -58,8 +58,13 @@ _FULL = (
     "pooler",
     "lm_head",
     "embed_out",
+    "head",
+    "classification_head",
+    "sequence_summary",
+    "logits_proj",
 )
-"""Layers that keep full precision: heads."""
+"""Layers that keep full precision, with all that is in them: heads."""
+_FULL_NAMES = frozenset(_FULL)
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
@@ -81,7 +86,11 @@ class Lora:
     quantize: Quantize = "none"
 
     def check(self) -> None:
-        """Raise UsageError for 4 bits without adapters, MissingExtra for what is not installed."""
+        """Raise UsageError for settings without adapters, MissingExtra for a missing package."""
+        if not self.rank and self.targets != "all":
+            raise UsageError(
+                "lora_targets: there are no adapters. Add --lora 16, or leave it out."
+            )
         if self.quantize == "none":
             return
         if not self.rank:
@@ -113,7 +122,8 @@ class Lora:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype if is_known else torch.bfloat16,
-            llm_int8_skip_modules=list(_FULL),
+            # patterns: transformers matches them from the start of a name
+            llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in _FULL],
         )
         return {"quantization_config": config}
 
@@ -262,7 +272,9 @@ def bytes_saved_by_4_bits(module: Any) -> int:
     inside = {id(part) for part in module.base_model.modules()}
     saving = 0.0
     for name, part in module.named_modules():
-        is_full = "lora_" in name or name.rpartition(".")[2] in _FULL
+        is_full = "lora_" in name or not _FULL_NAMES.isdisjoint(
+            name.split(".")
+        )
         if isinstance(part, nn.Linear) and id(part) in inside and not is_full:
             weight = part.weight
             each = weight.element_size() - _BYTES_OF_4_BITS
@@ -276,6 +288,7 @@ def _put_full_layers(wrapped: Any, module: Any) -> None:
     They are read again from the base: what 4 bits have rounded away is not saved. module: the
     network in `wrapped`, or a copy of it.
     """
+    from transformers.pytorch_utils import Conv1D
     from transformers.utils import logging
 
     config = copy.deepcopy(module.config)
@@ -292,6 +305,11 @@ def _put_full_layers(wrapped: Any, module: Any) -> None:
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
+    except OSError as error:
+        line = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ModelError(
+            f"{source}: the base cannot be read again ({line}). Put it back, and use --resume."
+        ) from error
     finally:
         logging.set_verbosity(level)
     for name, part in list(module.named_modules()):
@@ -303,7 +321,10 @@ def _put_full_layers(wrapped: Any, module: Any) -> None:
             continue
         plain = full.get_submodule(name).to(weight.device)
         if is_adapted:
-            merged = plain.weight + part.get_delta_weight("default")
+            change = part.get_delta_weight("default")
+            if isinstance(plain, Conv1D):
+                change = change.T
+            merged = plain.weight + change
             plain.weight = nn.Parameter(merged.to(plain.weight.dtype))
         plain.requires_grad_(requires_grad=False)
         owner, _, attribute = name.rpartition(".")

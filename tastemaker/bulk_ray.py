@@ -183,8 +183,16 @@ def _quiet_backend() -> Iterator[None]:
     """
     before, terminal = sys.stderr, os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    own = None
     if _writes_to(before, 2):
-        sys.stderr = os.fdopen(os.dup(terminal), "w", 1, before.encoding)
+        own = os.fdopen(
+            os.dup(terminal),
+            "w",
+            1,
+            encoding=before.encoding,
+            errors="backslashreplace",
+        )
+        sys.stderr = own
     os.dup2(nowhere, 2)
     try:
         yield
@@ -192,9 +200,11 @@ def _quiet_backend() -> Iterator[None]:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
-        if sys.stderr is not before:
-            sys.stderr.close()
-            sys.stderr = before
+        if own is not None:
+            # a line of progress may have put another stream in place
+            if sys.stderr is own:
+                sys.stderr = before
+            own.close()
 
 
 def _writes_to(stream: Any, descriptor: int) -> bool:

@@ -1,6 +1,7 @@
 """The verb `rank`: people judge texts on a page."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,11 @@ def rank(
         raise tm.UsageError(
             "--policy and --prompts belong together: who writes, and to what."
         )
+    for source, count in Counter(policies).items():
+        if count > 1:
+            raise tm.UsageError(
+                f"--policy {source} stands there twice. Name it once."
+            )
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
     taste = None if model is None else tm.load(model, device=device)
@@ -266,10 +272,6 @@ def _written(
         name = Path(source).name
         if sum(Path(other).name == name for other in sources) > 1:
             name = source
-        if name in policies:
-            raise tm.UsageError(
-                f"--policy {source} stands there twice. Name it once."
-            )
         policies[name] = tm.Policy.load(source).to(device)
         for line in policies[name].notes:
             settings["say"](line)

@@ -125,7 +125,7 @@ def earlier_turns(
 ) -> list[Message]:
     """Return the turns of a cell of questions and answers. Raises DataError for another cell."""
     turns: list[Message] = []
-    if cell is None:
+    if is_missing(cell):
         return turns
     if not isinstance(cell, list | tuple):
         raise bad_cell(cell, where, column, " where a list belongs.")

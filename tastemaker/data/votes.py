@@ -285,8 +285,9 @@ def _unambiguous_wins(
             wins[word] = best
     are_digits = all(part.isdigit() for part in parts)
     # one digit alone may count from 0 or from 1
-    has_letters = not any(set("0123456789") & set(word) for word in wins)
-    is_sure = not are_digits or is_named or has_letters
+    digits = set("0123456789")
+    are_letters = bool(wins) and not any(digits & set(word) for word in wins)
+    is_sure = not are_digits or is_named or are_letters
     is_sure = is_sure or len({*wins.values()} - {-1}) > 1
     if are_digits and is_sure and "0" not in parts and "0" in rest:
         wins.setdefault("0", -1)

@@ -255,8 +255,13 @@ def _check_start(
     folder: Path | None,
 ) -> None:
     """Raise UsageError for settings of new models, and for replacing the given one."""
+    training.adapters.check()
     if training.lora:
         check_peft()
+    if training.quantize != "none" and not isinstance(start, str | Path):
+        raise UsageError(
+            "quantize: only a folder or hub name is read in 4 bits. Give one by --from."
+        )
     if start is None:
         if training.lora:
             raise UsageError(

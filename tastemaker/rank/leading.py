@@ -49,6 +49,7 @@ def add_lead(
             request,
             "lead.html",
             o=overview,
+            reasons=pages.reasons_in(request, overview.skip_reasons),
             formats=list(FORMATS),
             model=model,
         )

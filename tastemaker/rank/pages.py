@@ -1,7 +1,8 @@
 """The pages, written by the server: templates escape texts, and no text is part of a script."""
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def judge_page(
         ]
         values["reasons"] = form.get("reasons") or phrases["reasons"]
     return page(request, "judge.html", **values)
+
+
+def reasons_in(request: Request, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of skip reasons, those of the page's own in the reader's language."""
+    own = words()[language(request)]["reasons"]
+    translated: dict[str, str] = {}
+    for phrases in words().values():
+        translated.update(zip(phrases["reasons"], own, strict=True))
+    totals: Counter[str] = Counter()
+    for reason, count in counts.items():
+        totals[translated.get(reason, reason)] += count
+    return dict(totals)
 
 
 def _mode(view: View) -> str:

@@ -239,6 +239,7 @@ class Learner:
         if not self.division.orders_texts:
             # (s − 0)/∞: the head's weights become 0. This counts as a step, for a model of 0 steps
             # is refused.
+            network.merge_adapters()
             network.rescale(0.0, math.inf)
             return network, model, 1
         device = choose_device(self.device)

@@ -26,6 +26,7 @@ from tastemaker.scores import Scores
 from tastemaker.serve.client_wires import (
     OWN,
     ClientWire,
+    request_of,
     wire_at,
     wire_by_path,
 )
@@ -203,9 +204,8 @@ class RemoteReward:
         raise RewardError(f"{self.name} {state}{problem}")
 
     def _post(self, body: bytes) -> _Reply:
-        headers = {"Content-Type": "application/json", **self.headers}
         url = self.wire.url(self.address)
-        request = urllib.request.Request(url, body, headers)
+        request = request_of(url, self.headers, body)
         try:
             with urllib.request.urlopen(
                 request, timeout=self.seconds
@@ -226,7 +226,7 @@ def remote_reward(address: str) -> RemoteReward:
 
 def token_of_server() -> str | None:
     """Return the token that the variable TASTEMAKER_TOKEN holds."""
-    return os.environ.get(TOKEN) or None
+    return os.environ.get(TOKEN, "").strip() or None
 
 
 def _number(value: Any) -> float | None:

@@ -207,9 +207,21 @@ def _shown(
     return None
 
 
+def request_of(
+    url: str, headers: Mapping[str, str], body: bytes | None = None
+) -> urllib.request.Request:
+    """Return a request with JSON; a redirect to another place does not get the headers."""
+    request = urllib.request.Request(url, body)
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    for name, value in headers.items():
+        request.add_unredirected_header(name, value)
+    return request
+
+
 def _get(url: str, headers: Mapping[str, str], seconds: float) -> Any:
     """Return the JSON of a page; None where an answer has none. Raises OSError without answer."""
-    request = urllib.request.Request(url, headers=dict(headers))
+    request = request_of(url, headers)
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             return json.loads(answer.read(_MOST_BYTES))

@@ -219,7 +219,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 def _interrupt(task: Task, run: Run, *, is_saved: bool) -> None:
     """Save a checkpoint where one may be taken, and raise Interrupted."""
     message = f"stopped from outside after step {task.progress.step:,}"
-    if run.folder is None and processes.is_first():
+    if not processes.from_first(run.folder is not None):
         raise Interrupted(f"{message}; without a folder nothing is saved.")
     if not is_saved and task.can_resume_here():
         run.save(_checkpoint(task))

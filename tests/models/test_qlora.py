@@ -61,15 +61,15 @@ def rows(folder: Path) -> Path:
     find_spec("bitsandbytes") is not None, reason="the extra `qlora` is installed"
 )
 def test_without_the_package_it_is_one_line(
-    base: Path, tmp_path: Path, run: Any
+    base: Path, gpt: Path, tmp_path: Path, run: Any
 ) -> None:
     four = ("--lora", RANK, "--quantize", "4bit", "--quiet", "--out", tmp_path / "out")
     data = rows(tmp_path)
     for words in (
         ("fit", data, "--backbone", base),
         ("fit", data, "--backbone", base, "--dry-run"),
-        ("pretrain", data, "--from", base),
-        ("steer", base, "--reward", "length"),
+        ("pretrain", data, "--from", gpt),
+        ("steer", gpt, "--reward", "length"),
     ):
         fails(run(*words, *four), "tastemaker[qlora]")
         assert not (tmp_path / "out" / "config.json").exists()

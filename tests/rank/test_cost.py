@@ -29,7 +29,7 @@ def test_the_counts_are_those_of_the_rows(address: str, tmp_path: Path) -> None:
     assert import_judgements(store, pairs).items == 5
     store.set("plan", {"repeats": 0.2, "calibration": 0.2})
     judges = [store.judge(name) for name in ("ann", "bo", "cy")]
-    for step in range(90):
+    for step in range(50):
         judge = draws.choice(judges)
         if draws.random() < 0.2:
             store.undo(judge)

@@ -44,7 +44,10 @@ from tastemaker.scores import Caution
 from tastemaker.serve.client import remote_reward, token_of_server
 from tastemaker.serve.client_wires import (
     OPENRLHF,
+    TEI,
+    VLLM,
     base_of,
+    request_of,
     wire_at,
     wire_by_path,
 )
@@ -189,10 +192,10 @@ class HttpReward:
                 prompt + completion.text if is_text else completion.text
             )
         body = json.dumps({"query": query, "prompts": prompts}).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(self.address, body, headers)
+        request = request_of(self.address, headers, body)
         answers, error = self._asked(request)
         is_timeout = not answers and error is None
         if is_timeout or isinstance(error, _NO_ANSWER):
@@ -433,8 +436,9 @@ def _is_asked_as_openrlhf(address: str) -> bool:
     """Return whether an address with a path names OpenRLHF's wire, or shows no other one."""
     if urlsplit(address).path in ("", "/"):
         return False
-    if wire_by_path(address) is OPENRLHF:
-        return True
+    named = wire_by_path(address)
+    if named in (OPENRLHF, TEI, VLLM):
+        return named is OPENRLHF
     headers = remote_reward(address).headers
     return wire_at(base_of(address), headers, _LOOK) in (OPENRLHF, None)
 

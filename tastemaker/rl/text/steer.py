@@ -1,5 +1,6 @@
 """The verb `steer`: a policy learns to write what scores well, or what people preferred."""
 
+import copy
 import json
 import math
 import time
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from tastemaker import processes
 from tastemaker.data.judgements import Judgement, Prompt, plain
-from tastemaker.errors import TrainingError
+from tastemaker.errors import TrainingError, UsageError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
@@ -164,8 +165,17 @@ def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
 
     A given one stays as it is where the weights are to be divided.
     """
+    if steering.quantize != "none" and isinstance(policy, Policy):
+        raise UsageError(
+            "quantize: only a folder or hub name is read in 4 bits. Give one."
+        )
     if isinstance(policy, Policy):
-        return policy.frozen_copy() if steering.shard else policy
+        if not steering.shard:
+            return policy
+        start = policy.trainable_copy()
+        start.value_head = copy.deepcopy(policy.value_head)
+        start.notes = list(policy.notes)
+        return start
     return Policy.load(
         policy,
         dtype=steering.dtype if steering.lora else "float32",
