@@ -81,6 +81,11 @@ def violations(browser: Any) -> list[Any]:
     script = Path(package.submodule_search_locations[0]) / "axe.min.js"
     barriers = []
     browser.execute_script(script.read_text(encoding="utf-8"))
+    # a colour that is still changing would be measured half-way
+    browser.execute_script(
+        "document.head.insertAdjacentHTML('beforeend',"
+        "'<style>* { transition: none !important }</style>')"
+    )
     for theme, only in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         media = [{"name": "prefers-color-scheme", "value": theme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
