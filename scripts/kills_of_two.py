@@ -237,7 +237,7 @@ def campaign(
     problems = []
     for number in range(moments):
         killed = number % 2
-        at = 1 + number * counts[killed] // moments
+        at = 1 + (2 * number + 1) * counts[killed] // (2 * moments)
         kill = {"at": at, "killed": killed}
         for problem in problems_after(runner, root, words, kill, expected):
             place = f"{verb}, process {killed}, moment {at} of {counts[killed]}"

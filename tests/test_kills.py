@@ -26,7 +26,7 @@ def test_a_run_of_two_processes_goes_on_when_either_was_killed() -> None:
         "--verbs",
         "fit",
         "--moments",
-        "2",
+        "1",
         "--shard",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

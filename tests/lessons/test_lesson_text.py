@@ -62,7 +62,7 @@ def writer(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_to_write_well(lesson, writer, monkeypatch, seed):
-    """From a GPT that is there already, in half the rollouts."""
+    """From a GPT that is there already, in a third of the rollouts."""
     monkeypatch.setattr(tm, "pretrain", lambda *_, **__: tm.Policy.load(writer))
-    result = lesson.train(seed, lesson6=False, rollouts=15)
-    assert result["score_after"] > result["score_before"] + 0.4
+    result = lesson.train(seed, lesson6=False, rollouts=10)
+    assert result["score_after"] > result["score_before"] + 0.25

@@ -229,8 +229,13 @@ def make_ready(
     """Configure classifier and tokenizer so that every loader gives the same score.
 
     keeps_padding: pad as the trained head has learned it. Raises ModelError for a tokenizer without
-    a tokenizer.json.
+    a tokenizer.json, and attention that draws at random.
     """
+    if getattr(module.config, "attention_type", None) == "block_sparse":
+        raise ModelError(
+            f"the backbone {source!r} attends to blocks that are drawn at random, so a text has no "
+            'one score: set "attention_type": "original_full" in its config.json.'
+        )
     if not tokenizer.is_fast:
         raise ModelError(
             f"the backbone {source!r} has no fast tokenizer (tokenizer.json): convert it first."
@@ -325,12 +330,10 @@ def choose_max_length(
 
 def most_tokens(module: Any, tokenizer: Any) -> int:
     """Return how many tokens of a text the network can read."""
-    positions = (
-        getattr(
-            module.config.get_text_config(), "max_position_embeddings", None
-        )
-        or _NO_LIMIT
-    )
+    config = module.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    if positions <= 0:  # XLNet says -1
+        positions = _NO_LIMIT
     table = getattr(
         getattr(module.base_model, "embeddings", None),
         "position_embeddings",
