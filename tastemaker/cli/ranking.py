@@ -161,15 +161,7 @@ def rank(
         o.say(f"{export_to}: {rows:,} rows")
     if sources or export_to is not None:
         return
-    if bool(policies) != (prompts is not None):
-        raise tm.UsageError(
-            "--policy and --prompts belong together: who writes, and to what."
-        )
-    for source, count in Counter(policies).items():
-        if count > 1:
-            raise tm.UsageError(
-                f"--policy {source} stands there twice. Name it once."
-            )
+    _check_policies(policies, prompts)
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
     taste = None if model is None else tm.load(model, device=device)
@@ -258,6 +250,21 @@ def _import(
             )
     finally:
         opened.close()
+
+
+def _check_policies(policies: tuple[str, ...], prompts: Path | None) -> None:
+    """Raise UsageError for policies without prompts or the reverse, and for one named twice."""
+    from tastemaker.errors import UsageError
+
+    if bool(policies) != (prompts is not None):
+        raise UsageError(
+            "--policy and --prompts belong together: who writes, and to what."
+        )
+    for source, count in Counter(policies).items():
+        if count > 1:
+            raise UsageError(
+                f"--policy {source} stands there twice. Name it once."
+            )
 
 
 def _written(
