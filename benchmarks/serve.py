@@ -92,6 +92,22 @@ def running(command: Sequence[object]) -> Iterator[tuple[subprocess.Popen[str], 
 
 
 @contextmanager
+def answering(
+    process: subprocess.Popen[bytes], port: int, path: str, body: bytes
+) -> Iterator[None]:
+    """Wait until a server answers a request, and kill it in the end."""
+    try:
+        for _ in range(600):
+            if client("closed", port, path, [body], 1, 0.01).statuses[200]:
+                break
+            time.sleep(0.2)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def plain(folder: Path, kind: str, port: int) -> Iterator[int]:
     """Run a plain server; yield its port once it answers."""
     process = subprocess.Popen(
@@ -99,15 +115,8 @@ def plain(folder: Path, kind: str, port: int) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     body = json.dumps({"text": "Good."}).encode()
-    try:
-        for _ in range(600):
-            if client("closed", port, "/score", [body], 1, 0.01).statuses[200]:
-                break
-            time.sleep(0.2)
+    with answering(process, port, "/score", body):
         yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def with_two_labels(folder: Path, out: Path) -> Path:
@@ -161,15 +170,8 @@ def infinity(command: Path, folder: Path, port: int) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     body = infinity_body("Good.")
-    try:
-        for _ in range(600):
-            if client("closed", port, "/classify", [body], 1, 0.01).statuses[200]:
-                break
-            time.sleep(0.2)
+    with answering(process, port, "/classify", body):
         yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def infinity_body(text: str) -> bytes:
