@@ -31,8 +31,8 @@ def write_split(
     A single file gives files of its own format and columns, with the rows that were read. Any other
     source gives JSONL of judgements, also an export whose judgements are made of several rows.
     header: the names of the columns of a file that has none; the parts have them. say: takes a
-    warning of texts that a spreadsheet would compute. Raises DataError for a value that cannot be written, and
-    UsageError where a part would replace the source.
+    warning of texts that a spreadsheet would compute. Raises DataError for a value that cannot be
+    written, and UsageError where a part would replace the source.
     """
     path, columns, _ = described_source(source)
     path = Path(path)
