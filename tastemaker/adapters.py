@@ -180,7 +180,8 @@ def _layers_with_adapters(module: Any, targets: str) -> list[str]:
     for layer in layers:
         by_name.setdefault(layer.rpartition(".")[2], []).append(layer)
     if targets == "attention":
-        chosen = [layer for layer in layers if "att" in layer]
+        # T5 writes SelfAttention
+        chosen = [layer for layer in layers if "att" in layer.lower()]
         names = [] if chosen else [targets]
     else:
         names = [name.strip() for name in targets.split(",")]
@@ -269,13 +270,16 @@ _BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 def bytes_saved_by_4_bits(module: Any) -> int:
     """Return how many bytes fewer the linear layers of a body take in 4 bits."""
+    from transformers.pytorch_utils import Conv1D
+
     inside = {id(part) for part in module.base_model.modules()}
     saving = 0.0
     for name, part in module.named_modules():
         is_full = "lora_" in name or not _FULL_NAMES.isdisjoint(
             name.split(".")
         )
-        if isinstance(part, nn.Linear) and id(part) in inside and not is_full:
+        is_linear = isinstance(part, nn.Linear | Conv1D)
+        if is_linear and id(part) in inside and not is_full:
             weight = part.weight
             each = weight.element_size() - _BYTES_OF_4_BITS
             saving += weight.numel() * each

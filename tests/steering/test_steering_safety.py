@@ -209,7 +209,9 @@ def test_one_huge_score_does_not_decide_which_policy_is_the_best() -> None:
     def heavy(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         scores = letters(prompts, completions)
         calls.append(len(completions))
-        is_second_rollout = calls.count(FEW.batch) == 2 and len(completions) == FEW.batch
+        is_second_rollout = (
+            calls.count(FEW.batch) == 2 and len(completions) == FEW.batch
+        )
         if is_second_rollout:
             scores[0] += 1e6
         return scores
