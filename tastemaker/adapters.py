@@ -116,12 +116,12 @@ class Lora:
             )
         from transformers import BitsAndBytesConfig
 
-        is_known = isinstance(dtype, torch.dtype)
+        has_type = isinstance(dtype, torch.dtype)
         config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype if is_known else torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype if has_type else torch.bfloat16,
             # patterns: transformers matches them from the start of a name
             llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in _FULL],
         )
@@ -162,18 +162,24 @@ def check_peft() -> None:
         raise MissingExtra("LoRA", "lora")
 
 
+def _linear_layers(module: Any) -> dict[str, Any]:
+    """Return the linear layers of a body by name."""
+    from transformers.pytorch_utils import Conv1D
+
+    inside = {id(part) for part in module.base_model.modules()}
+    layers = {}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
+            layers[name] = part
+    return layers
+
+
 def _layers_with_adapters(module: Any, targets: str) -> list[str]:
     """Return the names of the linear layers of a body that get adapters.
 
     Raises UsageError for a name that no linear layer of the body has.
     """
-    from transformers.pytorch_utils import Conv1D
-
-    inside = {id(part) for part in module.base_model.modules()}
-    layers = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
-            layers.append(name)
+    layers = list(_linear_layers(module))
     if targets == "all":
         return layers
     by_name: dict[str, list[str]] = {}
@@ -270,16 +276,12 @@ _BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 def bytes_saved_by_4_bits(module: Any) -> int:
     """Return how many bytes fewer the linear layers of a body take in 4 bits."""
-    from transformers.pytorch_utils import Conv1D
-
-    inside = {id(part) for part in module.base_model.modules()}
     saving = 0.0
-    for name, part in module.named_modules():
+    for name, part in _linear_layers(module).items():
         is_full = "lora_" in name or not _FULL_NAMES.isdisjoint(
             name.split(".")
         )
-        is_linear = isinstance(part, nn.Linear | Conv1D)
-        if is_linear and id(part) in inside and not is_full:
+        if not is_full:
             weight = part.weight
             each = weight.element_size() - _BYTES_OF_4_BITS
             saving += weight.numel() * each
