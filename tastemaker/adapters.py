@@ -52,17 +52,9 @@ QUANTIZE = (
 )
 """The help of the setting `quantize`."""
 _FULL = (
-    "score",
-    "classifier",
-    "pre_classifier",
-    "pooler",
-    "lm_head",
-    "embed_out",
-    "head",
-    "classification_head",
-    "sequence_summary",
-    "logits_proj",
-)
+    "score classifier pre_classifier pooler lm_head embed_out head classification_head "
+    "sequence_summary logits_proj"
+).split()
 """Layers that keep full precision, with all that is in them: heads."""
 _FULL_NAMES = frozenset(_FULL)
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
