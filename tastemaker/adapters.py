@@ -10,6 +10,7 @@ name.
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,11 +53,10 @@ QUANTIZE = (
 )
 """The help of the setting `quantize`."""
 _FULL = (
-    "score classifier pre_classifier pooler lm_head embed_out head classification_head "
-    "sequence_summary logits_proj"
-).split()
-"""Layers that keep full precision, with all that is in them: heads."""
-_FULL_NAMES = frozenset(_FULL)
+    "score|classifier|pre_classifier|pooler|lm_head|embed_out|head|classification_head|"
+    "sequence_summary|logits_proj"
+)
+"""A pattern: layers that keep full precision, with all that is in them: heads."""
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
@@ -114,8 +114,8 @@ class Lora:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype if has_type else torch.bfloat16,
-            # patterns: transformers matches them from the start of a name
-            llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in _FULL],
+            # transformers matches from the start of a name
+            llm_int8_skip_modules=[rf"(?:.*\.)?(?:{_FULL})"],
         )
         return {"quantization_config": config}
 
@@ -270,10 +270,8 @@ def bytes_saved_by_4_bits(module: Any) -> int:
     """Return how many bytes fewer the linear layers of a body take in 4 bits."""
     saving = 0.0
     for name, part in _linear_layers(module).items():
-        is_full = "lora_" in name or not _FULL_NAMES.isdisjoint(
-            name.split(".")
-        )
-        if not is_full:
+        is_head = any(re.fullmatch(_FULL, word) for word in name.split("."))
+        if not is_head and "lora_" not in name:
             weight = part.weight
             each = weight.element_size() - _BYTES_OF_4_BITS
             saving += weight.numel() * each
