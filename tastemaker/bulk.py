@@ -10,7 +10,15 @@ with `RewardModel.score_all`.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -73,7 +81,7 @@ Chunks = Callable[[], Iterable[Sequence[Example]]]
 class Engine(Protocol):
     """Scores a file's texts in other processes."""
 
-    def scores(self, chunks: Chunks) -> Iterator[Scores]:
+    def scores(self, chunks: Chunks) -> Generator[Scores, None, None]:
         """Yield the scores of each chunk, in order."""
         ...
 
@@ -184,16 +192,17 @@ def score_file(
     chosen = (part or Part()).rows(table.rows)
     done = chosen.start
     truncated = 0
+    texts = partial(_texts, read, table, chunk, chosen)
     with (
         writing_table(
             target, [*table.columns, *new], schema, say=say
         ) as write,
         progress(f"scoring {source.name}", len(chosen)) as advance,
+        # ended first: while it runs, standard error goes nowhere
+        closing(engine.scores(texts) if engine else _nothing()) as scored,
     ):
-        texts = partial(_texts, read, table, chunk, chosen)
-        scored = engine.scores(texts) if engine else None
         for examples, content in _within(read(table, chunk), chosen):
-            if scored is None:
+            if engine is None:
                 plain = model.score_all(examples, precision=precision)
             else:
                 plain = next(scored)
@@ -213,6 +222,11 @@ def score_file(
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
     return FileScores(done - chosen.start, truncated, table.roles)
+
+
+def _nothing() -> Generator[Scores, None, None]:
+    """Yield no scores: where there is no engine, the model is asked."""
+    yield from ()
 
 
 def _texts(

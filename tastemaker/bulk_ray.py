@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,7 @@ class Ray:
     cpus: float = 1.0
     gpus: float = 0.0
 
-    def scores(self, chunks: Chunks) -> Iterator[Scores]:
+    def scores(self, chunks: Chunks) -> Generator[Scores, None, None]:
         """Yield the scores of each chunk, in order.
 
         Raises MissingExtra without Ray, and RewardError where the cluster is not there, goes away
@@ -243,9 +243,10 @@ def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int]]:
     # Ray raises a bare Exception where a process of its own does not start
     except Exception as error:
         raise _plain(error) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        head = ray.get_runtime_context().gcs_address
+        host, _, port = head.rpartition(":")
         yield host.strip("[]"), int(port)
     finally:
         ray.shutdown()

@@ -303,7 +303,7 @@ def _sample_pairs(
 
 _TEXTS_OF_ONE_SCORE = 1024
 """Further texts of the reference that are scored before a reward counts as constant."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 """Scores that differ by less than this share of the largest are one score."""
 
 
