@@ -10,15 +10,8 @@ with `RewardModel.score_all`.
 
 import math
 import re
-from collections.abc import (
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -53,10 +46,8 @@ from tastemaker.scores import Caution, Scores
 
 COMPLETION_COLUMNS = ("completion", "ended", "log_prob")
 """The columns that `complete_file` adds."""
-
 SCORE_COLUMN = "score"
 """One more column of `complete_file`, where a reward chose the completions."""
-
 _READ_AHEAD = 2**20  # bytes
 _FIRST_PASS_ROWS = 1024  # rows at a time
 
@@ -81,8 +72,10 @@ Chunks = Callable[[], Iterable[Sequence[Example]]]
 class Engine(Protocol):
     """Scores a file's texts in other processes."""
 
-    def scores(self, chunks: Chunks) -> Generator[Scores, None, None]:
-        """Yield the scores of each chunk, in order."""
+    def scoring(
+        self, chunks: Chunks
+    ) -> AbstractContextManager[Iterator[Scores]]:
+        """Return the context in which the scores of each chunk come, in order."""
         ...
 
 
@@ -199,10 +192,10 @@ def score_file(
         ) as write,
         progress(f"scoring {source.name}", len(chosen)) as advance,
         # ended first: while it runs, standard error goes nowhere
-        closing(engine.scores(texts) if engine else _nothing()) as scored,
+        engine.scoring(texts) if engine else nullcontext() as scored,
     ):
         for examples, content in _within(read(table, chunk), chosen):
-            if engine is None:
+            if scored is None:
                 plain = model.score_all(examples, precision=precision)
             else:
                 plain = next(scored)
@@ -222,11 +215,6 @@ def score_file(
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
     return FileScores(done - chosen.start, truncated, table.roles)
-
-
-def _nothing() -> Generator[Scores, None, None]:
-    """Yield no scores: where there is no engine, the model is asked."""
-    yield from ()
 
 
 def _texts(

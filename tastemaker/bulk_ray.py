@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +55,9 @@ class Ray:
     cpus: float = 1.0
     gpus: float = 0.0
 
-    def scores(self, chunks: Chunks) -> Generator[Scores, None, None]:
-        """Yield the scores of each chunk, in order.
+    @contextmanager
+    def scoring(self, chunks: Chunks) -> Iterator[Iterator[Scores]]:
+        """Yield the scores of each chunk, in order, as they come. Ray ends with the block.
 
         Raises MissingExtra without Ray, and RewardError where the cluster is not there, goes away
         or fails.
@@ -69,8 +70,8 @@ class Ray:
         ):
             self._check_room(ray.cluster_resources())
             try:
-                for row in self._dataset(ray, chunks).iter_rows():
-                    yield _scores_of(json.loads(row["scores"]))
+                rows = self._dataset(ray, chunks).iter_rows()
+                yield (_scores_of(json.loads(row["scores"])) for row in rows)
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise _plain(error) from error
 
