@@ -345,14 +345,14 @@ def _prompts(
     A named column is one for every format. Others are recognised where a row may have a prompt but
     is no whole dialogue, which holds its prompt already.
     """
-    chosen = prompt_columns(
-        names, {*format.columns} - {PROMPT}, first_rows, columns
-    )
+    used = {*format.columns} - {PROMPT, "instruction"}
+    chosen = prompt_columns(names, used, first_rows, columns)
     if columns.name_of("prompt") is not None:
         return chosen
-    if "instruction" in format.columns and chosen.history is not None:
-        reads_history = chosen.history in format.optional
-        return PromptColumns() if reads_history else chosen
+    if "instruction" in format.columns:
+        turns = chosen.roles.values()
+        reads_turns = any(name in format.optional for name in turns)
+        return chosen if turns and not reads_turns else PromptColumns()
     if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
         return PromptColumns()
     for row in first_rows:
