@@ -16,7 +16,7 @@ from published_rows import (
     write,
 )
 
-from tastemaker.data import Comparison, Grade, Label, ReadAs, Rating, read
+from tastemaker.data import Comparison, Grade, Label, Rating, ReadAs, read
 from tastemaker.errors import DataError
 
 BEAVERTAILS = {"prompt": "Q", "response": "a", "is_safe": True}
