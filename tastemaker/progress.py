@@ -28,6 +28,13 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def remark(line: str) -> None:
+    """Write a line on standard error, unless quiet; control characters are shown, not obeyed."""
+    if not _quiet:
+        sys.stderr.write(f"{visible(line)}\n")
+        sys.stderr.flush()
+
+
 _announcements: list[Callable[[], None]] = []
 
 

@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from torch import Tensor
 from tastemaker import processes
 from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import locked, sweep, writing_file, writing_folder
+from tastemaker.progress import remark
 
 RUN = "run"
 FORMAT = 3
@@ -158,8 +158,8 @@ class Run:
             checkpoint = self._read(folder)
             if checkpoint is None:
                 before = folders[-1].name if folders else "the beginning"
-                sys.stderr.write(
-                    f"{folder}: this checkpoint is damaged; going on from {before}.\n"
+                remark(
+                    f"{folder}: this checkpoint is damaged; going on from {before}."
                 )
                 shutil.rmtree(folder)
         self._cut_metrics(self._lines if checkpoint is not None else 0)
