@@ -230,6 +230,8 @@ class Network:
                     save_module(self.module, folder, self.saved_as)
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
+                # calls of the tokenizer by others reset its cut
+                set_cut(self.tokenizer, self.cut, self.max_length)
                 self.tokenizer.save_pretrained(folder)
                 if self.adapter is not None:
                     self.adapter.save(folder / ADAPTER_FOLDER, self.module)
