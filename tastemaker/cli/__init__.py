@@ -96,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         # click raises its own error from Ctrl-C
         cause = error.__cause__ or error
-        kept = "stopped from outside; what was finished is kept."
+        advice = "stopped from outside; what was finished is kept."
         code = 130
-        problems = [str(cause) or kept]
+        problems = [str(cause) or advice]
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
