@@ -96,11 +96,16 @@ def answering(
     process: subprocess.Popen[bytes], port: int, path: str, body: bytes
 ) -> Iterator[None]:
     """Wait until a server answers a request, and kill it in the end."""
+    name = f"the server on port {port} (path {path})"
     try:
         for _ in range(600):
+            if process.poll() is not None:
+                raise SystemExit(f"{name} ended with {process.returncode}")
             if client("closed", port, path, [body], 1, 0.01).statuses[200]:
                 break
             time.sleep(0.2)
+        else:
+            raise SystemExit(f"{name} has not answered in two minutes")
         yield
     finally:
         process.kill()
@@ -217,6 +222,7 @@ class Bench:
     """What the parts share."""
 
     pool: ProcessPoolExecutor
+    folder: Path
     minilm: Path
     linear: Path
     reviews: list[str]
@@ -244,7 +250,7 @@ def load(bench: Bench) -> dict[str, Any]:
     """32 connections: ours, the plain servers and Infinity in turn."""
     theirs = [json.dumps({"text": text}).encode() for text in bench.reviews]
     infinitys = [infinity_body(text) for text in bench.reviews]
-    twin = bench.minilm.parent / "two-labels"
+    twin = bench.folder / "two-labels"
     if bench.infinity:
         with_two_labels(bench.minilm, twin)
     rows: dict[str, list[dict[str, float]]] = {}
@@ -418,6 +424,7 @@ def main() -> None:
         reviews = [example.text for example in examples]
         bench = Bench(
             pool,
+            Path(folder),
             minilm,
             simple,
             reviews,

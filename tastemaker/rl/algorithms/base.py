@@ -464,13 +464,11 @@ class Stepper:
         sizes = experience.trajectories.sizes()
         if processes.count() == 1:
             return like_parts(sizes, self.at_once, self.actor.threads)
-        share = torch.tensor(
-            processes.share(sizes.tolist()), dtype=torch.int64
-        )
-        if not len(share):
+        rows = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
+        if not len(rows):
             return []
-        parts = like_parts(sizes[share], self.at_once, self.actor.threads)
-        return [share[rows] for rows in parts]
+        parts = like_parts(sizes[rows], self.at_once, self.actor.threads)
+        return [rows[part] for part in parts]
 
     def computes_at_once(self, experience: Experience) -> bool:
         """Return whether one pass computes all rows, so that it can compare them."""
