@@ -6,12 +6,12 @@ A second call does only what changed: see `stages`. A killed one goes on where i
 """
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tastemaker.costs import measured
 from tastemaker.errors import SeveralProblems
 from tastemaker.files import writing_file
 from tastemaker.loop.loop_file import LoopFile, read_loop
@@ -161,7 +161,6 @@ class Loop:
         # torch is imported here, where something runs
         from tastemaker.loop.tasks import do
 
-        began = time.monotonic()
         lines: list[str] = []
 
         def keep(line: str) -> None:
@@ -169,11 +168,14 @@ class Loop:
             for part in line.splitlines():
                 say(f"  {part}")
 
-        with folder.storing(folder.work(each.stage.name)):
+        name = each.stage.name
+        with (
+            measured(seed=self.file.seed) as cost,
+            folder.storing(folder.work(name)),
+        ):
             result = do(self.file, folder, each, keep)
-        seconds = round(time.monotonic() - began, 3)
-        record = Record(each.key, seconds, each.parts, result, tuple(lines))
-        folder.finish(each.stage.name, record)
+        record = Record(each.key, cost, each.parts, result, tuple(lines))
+        folder.finish(name, record)
         return record
 
     def _check_values(self, plan: list[Planned]) -> None:

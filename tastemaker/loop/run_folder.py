@@ -17,11 +17,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tastemaker.costs import Cost, cost_of
 from tastemaker.errors import DataError, StorageError
 from tastemaker.files import locked, writing_file
 
@@ -33,13 +34,21 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Record:
-    """What is on disk about a finished stage. parts: what its key was made of, by name."""
+    """What is on disk about a finished stage.
+
+    parts: what its key was made of, by name. cost: of the stage alone.
+    """
 
     key: str
-    seconds: float
+    cost: Cost
     parts: Mapping[str, Any]
     result: Mapping[str, Any]
     lines: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the stage took."""
+        return self.cost.seconds
 
 
 class RunFolder:
@@ -77,7 +86,7 @@ class RunFolder:
                     return None
             return Record(
                 content["key"],
-                content["seconds"],
+                cost_of(content["cost"]),
                 content["parts"],
                 content["result"],
                 tuple(content["lines"]),
@@ -116,7 +125,7 @@ class RunFolder:
                     files[name_inside] = path.stat().st_size
             content = {
                 "key": record.key,
-                "seconds": record.seconds,
+                "cost": asdict(record.cost),
                 "result": dict(record.result),
                 "lines": list(record.lines),
                 "parts": dict(record.parts),

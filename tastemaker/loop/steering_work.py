@@ -386,7 +386,16 @@ def write_report(work: Work) -> Result:
     curve = None
     if "best-of" in work.stage.after:
         curve = _read_best_of(work.folder.stage("best-of") / _BEST_OF)
+    costs = []
+    for name in work.stage.after:
+        record = work.folder.record(name)
+        if record is not None:
+            costs.append((name, record.cost))
     report_runs(
-        folders, work.out, language=work.settings["language"], best_of=curve
+        folders,
+        work.out,
+        language=work.settings["language"],
+        best_of=curve,
+        stages=costs,
     )
     return {"report": "report.html"}

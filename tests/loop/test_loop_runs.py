@@ -116,6 +116,12 @@ def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
     assert "3 of 10 stages would run" in out
     assert computed(again(run, loop)) == ["steer-rloo", "compare", "report"]
     assert computed(again(run, loop)) == []
+    page = (loop / "run" / "report.html").read_text("utf-8")
+    cost = page[page.rindex("What it cost, and how to repeat it") :]
+    assert f"tastemaker loop {loop / 'loop.yaml'} --out {loop / 'run'} --json" in cost
+    for name in STAGES[:-1]:
+        assert f'dir="auto">{name}</th>' in cost, name
+    assert "texts written" in cost
 
 
 def test_a_changed_input_and_a_removed_stage_are_computed_again(
@@ -219,7 +225,7 @@ def test_people_judge_a_round_in_a_store_that_comes_into_being(
 
 
 def measured(run_folder: Path) -> tuple[dict[str, Any], str]:
-    """Return what all stages measured, and the report without its pictures and folder."""
+    """Return what all stages measured; the report without pictures, folder and cost."""
     results = {}
     for path in sorted(run_folder.glob("*/stage.json")):
         result = json.loads(path.read_text(encoding="utf-8"))["result"]
@@ -228,6 +234,7 @@ def measured(run_folder: Path) -> tuple[dict[str, Any], str]:
         results[path.parent.name] = result
     page = (run_folder / "report.html").read_text(encoding="utf-8")
     page = page.replace(str(run_folder), "RUN")
+    page = page[: page.rindex("What it cost, and how to repeat it")]
     return results, re.sub(r'src="data:[^"]*"', "", page)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import TrainingError, UsageError
 from tastemaker.fast.processor import DeviceChoice
@@ -46,7 +47,6 @@ from tastemaker.train.run import (
     of_first,
     open_run,
     silent,
-    versions,
 )
 from tastemaker.train.step import on_host
 
@@ -227,8 +227,9 @@ def _train_and_measure(
     """Measure, train, measure; return the best policy with its figures, and the last weights."""
     world = task.world
     count = task.steering.measured
-    before = world.measure(count)
-    metrics = task.measure(before)
+    with stage("measuring"):
+        before = world.measure(count)
+        metrics = task.measure(before)
     figures: dict[str, Any] = {
         f"{name}_before": value for name, value in metrics.items()
     }
@@ -241,8 +242,9 @@ def _train_and_measure(
     last = on_host(task.weights())
     task.put(task.best)
     world.policy.round_weights()
-    after = world.measure(count)
-    metrics = task.measure(after)
+    with stage("measuring"):
+        after = world.measure(count)
+        metrics = task.measure(after)
     if task.is_too_far(metrics):
         task.say(
             f"the best policy has a KL of {metrics['kl']:.1f} nats where it is measured: "
@@ -364,6 +366,7 @@ def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
     return Steered(Policy.load(folder), figures, samples)
 
 
+@stage("saving")
 def _save(
     steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]
 ) -> None:

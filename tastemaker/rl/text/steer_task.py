@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.adapters import clear_adapters, learned_state
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
@@ -210,11 +210,12 @@ class SteerTask(Task):
         step = self.progress.step
         began = time.monotonic()
         ends_window = self._ends_window(step + 1)
-        batch = self.teacher.gather(step, self.controller.coef)
-        self.written = self.teacher.to_measure(batch, is_last=ends_window)
         metrics: Metrics = {"kl_coef": self.controller.coef}
-        if self.written is not None:
-            metrics |= self.measure(self.written)
+        with costs.stage("writing and scoring"):
+            batch = self.teacher.gather(step, self.controller.coef)
+            self.written = self.teacher.to_measure(batch, is_last=ends_window)
+            if self.written is not None:
+                metrics |= self.measure(self.written)
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
@@ -318,6 +319,7 @@ class SteerTask(Task):
         """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
         lengths = [len(completion.ids) for completion in batch.completions]
+        costs.count(texts_written=count, tokens_written=sum(lengths))
         metrics = {
             "kl": float(batch.kl.mean()),
             "length": sum(lengths) / count,
