@@ -14,9 +14,10 @@ from typing import Any
 from tastemaker.costs import measured
 from tastemaker.errors import SeveralProblems
 from tastemaker.files import writing_file
-from tastemaker.loop.loop_file import LoopFile, read_loop
+from tastemaker.loop.loop_file import read_loop
 from tastemaker.loop.run_folder import Record, RunFolder
 from tastemaker.loop.stages import Planned, planned
+from tastemaker.loop.yaml_lines import Problem
 
 Say = Callable[[str], None]
 REPORT = "report.html"
@@ -111,7 +112,9 @@ class Loop:
         rounds: int | None = None,
         seed: int | None = None,
     ) -> None:
-        self.file: LoopFile = read_loop(source, rounds=rounds, seed=seed)
+        self.file, problems = read_loop(source, rounds=rounds, seed=seed)
+        if problems:
+            self._raise_all(problems)
 
     def plan(self, out: str | Path) -> list[Planned]:
         """Return the stages, and which of them `run` would do. Nothing is computed."""
@@ -185,9 +188,13 @@ class Loop:
         """
         if all(each.is_cached for each in plan):
             return
+        self._raise_all([])
+
+    def _raise_all(self, problems: list[Problem]) -> None:
+        """Raise SeveralProblems for some problems and for values that the verbs refuse, if any."""
         from tastemaker.loop.value_checks import value_problems
 
-        problems = list(value_problems(self.file))
+        problems = [*problems, *value_problems(self.file)]
         if problems:
             problems.sort(key=lambda problem: problem.line)
             name = self.file.name
