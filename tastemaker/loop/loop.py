@@ -42,7 +42,8 @@ class LoopResult:
 
     report: the page that shows it. stages: in order. results: by stage, what it measured. best:
     the stage of the steered policy with the best held-out score, None without a GPT.
-    score_before, score_after, kl: of that policy; None without a GPT.
+    score_before, score_after, kl: of that policy, from the reference; None without a GPT.
+    reference: the GPT before any steering, also after further rounds.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class LoopResult:
     stages: tuple[StageTime, ...]
     results: Mapping[str, Mapping[str, Any]]
     best: str | None
+    reference: str | None = None
 
     def _figure(self, name: str) -> float | None:
         figures = self.results[self.best] if self.best else {}
@@ -95,6 +97,7 @@ class LoopResult:
                 result[name] = value
         if self.best is not None:
             result["policy"] = str(self.folder / self.best)
+            result["reference"] = self.reference
         return result
 
 
@@ -156,8 +159,19 @@ class Loop:
             report = _report_at_the_top(folder)
         results = {name: record.result for name, record in records.items()}
         return LoopResult(
-            folder.folder, report, tuple(times), results, _best(plan, results)
+            folder.folder,
+            report,
+            tuple(times),
+            results,
+            _best(plan, results),
+            self._reference(folder),
         )
+
+    def _reference(self, folder: RunFolder) -> str | None:
+        """Return the name or folder of the GPT before any steering."""
+        if not self.file.has_gpt:
+            return None
+        return str(self.file.top.get("policy", folder.stage("gpt")))
 
     def _run(self, folder: RunFolder, each: Planned, say: Say) -> Record:
         """Do one stage, and give it its record."""

@@ -323,7 +323,7 @@ def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
         (),
         steered,
         number,
-        _STEERED,
+        (*_STEERED, "rank", "doctor"),
     )
     judges = file.section("rounds").get("judges", PLAYGROUND)
     settings = {

@@ -4,6 +4,7 @@ Imported when one of them runs.
 """
 
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -34,6 +35,7 @@ from tastemaker.loop.work import (
     write_rows,
 )
 from tastemaker.playground.judges import CAREFUL_JUDGES, Judge, troubled
+from tastemaker.rank.asking import most_telling
 from tastemaker.report.frontier_page import write_frontier
 from tastemaker.report.kl_frontier import frontier
 from tastemaker.report.runs import report_runs
@@ -44,12 +46,15 @@ from tastemaker.report.steered_runs import (
 )
 from tastemaker.reward.model import BASELINE
 from tastemaker.rl.text.prompts import openings_from, prompts_from
-from tastemaker.rl.text.steer import steer
+from tastemaker.rl.text.rewards import checked, reward_of
+from tastemaker.rl.text.steer import STEERING, steer
 
 POLICY = "policy.json"
 COMPLETIONS = "completions.jsonl"
 _BEST_OF = "best_of.json"
 _PROMPTS = 2000
+_CANDIDATES = 3
+"""Pairs that are written for each one that is to be judged."""
 _POOL = 256
 _SHOWN = 150
 
@@ -185,6 +190,57 @@ def steer_gpt(work: Work) -> Result:
         )
         if is_figure or key == "stopped_because":
             figures[key] = value
+    if work.stage.round > 1:
+        figures |= _from_first(
+            work, steered.policy, parts, rewards_of(work, values)
+        )
+    return figures
+
+
+def _from_first(
+    work: Work,
+    policy: Policy,
+    parts: Mapping[str, Any],
+    rewards: Mapping[str, Any],
+) -> Result:
+    """Measure the GPT of a further round beside the one before any steering, the reference.
+
+    `steer` measures from the policy of the round before. Returns what replaces its figures, and
+    adds them to `steering.json`.
+    """
+    reference = str(work.file.top.get("policy", work.folder.stage("gpt")))
+    first = Policy.load(reference).to(str(policy.module.device.type))
+    values, seed = work.settings["values"], work.settings["seed"]
+    prompts = [
+        _prompt_of(p) for p in prompts_of(values, reference, seed) or [""]
+    ]
+    count = parts["steering"].measured
+    asked = [prompts[number % len(prompts)] for number in range(count)]
+    sampling = parts["sampling"]
+    written = {}
+    for when, writer in (("before", first), ("after", policy)):
+        written[when] = writer.complete(asked, sampling=sampling, seed=seed)
+    figures: Result = {}
+    for name, spec in rewards.items():
+        key = "score" if name == "reward" else name
+        reward = reward_of(spec)
+        for when, completions in written.items():
+            scores = checked(reward, completions)
+            figures[f"{key}_{when}"] = math.fsum(scores) / count
+    log_probs = first.log_probs(
+        asked, written["after"], temperature=sampling.temperature
+    )
+    moved = []
+    for completion, of_first in zip(written["after"], log_probs, strict=True):
+        moved.append(completion.log_prob - float(of_first.sum()))
+    figures["kl"] = math.fsum(moved) / count
+    path = work.out / STEERING
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, content | {"from_first": figures})
+    work.say(
+        f"from the first GPT: score {figures['score_before']:+.2f} → "
+        f"{figures['score_after']:+.2f} at {figures['kl']:.1f} nats"
+    )
     return figures
 
 
@@ -244,7 +300,10 @@ def _read_best_of(path: Path) -> BestOfCurve:
 
 
 def write_texts(work: Work) -> Result:
-    """Let the best steered policy write pairs of texts that are to be judged."""
+    """Let the best steered policy write pairs of texts; those that teach most are to be judged.
+
+    They are chosen as `rank --ask optimal` chooses, with a random share.
+    """
     before = work.stage.after
     figures = {}
     for name in before:
@@ -260,21 +319,42 @@ def write_texts(work: Work) -> Result:
     plain = [_prompt_of(prompt) for prompt in prompts]
     random.Random(seed).shuffle(plain)
     count = work.settings["judgements"]
-    asked = [plain[number % len(plain)] for number in range(count)]
+    asked = [plain[n % len(plain)] for n in range(_CANDIDATES * count)]
     sampling = steer_parts("ppo", values)["sampling"]
     written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
+    rows = _different_pairs(asked, [each.text for each in written])
+    pairs = [row["completions"] for row in rows]
+    judged = work.train(until=work.stage.round - 1)
+    telling, at_random = most_telling(judged, pairs, count, seed=seed)
     with (
         writing_file(work.out / COMPLETIONS) as temporary,
         temporary.open("w", encoding="utf-8") as file,
     ):
-        for number, prompt in enumerate(asked):
-            texts = [
-                each.text for each in written[2 * number : 2 * number + 2]
-            ]
-            row = {"prompt": _as_row(prompt), "completions": texts}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    work.say(f"{best} wrote {len(written):,} texts that are to be judged")
-    return {"run": best, "texts": len(written)}
+        for number in sorted([*telling, *at_random]):
+            file.write(json.dumps(rows[number], ensure_ascii=False) + "\n")
+    work.say(
+        f"{best} wrote {len(rows):,} pairs; to be judged: the {len(telling):,} that teach most "
+        f"and {len(at_random):,} random ones"
+    )
+    return {
+        "run": best,
+        "candidates": len(rows),
+        "texts": 2 * (len(telling) + len(at_random)),
+        "optimal": len(telling),
+        "random": len(at_random),
+    }
+
+
+def _different_pairs(
+    asked: Sequence[Prompt], texts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the pairs of two different texts, with their prompts, as rows."""
+    rows = []
+    for number, prompt in enumerate(asked):
+        pair = list(texts[2 * number : 2 * number + 2])
+        if pair[0] != pair[1] and all(text.strip() for text in pair):
+            rows.append({"prompt": _as_row(prompt), "completions": pair})
+    return rows
 
 
 def _prompt_of(prompt: Any) -> Any:
@@ -324,10 +404,9 @@ def _simulated(work: Work) -> list[Judgement]:
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         first, second = row["completions"]
-        if first.strip() and second.strip() and first != second:
-            judge = draw.choice(judges)
-            prompt = row["prompt"] or None
-            judged.append(judge.comparison(first, second, draw, prompt))
+        judge = draw.choice(judges)
+        prompt = row["prompt"] or None
+        judged.append(judge.comparison(first, second, draw, prompt))
     return judged
 
 

@@ -16,18 +16,21 @@ import json
 import re
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select, update
 
+from tastemaker.data.judgements import Judgement
 from tastemaker.data.store import Store
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.choosing import RANDOM_SHARE
 from tastemaker.data.store.records import answered
 from tastemaker.maths.statistics import Floats, wilson_interval
-from tastemaker.rank.verdicts import verdicts
+from tastemaker.rank.verdicts import Verdicts, verdicts
 
 WIDTH = 512
 _READ = 20_000  # characters of a text
@@ -149,6 +152,31 @@ ORDERS: dict[str, Callable[[Model, Sequence[Floats]], list[int]]] = {
 }
 
 
+def most_telling(
+    judged: Sequence[Judgement],
+    items: Sequence[Sequence[str]],
+    count: int,
+    *,
+    seed: int,
+) -> tuple[list[int], list[int]]:
+    """Return the numbers of the items to judge: those that teach most, and random ones.
+
+    judged: the comparisons and rankings in it are what the model knows; other judgements are left
+    out. items: the texts of each. count: of both together, all items at most.
+    """
+    draws = np.random.default_rng(seed)
+    numbers = [int(number) for number in draws.permutation(len(items))]
+    count = min(count, len(items))
+    share = round(count * RANDOM_SHARE)
+    at_random, rest = numbers[:share], numbers[share:]
+    orders = [each for each in judged if hasattr(each, "ranks")]
+    kept = draws.permutation(len(orders))[:_MOST_ANSWERS]
+    model = Model(*_all_pairs(_answer(orders[number]) for number in kept))
+    texts = [features(items[number]) for number in rest]
+    chosen = optimal(model, texts, count - share) if rest else []
+    return [rest[place] for place in chosen], at_random
+
+
 class Asker:
     """Refits in the background after every `after` answers, and writes what to ask into the store.
 
@@ -243,11 +271,28 @@ def _of_item(row: Any) -> Floats:
 
 
 def _pairs(rows: Sequence[Any]) -> tuple[Floats, Floats]:
+    """Return differences [n, WIDTH] and who won [n] of all pairs of rankings of a store."""
+    return _all_pairs(
+        (_of_item(row), verdicts(json.loads(row.answer))) for row in rows
+    )
+
+
+def _answer(judgement: Any) -> tuple[Floats, Verdicts]:
+    """Return the features of a comparison's or ranking's texts, and who won each pair."""
+    pairs: Verdicts = {}
+    ranks = judgement.ranks
+    for first, second in combinations(range(len(ranks)), 2):
+        difference = ranks[second] - ranks[first]
+        pairs[first, second] = (difference > 0) - (difference < 0)
+    return features(judgement.texts), pairs
+
+
+def _all_pairs(
+    answers: Iterable[tuple[Floats, Verdicts]],
+) -> tuple[Floats, Floats]:
     """Return differences [n, WIDTH] and who won [n] of all pairs of rankings."""
     differences, won = [np.zeros((0, WIDTH))], [np.zeros(0)]
-    for row in rows:
-        table = _of_item(row)
-        pairs = verdicts(json.loads(row.answer))
+    for table, pairs in answers:
         first = np.array([a for a, _ in pairs], dtype=np.intp)
         second = np.array([b for _, b in pairs], dtype=np.intp)
         differences.append(table[first] - table[second])

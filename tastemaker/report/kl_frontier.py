@@ -447,6 +447,14 @@ def _notes(runs: Sequence[SteeredRun]) -> Iterator[str]:
     names = listed(run.name for run in runs if run.truth is None)
     if names:
         yield f"{names}: only the score was measured; steer with --held-out or --gold."
+    for run in runs:
+        first = run.from_first
+        if first:
+            change = _change((first["score_before"], first["score_after"]))
+            yield (
+                f"{run.name}: from the GPT before all rounds, score {change} at "
+                f"{first['kl']:.1f} nats."
+            )
 
 
 def _change(values: tuple[float, float] | None) -> str:

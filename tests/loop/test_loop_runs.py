@@ -196,9 +196,40 @@ def test_another_round_judges_what_the_steered_policy_wrote(
     assert result["policy"].endswith("round-2/steer-2-rloo")
     judged = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
     assert len(judged) == 12
+    write = json.loads((loop / "run/round-2/write/stage.json").read_text())["result"]
+    # 15 % of 12 are random; 36 pairs were written, all but equal ones are candidates
+    assert (write["optimal"], write["random"]) == (10, 2)
+    assert 12 < write["candidates"] <= 36
     learned = json.loads((loop / "run/round-2/fit/tastemaker.json").read_text())
     before = json.loads((loop / "run/fit/tastemaker.json").read_text())
     assert learned["data"]["texts"] > before["data"]["texts"]
+
+
+def test_a_further_round_is_measured_from_the_first_gpt(run: Run, loop: Path) -> None:
+    text = LOOP.replace("rloo: , dpo: {steps: 1}", "rloo: {lr: 0.05}")
+    text += "rounds: {number: 2, judges: playground, judgements: 12}\n"
+    (loop / "loop.yaml").write_text(text)
+    result = again(run, loop)
+    assert result["reference"] == str(loop / "gpt")
+    # the same texts of the GPT, scored by the model of the second round
+    model = tm.load(loop / "run" / "round-2" / "fit")
+    first = tm.Policy.load(loop / "gpt")
+    final = tm.Policy.load(loop / "run" / "round-2" / "steer-2-rloo")
+    sampling = tm.Sampling(max_tokens=8)
+    written = first.complete([""] * 8, sampling=sampling, seed=0)
+    scores = model.score([each.text for each in written])
+    assert result["score_before"] == pytest.approx(sum(scores) / 8)
+    written = final.complete([""] * 8, sampling=sampling, seed=0)
+    scores = model.score([each.text for each in written])
+    assert result["score_after"] == pytest.approx(sum(scores) / 8)
+    kl = 0.0
+    for each, log_probs in zip(
+        written, first.log_probs([""] * 8, written), strict=True
+    ):
+        kl += (sum(each.log_probs) - float(log_probs.sum())) / 8
+    assert result["kl"] == pytest.approx(kl)
+    page = (loop / "run" / "report.html").read_text("utf-8")
+    assert "steer-2-rloo: from the GPT before all rounds, score " in page
 
 
 def test_people_judge_a_round_in_a_store_that_comes_into_being(
