@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from tastemaker.data.roles import plain_name
 from tastemaker.data.values import parse_number
 from tastemaker.errors import DataError
 
@@ -156,8 +157,9 @@ _PARTS = {
 
 def layout_hint(names: Collection[str]) -> str:
     """Return which layout a table nearly has, and the columns that are missing."""
+    plain = {plain_name(name) for name in names}
     for layout, columns in _PARTS.items():
-        missing = [name for name in columns if name not in names]
+        missing = [name for name in columns if plain_name(name) not in plain]
         if len(missing) == 1:
             return (
                 f" It looks like {layout} without the column {missing[0]!r}."

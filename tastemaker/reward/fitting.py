@@ -229,6 +229,7 @@ class Learner:
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
         # a linear fit must not wait for transformers to be imported
+        from tastemaker.fast.encoder import takes_bfloat16
         from tastemaker.reward.fit_network import FitTask, open_network
 
         # `chosen_training` gives every network one
@@ -247,6 +248,11 @@ class Learner:
             network.rescale(0.0, math.inf)
             return network, model, 1
         device = choose_device(self.device)
+        precision = choose_precision(device, self.precision)
+        if precision == torch.bfloat16 and not takes_bfloat16(
+            network.module, self.precision
+        ):
+            precision = torch.float32
         task = FitTask(
             network,
             model,
@@ -254,7 +260,7 @@ class Learner:
             self.division.validation,
             self.training,
             device=device,
-            precision=choose_precision(device, self.precision),
+            precision=precision,
             seed=seed,
         )
         steps = train(task, run, seed=seed).step

@@ -39,7 +39,7 @@ from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import locked, sweep, writing_file, writing_folder
 
 RUN = "run"
-FORMAT = 2
+FORMAT = 3
 """The format of run folders. It grows when an older folder can no longer be resumed."""
 Say = Callable[[str], None]
 """Takes a line about the progress of a run."""

@@ -137,7 +137,7 @@ def test_what_was_watched_is_saved(calibrated, tmp_path):
     for precision in ("int8", "fast"):
         scores = loaded.score(examples, precision=precision).values
         assert np.array_equal(
-            scores, calibrated.score(examples, precision="int8").values
+            scores, calibrated.score(examples, precision=precision).values
         )
 
 

@@ -191,7 +191,9 @@ def test_no_page_has_an_accessibility_violation(
         )
         barriers += violations(chromium)
     form = tmp_path / "form.yaml"
-    form.write_text("strength: true\ncomment: true\nflags: [unsafe]\n")
+    words = ("strength", "comment", "grade_each", "label_each")
+    lines = [f"{word}: true\n" for word in words]
+    form.write_text("".join(lines) + "flags: [unsafe]\n")
     rows = [
         {"prompt": "Three?", "answers": ["one", "two", "three"]},
         {"prompt": "Two?", "answers": ["one", "two"]},

@@ -268,8 +268,10 @@ class Algorithm(Generic[E]):
     takes_kl_in_loss: ClassVar[bool] = True
     """Whether `update` minimises the stepper's penalty, so that KL can be paid in the loss."""
 
-    takes_shares: ClassVar[bool] = True
-    """Whether `update` works where the policy's weights are divided over processes."""
+    takes_shares: ClassVar[bool] = False
+    """Whether `update` works where the policy's weights are divided over processes: it computes the
+    policy by `stepper.step` alone, or within `stepper.whole()`.
+    """
 
     play_settings: ClassVar[PlaySettings] = {}
     """The settings that `play` uses where the user names the algorithm only."""

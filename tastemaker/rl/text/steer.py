@@ -140,7 +140,8 @@ def steer(
         task = plan.task(
             start, main_reward, watched, run, say, source=str(policy)
         )
-        del start  # --shard divides its weights
+        # --shard divides its weights: without this name its whole weights are freed
+        del start
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures.update(_about(began, settings))
@@ -163,8 +164,10 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
 def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
     """Return the policy at the start; weights that stay as they are keep their number format.
 
-    A given one stays as it is where the weights are to be divided.
+    Where the weights are to be divided, a policy that the caller gave is copied: dividing changes
+    the network in place.
     """
+    steering.adapters.check()
     if steering.quantize != "none" and isinstance(policy, Policy):
         raise UsageError(
             "quantize: only a folder or hub name is read in 4 bits. Give one."
@@ -302,7 +305,7 @@ def _sample_pairs(
 
 _TEXTS_OF_ONE_SCORE = 1024
 """Further texts of the reference that are scored before a reward counts as constant."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 """Scores that differ by less than this share of the largest are one score."""
 
 

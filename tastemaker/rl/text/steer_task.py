@@ -21,6 +21,7 @@ from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller
 from tastemaker.rl.text.rewards import Reward, shared_scores
+from tastemaker.rl.text.scaling import without_outliers
 from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
@@ -330,6 +331,8 @@ class SteerTask(Task):
         }
         if batch.scores:
             metrics["score"] = math.fsum(batch.scores) / count
+            moderate = without_outliers(batch.scores)
+            metrics["winsorised_score"] = math.fsum(moderate) / count
             metrics["reward"] = float(batch.rollout.scores.mean())
         if batch.mismatch is not None:
             metrics |= batch.mismatch.metrics
