@@ -4,7 +4,6 @@ Imported when one of them runs.
 """
 
 import json
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -46,8 +45,7 @@ from tastemaker.report.steered_runs import (
 )
 from tastemaker.reward.model import BASELINE
 from tastemaker.rl.text.prompts import openings_from, prompts_from
-from tastemaker.rl.text.rewards import checked, reward_of
-from tastemaker.rl.text.steer import STEERING, steer
+from tastemaker.rl.text.steer import STEERING, compared, steer
 
 POLICY = "policy.json"
 COMPLETIONS = "completions.jsonl"
@@ -206,41 +204,30 @@ def _from_first(
     """Measure the GPT of a further round beside the one before any steering, the reference.
 
     `steer` measures from the policy of the round before. Returns what replaces its figures, and
-    adds them to `steering.json`.
+    adds a note to `steering.json`.
     """
     reference = str(work.file.top.get("policy", work.folder.stage("gpt")))
-    first = Policy.load(reference).to(str(policy.module.device.type))
     values, seed = work.settings["values"], work.settings["seed"]
-    prompts = [
-        _prompt_of(p) for p in prompts_of(values, reference, seed) or [""]
-    ]
-    count = parts["steering"].measured
-    asked = [prompts[number % len(prompts)] for number in range(count)]
-    sampling = parts["sampling"]
-    written = {}
-    for when, writer in (("before", first), ("after", policy)):
-        written[when] = writer.complete(asked, sampling=sampling, seed=seed)
-    figures: Result = {}
-    for name, spec in rewards.items():
-        key = "score" if name == "reward" else name
-        reward = reward_of(spec)
-        for when, completions in written.items():
-            scores = checked(reward, completions)
-            figures[f"{key}_{when}"] = math.fsum(scores) / count
-    log_probs = first.log_probs(
-        asked, written["after"], temperature=sampling.temperature
+    prompts = prompts_of(values, reference, seed) or [""]
+    figures = compared(
+        Policy.load(reference),
+        policy,
+        [_prompt_of(prompt) for prompt in prompts],
+        rewards,
+        sampling=parts["sampling"],
+        count=parts["steering"].measured,
+        seed=seed,
     )
-    moved = []
-    for completion, of_first in zip(written["after"], log_probs, strict=True):
-        moved.append(completion.log_prob - float(of_first.sum()))
-    figures["kl"] = math.fsum(moved) / count
+    change = (
+        f"score {figures['score_before']:.2f} → {figures['score_after']:.2f} "
+        f"at {figures['kl']:.1f} nats"
+    )
+    work.say(f"from the GPT before all rounds: {change}")
+    name = work.stage.name.rpartition("/")[2]
+    note = f"{name}: from the GPT before all rounds, {change}."
     path = work.out / STEERING
     content = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, content | {"from_first": figures})
-    work.say(
-        f"from the first GPT: score {figures['score_before']:+.2f} → "
-        f"{figures['score_after']:+.2f} at {figures['kl']:.1f} nats"
-    )
+    write_json(path, {**content, "note": note})
     return figures
 
 
@@ -351,9 +338,15 @@ def _different_pairs(
     """Return the pairs of two different texts, with their prompts, as rows."""
     rows = []
     for number, prompt in enumerate(asked):
-        pair = list(texts[2 * number : 2 * number + 2])
-        if pair[0] != pair[1] and all(text.strip() for text in pair):
-            rows.append({"prompt": _as_row(prompt), "completions": pair})
+        first, second = texts[2 * number : 2 * number + 2]
+        is_empty = not first.strip() or not second.strip()
+        if is_empty or first == second:
+            continue
+        row = {
+            "prompt": _as_row(prompt),
+            "completions": [first, second],
+        }
+        rows.append(row)
     return rows
 
 

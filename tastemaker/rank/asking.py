@@ -16,9 +16,8 @@ import json
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from tastemaker.data.store import schema as s
 from tastemaker.data.store.choosing import RANDOM_SHARE
 from tastemaker.data.store.records import answered
 from tastemaker.maths.statistics import Floats, wilson_interval
-from tastemaker.rank.verdicts import Verdicts, verdicts
+from tastemaker.rank.verdicts import verdicts
 
 WIDTH = 512
 _READ = 20_000  # characters of a text
@@ -41,6 +40,11 @@ POOL = 800
 """Open items, drawn anew each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
+_ORDERS_TEXTS = (
+    "comparison",
+    "ranking",
+)
+"""Kinds of judgements whose texts have ranks."""
 _TESTED = 5
 """Every fifth judgement of the random arm measures and is never fitted to."""
 
@@ -165,16 +169,26 @@ def most_telling(
     out. items: the texts of each. count: of both together, all items at most.
     """
     draws = np.random.default_rng(seed)
-    numbers = [int(number) for number in draws.permutation(len(items))]
+    numbers = draws.permutation(len(items)).tolist()
     count = min(count, len(items))
     share = round(count * RANDOM_SHARE)
-    at_random, rest = numbers[:share], numbers[share:]
-    orders = [each for each in judged if hasattr(each, "ranks")]
-    kept = draws.permutation(len(orders))[:_MOST_ANSWERS]
-    model = Model(*_all_pairs(_answer(orders[number]) for number in kept))
-    texts = [features(items[number]) for number in rest]
-    chosen = optimal(model, texts, count - share) if rest else []
-    return [rest[place] for place in chosen], at_random
+    at_random = numbers[:share]
+    rest = numbers[share:]
+    orders = []
+    for judgement in judged:
+        if judgement.kind in _ORDERS_TEXTS:
+            orders.append(judgement)
+    draws.shuffle(orders)
+    model = Model(*_pairs_of(orders[:_MOST_ANSWERS]))
+    texts = []
+    for number in rest:
+        texts.append(features(items[number]))
+    if not texts:
+        return [], at_random
+    telling = []
+    for place in optimal(model, texts, count - share):
+        telling.append(rest[place])
+    return telling, at_random
 
 
 class Asker:
@@ -271,30 +285,30 @@ def _of_item(row: Any) -> Floats:
 
 
 def _pairs(rows: Sequence[Any]) -> tuple[Floats, Floats]:
-    """Return differences [n, WIDTH] and who won [n] of all pairs of rankings of a store."""
-    return _all_pairs(
-        (_of_item(row), verdicts(json.loads(row.answer))) for row in rows
-    )
-
-
-def _answer(judgement: Any) -> tuple[Floats, Verdicts]:
-    """Return the features of a comparison's or ranking's texts, and who won each pair."""
-    pairs: Verdicts = {}
-    ranks = judgement.ranks
-    for first, second in combinations(range(len(ranks)), 2):
-        difference = ranks[second] - ranks[first]
-        pairs[first, second] = (difference > 0) - (difference < 0)
-    return features(judgement.texts), pairs
-
-
-def _all_pairs(
-    answers: Iterable[tuple[Floats, Verdicts]],
-) -> tuple[Floats, Floats]:
     """Return differences [n, WIDTH] and who won [n] of all pairs of rankings."""
     differences, won = [np.zeros((0, WIDTH))], [np.zeros(0)]
-    for table, pairs in answers:
+    for row in rows:
+        table = _of_item(row)
+        pairs = verdicts(json.loads(row.answer))
         first = np.array([a for a, _ in pairs], dtype=np.intp)
         second = np.array([b for _, b in pairs], dtype=np.intp)
         differences.append(table[first] - table[second])
         won.append((np.array(list(pairs.values())) + 1) / 2)
     return np.concatenate(differences), np.concatenate(won)
+
+
+def _pairs_of(judged: Sequence[Any]) -> tuple[Floats, Floats]:
+    """Return differences [n, WIDTH] and who won [n] of comparisons and rankings."""
+    differences, won = [np.zeros((0, WIDTH))], [np.zeros(0)]
+    for judgement in judged:
+        table = features(judgement.texts)
+        ranks = np.array(judgement.ranks)
+        first, second = np.triu_indices(len(ranks), 1)
+        difference = table[first] - table[second]
+        differences.append(difference)
+        order = np.sign(ranks[second] - ranks[first])
+        won.append((order + 1) / 2)
+    return (
+        np.concatenate(differences),
+        np.concatenate(won),
+    )

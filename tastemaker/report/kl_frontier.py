@@ -448,13 +448,8 @@ def _notes(runs: Sequence[SteeredRun]) -> Iterator[str]:
     if names:
         yield f"{names}: only the score was measured; steer with --held-out or --gold."
     for run in runs:
-        first = run.from_first
-        if first:
-            change = _change((first["score_before"], first["score_after"]))
-            yield (
-                f"{run.name}: from the GPT before all rounds, score {change} at "
-                f"{first['kl']:.1f} nats."
-            )
+        if run.note:
+            yield run.note
 
 
 def _change(values: tuple[float, float] | None) -> str:

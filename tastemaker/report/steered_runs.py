@@ -54,8 +54,8 @@ class SteeredRun:
     kl: nats per completion [T].
     series: by name, the mean over the completions of each step [T].
     before, after: figures of the start and of the saved policy, on held-out samples.
-    samples: completions of both to the same prompts. settings: of the run. from_first: after a
-    further round of a loop, figures of the saved policy beside those of the GPT of the first.
+    samples: completions of both to the same prompts. settings: of the run. note: a sentence that
+    whoever steered has to say about it.
     """
 
     name: str
@@ -70,7 +70,7 @@ class SteeredRun:
     stopped_because: str
     samples: list[dict[str, Any]] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
-    from_first: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def truth(self) -> str | None:
@@ -136,7 +136,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
                 {**_NO_SAMPLE, **sample} for sample in results["samples"]
             ],
             settings=dict(results["settings"]),
-            from_first=_numbers_of(results.get("from_first")),
+            note=str(results.get("note", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = (
@@ -224,12 +224,6 @@ def _figures(results: Mapping[str, Any], ending: str) -> dict[str, float]:
         if key not in figures:
             raise KeyError(key + ending)
     return figures
-
-
-def _numbers_of(values: Any) -> dict[str, float]:
-    """Return the numbers of a JSON object by name; none where it is no object."""
-    items = values.items() if isinstance(values, dict) else ()
-    return {name: float(value) for name, value in items}
 
 
 # --- best of n --------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import (
     Reward,
+    checked,
     identity,
     reward_of,
     shared_scores,
@@ -274,6 +275,43 @@ def _train_and_measure(
     return Steered(
         world.policy, figures, _sample_pairs(task, before, after)
     ), last
+
+
+def compared(
+    reference: Policy,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    rewards: Mapping[str, Any],
+    *,
+    sampling: Sampling,
+    count: int,
+    seed: int,
+) -> dict[str, float]:
+    """Measure two policies on completions of the same prompts: as `steer` does, but of any two.
+
+    rewards: by name, as `steer` takes them; that of `reward` is the score. Returns each of them
+    `_before`, of the reference, and `_after`, and the KL from the reference in nats a text.
+    """
+    asked = [prompts[number % len(prompts)] for number in range(count)]
+    reference = reference.to(policy.module.device.type)
+    written = {}
+    for when, writer in (("before", reference), ("after", policy)):
+        written[when] = writer.complete(asked, sampling=sampling, seed=seed)
+    figures = {}
+    for name, spec in rewards.items():
+        reward = reward_of(spec)
+        title = "score" if name == "reward" else name
+        for when, completions in written.items():
+            scores = checked(reward, completions)
+            figures[f"{title}_{when}"] = math.fsum(scores) / count
+    of_reference = reference.log_probs(
+        asked, written["after"], temperature=sampling.temperature
+    )
+    moved = 0.0
+    for each, log_probs in zip(written["after"], of_reference, strict=True):
+        moved += each.log_prob - float(log_probs.sum())
+    figures["kl"] = moved / count
+    return figures
 
 
 def _sample_pairs(

@@ -173,9 +173,8 @@ class SteerTask(Task):
         self.controller = Controller(world.kl, world.kl.coef)
         # measured since the last line of the log
         self.line: dict[str, list[float]] = {}
-        self.window: dict[
-            str, list[float]
-        ] = {}  # the lines since the last window
+        # the lines since the last window
+        self.window: dict[str, list[float]] = {}
         self.metrics: Metrics = {}  # of the last step
         # halved each time the KL was beyond the limit
         self.rate_share = 1.0
@@ -319,7 +318,7 @@ class SteerTask(Task):
     def measure(self, batch: Batch) -> Metrics:
         """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
-        lengths = [len(completion.ids) for completion in batch.completions]
+        lengths = [len(each.ids) for each in batch.completions]
         costs.count(texts_written=count, tokens_written=sum(lengths))
         metrics = {
             "kl": float(batch.kl.mean()),
@@ -357,10 +356,7 @@ class SteerTask(Task):
             self.best = self.newest
             self.progress.best_step = step
         self.say(f"step {step:4}: {figures_line(window)}")
-        texts = [
-            completion.text
-            for completion in self.written.completions[:_SAMPLES]
-        ]
+        texts = [each.text for each in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
         self.run.keep_samples(step, texts)
         return {}
