@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from tastemaker.costs import versions
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
@@ -31,7 +32,6 @@ from tastemaker.serve.served import Served, Shelf
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import PATHS, Answer, Work, wire_of
 from tastemaker.serve.wires.tei import LABEL
-from tastemaker.train.run import versions
 
 _GONE = 499
 """The status in the metrics of a client that went away; it never sees it."""
