@@ -11,6 +11,7 @@ with `RewardModel.score_all`.
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -45,10 +46,8 @@ from tastemaker.scores import Caution, Scores
 
 COMPLETION_COLUMNS = ("completion", "ended", "log_prob")
 """The columns that `complete_file` adds."""
-
 SCORE_COLUMN = "score"
 """One more column of `complete_file`, where a reward chose the completions."""
-
 _READ_AHEAD = 2**20  # bytes
 _FIRST_PASS_ROWS = 1024  # rows at a time
 
@@ -73,8 +72,10 @@ Chunks = Callable[[], Iterable[Sequence[Example]]]
 class Engine(Protocol):
     """Scores a file's texts in other processes."""
 
-    def scores(self, chunks: Chunks) -> Iterator[Scores]:
-        """Yield the scores of each chunk, in order."""
+    def scoring(
+        self, chunks: Chunks
+    ) -> AbstractContextManager[Iterator[Scores]]:
+        """Return the context in which the scores of each chunk come, in order."""
         ...
 
 
@@ -184,14 +185,15 @@ def score_file(
     chosen = (part or Part()).rows(table.rows)
     done = chosen.start
     truncated = 0
+    texts = partial(_texts, read, table, chunk, chosen)
     with (
         writing_table(
             target, [*table.columns, *new], schema, say=say
         ) as write,
         progress(f"scoring {source.name}", len(chosen)) as advance,
+        # ended first: while it runs, standard error goes nowhere
+        engine.scoring(texts) if engine else nullcontext() as scored,
     ):
-        texts = partial(_texts, read, table, chunk, chosen)
-        scored = engine.scores(texts) if engine else None
         for examples, content in _within(read(table, chunk), chosen):
             if scored is None:
                 plain = model.score_all(examples, precision=precision)

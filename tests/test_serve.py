@@ -292,10 +292,10 @@ def test_the_document_of_the_paths(server: Server) -> None:
         operation = paths[path]["post"]
         assert {"200", "400", "413", "422", "424", "429"} <= set(operation["responses"])
         assert operation["parameters"][0]["schema"]["enum"] == ["taste", "five"]
-    own, *vllm = paths["/score"]["post"]["requestBody"]["content"]["application/json"][
+    ours, *vllm = paths["/score"]["post"]["requestBody"]["content"]["application/json"][
         "schema"
     ]["anyOf"]
-    assert own["required"] == ["inputs"]
+    assert ours["required"] == ["inputs"]
     assert len(vllm) == 1
 
 

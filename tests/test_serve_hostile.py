@@ -200,10 +200,10 @@ def test_a_connection_that_never_asks_is_closed_in_time(
 
 def test_a_connection_asks_again_after_a_while(server: Server) -> None:
     ask = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with opened(server) as kept:
+    with opened(server) as connection:
         for _ in range(2):
-            kept.sendall(ask)
-            assert b" 200 " in kept.recv(4096)
+            connection.sendall(ask)
+            assert b" 200 " in connection.recv(4096)
             time.sleep(2.5)  # longer than the head of a request may take
 
 

@@ -267,10 +267,11 @@ return {
 """
 
 
-@pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
-def test_two_texts_in_a_browser(
-    browser: Any, server: Server, width: int, theme: str
-) -> None:
+THEMES = pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
+
+
+def show_two_texts(browser: Any, server: Server, width: int, theme: str) -> None:
+    """Send one text, then two with a prompt, and wait for the answer."""
     emulate(browser, width, theme)
     browser.get(server.address)
     browser.execute_script("window.isFirstPage = true")
@@ -286,9 +287,16 @@ def test_two_texts_in_a_browser(
     # Ctrl + Enter
     find("id", "other").send_keys("\ue009\ue007")
     wait_for(browser, ".card", 2)
-    assert browser.execute_script("return window.isFirstPage")
-    assert "A scores higher" in find("id", "result").text
     wait_for(browser, "svg line.marker", 2)
+
+
+@THEMES
+def test_two_texts_in_a_browser(
+    browser: Any, server: Server, width: int, theme: str
+) -> None:
+    show_two_texts(browser, server, width, theme)
+    assert browser.execute_script("return window.isFirstPage")
+    assert "A scores higher" in browser.find_element("id", "result").text
     layout = browser.execute_script(LAYOUT)
     assert layout["wide"] <= width
     assert layout["cut"] == []
@@ -298,6 +306,13 @@ def test_two_texts_in_a_browser(
     assert layout["sideBySide"] == (width > 500)
     assert browser.title == "Tastemaker"
     assert browser.get_log("browser") == []
+
+
+@THEMES
+def test_two_texts_have_no_barriers(
+    browser: Any, server: Server, width: int, theme: str
+) -> None:
+    show_two_texts(browser, server, width, theme)
     assert barriers(browser) == []
 
 

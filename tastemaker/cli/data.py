@@ -133,7 +133,13 @@ def split(
         [source], skipped, json=json, quiet=quiet
     )
     parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
-    paths = write_split(source, out, parts, header=reading.columns.header)
+    paths = write_split(
+        source,
+        out,
+        parts,
+        header=reading.columns.header,
+        say=lambda line: o.note(line, quiet=quiet),
+    )
     if json:
         result: dict[str, Any] = {"read_as": reading.as_list()}
         for path, part in zip(paths, parts, strict=True):

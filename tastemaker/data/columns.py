@@ -159,8 +159,7 @@ class Plan:
         judgements: list[Judgement] = []
         for cells in self.cells:
             value = row.get(cells.column)
-            is_empty = is_missing(value) and cells.column in row
-            if is_empty or (
+            if is_missing(value) or (
                 cells.unlabelled and word_of(value) in cells.unlabelled
             ):
                 self.layout.unlabelled[cells.column] += 1

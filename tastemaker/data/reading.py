@@ -22,9 +22,10 @@ from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
-from tastemaker.data.formats import TABLE, Reading, ranked, recognise
+from tastemaker.data.formats import TABLE, ranked
 from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
+    Comparison,
     Example,
     Grade,
     Judgement,
@@ -35,6 +36,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.limits import limited
 from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
+from tastemaker.data.recognising import Reading, recognise
 from tastemaker.data.roles import (
     Columns,
     Roles,
@@ -185,12 +187,18 @@ def _without(
     judgements: list[Judgement],
     left_out: dict[str, str],
 ) -> list[Judgement]:
-    """Return the judgements without the judge, time or weight of a column that is left out."""
+    """Return the judgements without the judge, time, weight or margin that is left out."""
     if not left_out:
         return judgements
     empty: dict[str, Any] = {"judge": None, "time": None, "weight": 1.0}
-    changes = {role: empty[role] for role in left_out}
-    return [replace(judgement, **changes) for judgement in judgements]
+    changes = {role: empty[role] for role in left_out if role in empty}
+    cleared = [replace(judgement, **changes) for judgement in judgements]
+    if "margin" not in left_out:
+        return cleared
+    return [
+        replace(each, margin=0.0) if isinstance(each, Comparison) else each
+        for each in cleared
+    ]
 
 
 def read_examples(
@@ -245,7 +253,7 @@ def rewardbench_items(
     reading = recognise(opened, format, past_bad=True)
     if reading is None or reading.format.name != "rewardbench":
         return None
-    return list(ranked.items(opened))
+    return list(ranked.items(reading.table))
 
 
 def has_splits(

@@ -14,9 +14,9 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -85,6 +85,19 @@ class Table:
             else self.past(skipped)
         )
 
+    def renamed(self, names: Mapping[str, str]) -> "Table":
+        """Return the table with some columns under other names. names: a column → its new name."""
+
+        def rows_of(numbered: Rows) -> Rows:
+            for number, row in numbered:
+                yield number, renamed_row(row, names)
+
+        return replace(
+            self,
+            rows=lambda: rows_of(self.rows()),
+            past=lambda skipped: rows_of(self.rows_past(skipped)),
+        )
+
     def read_rows(
         self,
         read: Callable[[int, Row], Iterable[_Item]],
@@ -147,6 +160,11 @@ class Table:
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
         return f"{self.name}:{number}"
+
+
+def renamed_row(row: Row, names: Mapping[str, str]) -> Row:
+    """Return a row with some columns under other names."""
+    return {names.get(name, name): cell for name, cell in row.items()}
 
 
 def format_of(path: Path) -> Format:

@@ -24,12 +24,12 @@ from tastemaker.data import tables
 from tastemaker.data import texts as plain
 from tastemaker.data.chats import completion_from, messages_of, with_chat
 from tastemaker.data.columns import RECOGNISED, plan
-from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name
 from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.read_as import Layout, ReadAs, texts_read_as
 from tastemaker.data.reading import check_no_format, open_source, table_format
+from tastemaker.data.recognising import Reading, recognise
 from tastemaker.data.roles import Columns, column_for
 from tastemaker.data.source_names import distinct_names
 from tastemaker.data.tables import Row, Table

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
+from tastemaker.costs import versions
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
@@ -38,7 +39,6 @@ from tastemaker.serve.wires import (
     wire_of,
 )
 from tastemaker.serve.wires.tei import LABEL
-from tastemaker.train.run import versions
 
 _GONE = 499
 """The status in the metrics of a client that went away; it never sees it."""

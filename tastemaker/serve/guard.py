@@ -65,8 +65,12 @@ class Guard:
         # a port follows, and an IPv6 address has colons of its own
         if not name.endswith("]"):
             name = name.rpartition(":")[0] or name
-        own = {*_LOCAL_NAMES, self.settings.host, f"[{self.settings.host}]"}
-        return name in own
+        of_this_machine = {
+            *_LOCAL_NAMES,
+            self.settings.host,
+            f"[{self.settings.host}]",
+        }
+        return name in of_this_machine
 
     def _checked(
         self, scope: Scope, headers: dict[bytes, bytes]

@@ -177,6 +177,7 @@ register_format(
         ("query", "sample0", "sample1", "best"),
         _best_of_k,
         (Ranking,),
+        judging=("best",),
     )
 )
 register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))

@@ -33,6 +33,7 @@ from tastemaker.fast.encoder import (
     parts_of,
     scores,
     scores_together,
+    takes_bfloat16,
 )
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import (
@@ -446,14 +447,13 @@ class Network:
         chosen = choose_scoring_precision(
             self.device, precision, has_int8=encoder is not None
         )
+        if chosen == "int8" and encoder is not None:
+            return lambda texts: encode_packed(encoder, texts)
         if chosen == "int8":
-            if encoder is not None:
-                return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
-                f"{self.describe()}: was not calibrated for int8, or has no int8 "
-                "form. Choose the precision fast."
+                f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose fast."
             )
-        if chosen == "bfloat16":
+        if chosen == "bfloat16" and takes_bfloat16(self.module, precision):
             return self._in_bfloat16
         return self._in_float32
 
