@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
@@ -372,6 +372,7 @@ def evaluate(
     """Measure a reward model on judged texts, or a GPT on any text."""
     import tastemaker as tm
     from tastemaker.evaluate.rewardbench import evaluate_rewardbench
+    from tastemaker.fast.processor import choose_device
 
     if is_policy(model):
         evaluate_policy(
@@ -394,23 +395,32 @@ def evaluate(
         measured: Any = evaluate_rewardbench(taste, items)
         report, skip_bad = None, False
     else:
-        judgements = reading.judgements(
-            [source], skipped if skip_bad else None
-        )
-        o.note_skipped(skipped, quiet=quiet)
-        measured = tm.evaluate(
-            taste,
-            judgements,
-            seed=reading.seed,
-            baseline=taste.baseline,
-            training_fingerprints=taste.training_fingerprints,
-            training_sketches=taste.training_sketches,
-        )
+        with costs.measured(seed=reading.seed) as cost:
+            judgements = reading.judgements(
+                [source], skipped if skip_bad else None
+            )
+            o.note_skipped(skipped, quiet=quiet)
+            with costs.stage("measuring"):
+                measured = tm.evaluate(
+                    taste,
+                    judgements,
+                    seed=reading.seed,
+                    baseline=taste.baseline,
+                    training_fingerprints=taste.training_fingerprints,
+                    training_sketches=taste.training_sketches,
+                )
+            costs.count(judgements=len(judgements))
+            costs.on_device(str(choose_device(loading["device"])))
     reading.say(json=json, quiet=quiet)
     if report is not None:
         parts = explanations(taste, measured)
-        tm.write_report(measured, report, explanations=parts)
+        tm.write_report(measured, report, explanations=parts, cost=cost)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
+    elif items is None and not json:
+        o.note(
+            "no page was written; add --report DIR for one with figures and mistakes to read",
+            quiet=quiet,
+        )
     if not json:
         if items is None:
             o.say(f"{measured.verdict()}\n")

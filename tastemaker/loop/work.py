@@ -61,10 +61,11 @@ class Work:
         """Return the folder of a finished stage of the same round."""
         return self.folder.stage(at_round(name, self.stage.round))
 
-    def train(self) -> list[Judgement]:
-        """Return all judgements to learn from in this round."""
+    def train(self, *, until: int | None = None) -> list[Judgement]:
+        """Return all judgements to learn from until a round, by default this one."""
         rows = read_rows(self.folder.stage("collect") / TRAIN)
-        for number in range(2, self.stage.round + 1):
+        last = self.stage.round if until is None else until
+        for number in range(2, last + 1):
             judged = self.folder.stage(at_round("judge", number))
             rows += read_rows(judged / TRAIN)
         return rows

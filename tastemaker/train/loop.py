@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import on_device, stage
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
 from tastemaker.progress import remark
@@ -126,6 +127,7 @@ class Task:
         """Put the trained weights in place when the last step is done."""
 
 
+@stage("training")
 def train(task: Task, run: Run, *, seed: int) -> Progress:
     """Train to the end, or until something stops the run; return how far it came.
 
@@ -135,6 +137,7 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     with a checkpoint.
     """
     torch.manual_seed(seed)
+    on_device(str(task.device))
     if task.is_sharded and processes.is_first():
         remark(
             f"the weights are divided over {processes.count()} processes: steps take the network's "
