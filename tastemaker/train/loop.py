@@ -23,7 +23,8 @@ from tastemaker import processes
 from tastemaker.costs import on_device, stage
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
-from tastemaker.train.run import Checkpoint, Run
+from tastemaker.train.checkpoint import Checkpoint
+from tastemaker.train.run import Run
 from tastemaker.train.step import (
     Metrics,
     NotFinite,
