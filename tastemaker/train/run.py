@@ -21,7 +21,6 @@ A run that replaces OUT first renames it to `.OUT.old`, so that nothing is lost 
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from tastemaker import processes
 from tastemaker.costs import Cost, cost_now, measured, versions
 from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import locked, sweep, writing_file, writing_folder
+from tastemaker.progress import remark
 from tastemaker.train.checkpoint import (
     Checkpoint,
     checkpoints_in,
@@ -142,8 +142,8 @@ class Run:
                 checkpoint, self._lines = saved
             else:
                 before = folders[-1].name if folders else "the beginning"
-                sys.stderr.write(
-                    f"{folder}: this checkpoint is damaged; going on from {before}.\n"
+                remark(
+                    f"{folder}: this checkpoint is damaged; going on from {before}."
                 )
                 shutil.rmtree(folder)
         self._cut_metrics(self._lines if checkpoint is not None else 0)
