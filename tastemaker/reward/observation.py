@@ -43,9 +43,7 @@ _PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
 _NOTHING = 0.1  # prior probability that the score tells nothing
 _WHOLE_FIT = 1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
-# The search ends where n g² is below this, for n judgements and the derivative g of their mean loss.
-# The sum of their log-likelihoods is then about 1e-4 below its peak.
-_STEEPEST = 1e-5
+_STEEPEST = 1e-5  # n g², g: derivative of the mean loss of n judgements; their sum is right to 1e-4
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
 _CONTROL_PULL = 30.0
