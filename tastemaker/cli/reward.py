@@ -422,8 +422,7 @@ def evaluate(
             quiet=quiet,
         )
     if not json:
-        if items is None:
-            o.say(f"{measured.verdict()}\n")
+        o.say(f"{measured.verdict()}\n")
         o.say(str(measured))
         return
     result = measured.as_dict()

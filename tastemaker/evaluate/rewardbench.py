@@ -20,6 +20,9 @@ from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluate.estimates import json_number
 from tastemaker.evaluate.evaluation import Scorer
 
+_NO_BETTER = 0.02
+"""A share of right answers within this of guessing is called no better."""
+
 TIES = "Ties"
 """The subset with its own rule."""
 
@@ -87,11 +90,32 @@ class TiesScore:
 
 @dataclass(frozen=True)
 class RewardBench:
-    """The score and the number of rows of each subset. `print` it, or take `as_dict()`."""
+    """The score and the number of rows of each subset. `print` it, or take `as_dict()`.
+
+    guessing: the score that equal chances for all answers would give, over the same subsets without
+    `Ties`.
+    """
 
     subsets: Mapping[str, float]
     counts: Mapping[str, int]
     ties: TiesScore | None
+    guessing: float = math.nan
+
+    def verdict(self) -> str:
+        """Return one line: whether the model picks right answers, and where it is weakest."""
+        plain = {name: x for name, x in self.subsets.items() if name != TIES}
+        if not plain:
+            return f"Scores {100 * self.score:.1f} on the subset {TIES} alone."
+        mean = sum(plain.values()) / len(plain)
+        weakest = min(plain, key=lambda name: plain[name])
+        figures = f"{mean:.0%} of its first choices are right, by guessing {self.guessing:.0%}"
+        beginning = "Better than guessing"
+        if not mean > self.guessing + _NO_BETTER:
+            beginning = "No better than guessing"
+        line = f"{beginning}: {figures}"
+        if len(plain) > 1:
+            line += f"; weakest on {weakest} ({plain[weakest]:.0%})"
+        return f"{line}."
 
     @property
     def score(self) -> float:
@@ -102,6 +126,7 @@ class RewardBench:
         """Return the scores, JSON-ready; null for what is undefined."""
         return {
             "score": json_number(self.score),
+            "verdict": self.verdict(),
             "n": sum(self.counts.values()),
             "subsets": _json_numbers(self.subsets),
             "ties": None
@@ -158,9 +183,18 @@ def score_rewardbench(
     if TIES in subsets:
         ties = _ties(subsets[TIES])
         means[TIES] = ties.score
-    return RewardBench(
-        means, {name: len(subsets[name]) for name in means}, ties
-    )
+    by_chance = []
+    for name, rows in subsets.items():
+        if name != TIES:
+            shares = [_share_of_right(item) for item, _ in rows]
+            by_chance.append(sum(shares) / len(shares))
+    guessing = sum(by_chance) / len(by_chance) if by_chance else math.nan
+    counts = {name: len(subsets[name]) for name in means}
+    return RewardBench(means, counts, ties, guessing)
+
+
+def _share_of_right(item: Item) -> float:
+    return len(item.chosen) / (len(item.chosen) + len(item.rejected))
 
 
 def _check(item: Item, scores: Sequence[float]) -> None:

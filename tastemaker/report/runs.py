@@ -22,6 +22,7 @@ from tastemaker.report.report_page import evaluation_part
 from tastemaker.report.steered_runs import BestOfCurve
 from tastemaker.report.summary import Summary, tiles_of_figures
 from tastemaker.report.words import Sentence
+from tastemaker.reward.explain import explain
 from tastemaker.reward.model import RewardModel
 
 REPORT = "report.html"
@@ -70,7 +71,9 @@ def report_model(
         raise UsageError(
             "a loaded model has no evaluation in memory: evaluate it, and report that."
         )
-    part = evaluation_part(model.held_out_evaluation)
+    evaluation = model.held_out_evaluation
+    explanations = [explain(model, each) for each in evaluation.extremes(2)]
+    part = evaluation_part(evaluation, explanations=explanations)
     made = model_part(asdict(model.contract), "")
     parts = [part, replace(made, summary=Summary(made.summary.level))]
     parts += _cost_parts([out.parent])

@@ -1,8 +1,9 @@
 """What made a score: the effect of each word, or of each sentence, of a text.
 
-A linear score is a sum over word n-grams. An n-gram's part is divided equally among its words and
-its places, so the effects add up to the score. Of any other model, each part is left out in turn:
-its effect is the score that is lost without it. Such effects need not add up.
+A linear score is a sum over word n-grams, and so is the mean of an ensemble of them. An n-gram's
+part is divided equally among its words and its places, so the effects add up to the score. Of any
+other model, each part is left out in turn: its effect is the score that is lost without it. Such
+effects need not add up.
 """
 
 import re
@@ -16,6 +17,7 @@ from tastemaker.data.judgements import Example, joined
 from tastemaker.errors import UsageError
 from tastemaker.maths.statistics import Floats
 from tastemaker.readable import notebook_html
+from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import (
     LinearBackbone,
     NgramNames,
@@ -117,22 +119,32 @@ def explain(
         raise UsageError(f"by {by!r}: choose auto, words or sentences.")
     example = text if isinstance(text, Example) else Example(text, prompt)
     score = float(model.score_all([example]).values[0])
-    backbone = model.backbone
-    if isinstance(backbone, LinearBackbone) and by != "sentences":
-        is_exact = True
-        parts = _word_parts(backbone, example, score)
+    linear = _linear_models(model)
+    is_exact = bool(linear) and by != "sentences"
+    if is_exact:
+        parts = _word_parts(linear, example, score)
     else:
-        is_exact = False
         parts = _deletion_effects(model, example, score, by)
     return Explanation(score, parts, is_exact)
 
 
+def _linear_models(model: RewardModel) -> list[LinearBackbone]:
+    """Return the linear models whose mean is the score: one, or members; none of other models."""
+    members: list[Any] = [model.backbone]
+    # experts are weighted by the prompt, so theirs is no plain mean
+    if type(model.backbone) is Ensemble:
+        members = model.backbone.members
+    are_linear = all(isinstance(one, LinearBackbone) for one in members)
+    return members if are_linear else []
+
+
 def _word_parts(
-    backbone: LinearBackbone, example: Example, score: float
+    members: Sequence[LinearBackbone], example: Example, score: float
 ) -> tuple[Part, ...]:
     """Return the words of a text with their effects on a linear score, and the rest of it."""
-    text = joined(example, backbone.template)
-    effects = word_effects(backbone, text).tolist()
+    text = joined(example, members[0].template)
+    by_member = [word_effects(member, text) for member in members]
+    effects = np.mean(by_member, axis=0).tolist()
     rest = score - sum(effects)
     words = [*tokens(text), ""]
     return tuple(map(Part, words, [*effects, rest]))

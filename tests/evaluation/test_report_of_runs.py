@@ -171,6 +171,7 @@ def test_a_fit_writes_its_report(run: Any, tmp_path: Path) -> None:
     page = tmp_path / "taste" / "report" / "report.html"
     assert f"report: {page}" in err
     assert "How far to trust" in Page(html(page)).text
+    assert "what made it" in Page(html(page)).text
     code, out, _ = run(
         "report", tmp_path / "taste", "--out", tmp_path / "out", "--json"
     )

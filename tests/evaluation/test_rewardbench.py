@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tastemaker.data import Item
 from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluate import (
     RewardBench,
@@ -224,3 +225,25 @@ def test_rows_that_cannot_be_scored(row, scores, error, message):
 def test_no_rows_are_refused():
     with pytest.raises(DataError, match="no rows"):
         score_rewardbench([], [])
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        # right in one of one and one of one; by guessing 1/4 and 1/2
+        (([3, 2, 1, 0], [1, 0]), "Better than guessing: 100% of its first choices"),
+        # Math: all four share the top, so 1/4; Safety: both share it, so 1/2
+        (([1, 1, 1, 1], [1, 1]), "No better than guessing: 38% of its first choices"),
+    ],
+)
+def test_one_verdict_in_plain_words(
+    scores: tuple[list[float], ...], verdict: str
+) -> None:
+    items = [
+        Item("Q", ("right",), ("a", "b", "c"), "Math", "1"),
+        Item("Q", ("right",), ("a",), "Safety", "2"),
+    ]
+    result = score_rewardbench(items, scores)
+    assert result.verdict().startswith(verdict)
+    assert "by guessing 38%" in result.verdict()
+    assert result.as_dict()["verdict"] == result.verdict()

@@ -140,3 +140,13 @@ def test_a_learning_curve_is_measured(
     assert last["value"] > 0.8
     with pytest.raises(tm.DataError, match="too few for a learning curve"):
         tm.learning_curve(judged(60))
+
+
+def test_the_words_of_an_ensemble_add_up_to_its_mean() -> None:
+    model = tm.fit(judged(200), members=3)
+    explanation = tm.explain(model, "The film was dull, brilliant, dull.")
+    assert explanation.is_exact
+    total = sum(part.effect for part in explanation.parts)
+    assert total == pytest.approx(model.score("The film was dull, brilliant, dull."))
+    effects = {part.text: part.effect for part in explanation.parts}
+    assert effects["brilliant"] > effects["dull"]
