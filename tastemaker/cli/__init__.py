@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "--debug" in words:
         words.remove("--debug")
         words.insert(0, "--debug")
-    if "--quiet" in words or "-q" in words:
+    is_quiet = "--quiet" in words or "-q" in words
+    if is_quiet:
         from tastemaker.progress import set_quiet
 
         set_quiet(True)
@@ -118,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
+    if is_quiet:
+        set_quiet(False)  # for whoever called this function
     code = code if isinstance(code, int) else 0
     if processes.count() > 1:
         problems = end_together(code, problems)
