@@ -10,6 +10,7 @@ once. Ends in one JSON line.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import random
@@ -106,6 +107,11 @@ class Judge(threading.Thread):
 
     def run(self) -> None:
         """Judge until everything is judged."""
+        with contextlib.closing(self.connection):
+            self.judge()
+
+    def judge(self) -> None:
+        """Answer one item after another."""
         while not self.done.is_set():
             begun = time.monotonic()
             status, page = self.ask("")

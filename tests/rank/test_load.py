@@ -38,7 +38,9 @@ def test_a_killed_server_loses_nothing(
 
 
 @pytest.mark.slow
-def test_two_thousand_judgements_and_three_kills(
+def test_a_server_that_is_killed_three_times(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load(address, monkeypatch, judgements=2000, kills=3)
+    # PostgreSQL in CI: as many as half a minute allows
+    judgements = 600 if "://" in address else 2000
+    load(address, monkeypatch, judgements, kills=3)
