@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import count, stage
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -99,6 +100,7 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
+        count(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -132,6 +134,7 @@ class Learner:
             **finishing,
         )
 
+    @stage("cross-fitting")
     def _unseen(self, seed: int) -> Scores | None:
         """Return cross-fitted scores of the training texts, where no part is for validation."""
         if len(self.division.validation) or not self.division.orders_texts:
@@ -210,6 +213,7 @@ class Learner:
             ObservationModel.untrained(self.division)
         )
 
+    @stage("fitting the linear model")
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
     ) -> tuple[Backbone, ObservationModel]:

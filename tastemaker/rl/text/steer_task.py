@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.adapters import clear_adapters, learned_state
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
@@ -36,6 +36,7 @@ from tastemaker.rl.text.world import (
     TextWorld,
     dropping_out,
 )
+from tastemaker.train.checkpoint import best_in, with_best
 from tastemaker.train.loop import StopTraining, Task
 from tastemaker.train.recomputing import recomputing
 from tastemaker.train.run import Run, Say
@@ -173,9 +174,8 @@ class SteerTask(Task):
         self.controller = Controller(world.kl, world.kl.coef)
         # measured since the last line of the log
         self.line: dict[str, list[float]] = {}
-        self.window: dict[
-            str, list[float]
-        ] = {}  # the lines since the last window
+        # the lines since the last window
+        self.window: dict[str, list[float]] = {}
         self.metrics: Metrics = {}  # of the last step
         # halved each time the KL was beyond the limit
         self.rate_share = 1.0
@@ -211,11 +211,12 @@ class SteerTask(Task):
         step = self.progress.step
         began = time.monotonic()
         ends_window = self._ends_window(step + 1)
-        batch = self.teacher.gather(step, self.controller.coef)
-        self.written = self.teacher.to_measure(batch, is_last=ends_window)
         metrics: Metrics = {"kl_coef": self.controller.coef}
-        if self.written is not None:
-            metrics |= self.measure(self.written)
+        with costs.stage("writing and scoring"):
+            batch = self.teacher.gather(step, self.controller.coef)
+            self.written = self.teacher.to_measure(batch, is_last=ends_window)
+            if self.written is not None:
+                metrics |= self.measure(self.written)
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
@@ -318,7 +319,8 @@ class SteerTask(Task):
     def measure(self, batch: Batch) -> Metrics:
         """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
-        lengths = [len(completion.ids) for completion in batch.completions]
+        lengths = [len(each.ids) for each in batch.completions]
+        costs.count(texts_written=count, tokens_written=sum(lengths))
         metrics = {
             "kl": float(batch.kl.mean()),
             "length": sum(lengths) / count,
@@ -355,10 +357,7 @@ class SteerTask(Task):
             self.best = self.newest
             self.progress.best_step = step
         self.say(f"step {step:4}: {figures_line(window)}")
-        texts = [
-            completion.text
-            for completion in self.written.completions[:_SAMPLES]
-        ]
+        texts = [each.text for each in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
         self.run.keep_samples(step, texts)
         return {}
@@ -453,10 +452,7 @@ class SteerTask(Task):
             "watch": self.watch.state(),
             "scale": self.world.scale.state(),
         }
-        tensors = self.weights()
-        for name, tensor in self.best.items():
-            tensors[f"best.{name}"] = tensor
-        return values, tensors
+        return values, with_best(self.weights(), self.best)
 
     def load(
         self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
@@ -472,12 +468,7 @@ class SteerTask(Task):
         for name, value in values["scale"].items():
             setattr(self.world.scale, name, value)
         self.put(tensors)
-        self.best = {}
-        weights = self.weights()
-        for name, tensor in tensors.items():
-            if name.startswith("best."):
-                kept = name.removeprefix("best.")
-                self.best[kept] = share_like(tensor, weights[kept])
+        self.best = best_in(tensors, self.weights())
 
     def finish(self) -> None:
         """Make the weights whole in each process, where they are divided."""
