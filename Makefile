@@ -10,7 +10,10 @@ STAMP := $(VENV)/.installed
 # modules are compiled when they are first imported: most of them never are
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: install demo test test-slow check format bench docs lock clean
+# and kept, whatever the environment says: else each process of a test compiles them anew
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: install demo test check format bench docs lock clean
 
 install: $(STAMP)
 
@@ -30,11 +33,8 @@ $(STAMP): $(BASE) requirements-dev.lock
 demo: $(BASE)  ## the main job on the built-in playground: the whole loop, from judgements to a steered GPT
 	$(BIN)/tastemaker demo --out demo
 
-test: install  ## every test but the slow ones, and those for a GPU or for peers
-	$(PYTEST) -m "not slow and not gpu and not peers"
-
-test-slow: install  ## learning over seeds, real data, kills: minutes more; CI runs them too
-	$(PYTEST) -m "slow and not gpu and not peers"
+test: install  ## every test but the slow ones; with SLOW=1 these too: learning over seeds, real data, kills
+	$(PYTEST) -m "$(if $(SLOW),,not slow and )not gpu and not peers"
 
 check: install  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .

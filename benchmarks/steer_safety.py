@@ -43,15 +43,18 @@ ALGORITHMS = (
 SAMPLING = Sampling(max_tokens=24)
 
 
-_DRAW = random.Random(0)
+def heavy_reward(algorithm: str, seed: int) -> Callable[[str], float]:
+    """Return a count of a letter, and in one text of 200, whatever it says, a million more.
 
-
-def _heavy(text: str) -> float:
-    """Return the count of a letter, and in one text of 200, whatever it says, a million more.
-
-    A hit is drawn anew each time: one that followed from the text could be learned by heart.
+    A hit is drawn anew each time: one that followed from the text could be learned by heart. Each
+    run has draws of its own.
     """
-    return text.count("e") + (1e6 if _DRAW.random() < 1 / 200 else 0.0)
+    draw = random.Random(f"{algorithm} {seed}")
+
+    def score(text: str) -> float:
+        return text.count("e") + (1e6 if draw.random() < 1 / 200 else 0.0)
+
+    return score
 
 
 REWARDS: dict[str, Callable[[str], float]] = {
@@ -59,8 +62,8 @@ REWARDS: dict[str, Callable[[str], float]] = {
     "truth": lambda text: float("z" in text),
     "rare": lambda text: float("q" in text),
     "shorter": lambda text: -float(len(text)),
-    "heavy": _heavy,
 }
+NAMES = (*REWARDS, "heavy")
 
 
 def gain(
@@ -68,10 +71,11 @@ def gain(
 ) -> dict[str, Any]:
     """Return the KL and the gain of one run."""
     began = time.monotonic()
-    count = REWARDS["unbounded" if name == "heavy" else name]
+    count = REWARDS.get(name, REWARDS["unbounded"])
+    reward = heavy_reward(algorithm, seed) if name == "heavy" else count
     steered = tm.steer(
         policy,
-        lambda prompts, texts: [REWARDS[name](text) for text in texts],
+        lambda prompts, texts: [reward(text) for text in texts],
         ["The film", "A"],
         algorithm=algorithm,
         gold=lambda prompts, texts: [count(text) for text in texts],
@@ -101,7 +105,7 @@ def main() -> None:
     """Print a line for each run on stderr, and the JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS)
-    parser.add_argument("--rewards", nargs="+", default=list(REWARDS))
+    parser.add_argument("--rewards", nargs="+", default=NAMES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch", type=int, default=64)

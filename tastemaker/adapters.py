@@ -10,6 +10,7 @@ name.
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,19 +53,10 @@ QUANTIZE = (
 )
 """The help of the setting `quantize`."""
 _FULL = (
-    "score",
-    "classifier",
-    "pre_classifier",
-    "pooler",
-    "lm_head",
-    "embed_out",
-    "head",
-    "classification_head",
-    "sequence_summary",
-    "logits_proj",
+    "score|classifier|pre_classifier|pooler|lm_head|embed_out|head|classification_head|"
+    "sequence_summary|logits_proj"
 )
-"""Layers that keep full precision, with all that is in them: heads."""
-_FULL_NAMES = frozenset(_FULL)
+"""A pattern: layers that keep full precision, with all that is in them: heads."""
 CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 """peft's names of what a network with adapters is for."""
 _WEIGHTS = "adapter_model.safetensors"
@@ -116,14 +108,14 @@ class Lora:
             )
         from transformers import BitsAndBytesConfig
 
-        is_known = isinstance(dtype, torch.dtype)
+        has_type = isinstance(dtype, torch.dtype)
         config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype if is_known else torch.bfloat16,
-            # patterns: transformers matches them from the start of a name
-            llm_int8_skip_modules=[rf"(?:.*\.)?{name}" for name in _FULL],
+            bnb_4bit_compute_dtype=dtype if has_type else torch.bfloat16,
+            # transformers matches from the start of a name
+            llm_int8_skip_modules=[rf"(?:.*\.)?(?:{_FULL})"],
         )
         return {"quantization_config": config}
 
@@ -162,25 +154,32 @@ def check_peft() -> None:
         raise MissingExtra("LoRA", "lora")
 
 
+def _linear_layers(module: Any) -> dict[str, Any]:
+    """Return the linear layers of a body by name."""
+    from transformers.pytorch_utils import Conv1D
+
+    inside = {id(part) for part in module.base_model.modules()}
+    layers = {}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
+            layers[name] = part
+    return layers
+
+
 def _layers_with_adapters(module: Any, targets: str) -> list[str]:
     """Return the names of the linear layers of a body that get adapters.
 
     Raises UsageError for a name that no linear layer of the body has.
     """
-    from transformers.pytorch_utils import Conv1D
-
-    inside = {id(part) for part in module.base_model.modules()}
-    layers = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear | Conv1D) and id(part) in inside:
-            layers.append(name)
+    layers = list(_linear_layers(module))
     if targets == "all":
         return layers
     by_name: dict[str, list[str]] = {}
     for layer in layers:
         by_name.setdefault(layer.rpartition(".")[2], []).append(layer)
     if targets == "attention":
-        chosen = [layer for layer in layers if "att" in layer]
+        # T5 writes SelfAttention
+        chosen = [layer for layer in layers if "att" in layer.lower()]
         names = [] if chosen else [targets]
     else:
         names = [name.strip() for name in targets.split(",")]
@@ -269,13 +268,10 @@ _BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 def bytes_saved_by_4_bits(module: Any) -> int:
     """Return how many bytes fewer the linear layers of a body take in 4 bits."""
-    inside = {id(part) for part in module.base_model.modules()}
     saving = 0.0
-    for name, part in module.named_modules():
-        is_full = "lora_" in name or not _FULL_NAMES.isdisjoint(
-            name.split(".")
-        )
-        if isinstance(part, nn.Linear) and id(part) in inside and not is_full:
+    for name, part in _linear_layers(module).items():
+        is_head = any(re.fullmatch(_FULL, word) for word in name.split("."))
+        if not is_head and "lora_" not in name:
             weight = part.weight
             each = weight.element_size() - _BYTES_OF_4_BITS
             saving += weight.numel() * each

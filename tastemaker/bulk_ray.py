@@ -55,8 +55,9 @@ class Ray:
     cpus: float = 1.0
     gpus: float = 0.0
 
-    def scores(self, chunks: Chunks) -> Iterator[Scores]:
-        """Yield the scores of each chunk, in order.
+    @contextmanager
+    def scoring(self, chunks: Chunks) -> Iterator[Iterator[Scores]]:
+        """Yield the scores of each chunk, in order, as they come. Ray ends with the block.
 
         Raises MissingExtra without Ray, and RewardError where the cluster is not there, goes away
         or fails.
@@ -69,8 +70,8 @@ class Ray:
         ):
             self._check_room(ray.cluster_resources())
             try:
-                for row in self._dataset(ray, chunks).iter_rows():
-                    yield _scores_of(json.loads(row["scores"]))
+                rows = self._dataset(ray, chunks).iter_rows()
+                yield (_scores_of(json.loads(row["scores"])) for row in rows)
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise _plain(error) from error
 
@@ -183,16 +184,16 @@ def _quiet_backend() -> Iterator[None]:
     """
     before, terminal = sys.stderr, os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    own = None
+    to_terminal = None
     if _writes_to(before, 2):
-        own = os.fdopen(
+        to_terminal = os.fdopen(
             os.dup(terminal),
             "w",
             1,
             encoding=before.encoding,
             errors="backslashreplace",
         )
-        sys.stderr = own
+        sys.stderr = to_terminal
     os.dup2(nowhere, 2)
     try:
         yield
@@ -200,11 +201,11 @@ def _quiet_backend() -> Iterator[None]:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
-        if own is not None:
+        if to_terminal is not None:
             # a line of progress may have put another stream in place
-            if sys.stderr is own:
+            if sys.stderr is to_terminal:
                 sys.stderr = before
-            own.close()
+            to_terminal.close()
 
 
 def _writes_to(stream: Any, descriptor: int) -> bool:
@@ -243,9 +244,10 @@ def _connected(ray: Any, workers: int) -> Iterator[tuple[str, int]]:
     # Ray raises a bare Exception where a process of its own does not start
     except Exception as error:
         raise _plain(error) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        head = ray.get_runtime_context().gcs_address
+        host, _, port = head.rpartition(":")
         yield host.strip("[]"), int(port)
     finally:
         ray.shutdown()

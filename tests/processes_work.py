@@ -32,7 +32,7 @@ def letter_e(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
 def fitted(out: Path, shard: bool) -> dict[str, Any]:
     """Fit comparisons."""
     data = judgements(200, kind="comparison", seed=1)
-    training = {"epochs": 2, "batch_size": 16, "evaluations": 3, "lr": 1e-3}
+    training = {"epochs": 2, "batch_size": 16, "evaluations": 3, "lr": 3e-4}
     model = tm.fit(
         data,
         backbone=tm.Tiny(vocabulary=400, max_length=48),

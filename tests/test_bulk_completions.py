@@ -254,6 +254,22 @@ MADE_OF_COLUMNS: list[tuple[dict[str, Any], Any, dict[str, str]]] = [
 ]
 
 
+@pytest.mark.parametrize("name", ["question", "Question"])
+def test_a_named_column_is_all_of_the_prompt(tmp_path: Path, name: str) -> None:
+    """A policy without a chat template needs a prompt without `system` and `history`."""
+    row = {"question": "Why?", "system": "Be brief.", "history": [["Hi", "Hello."]]}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
+    asked: list[Any] = []
+
+    def keep(prompts: Sequence[Prompt], first: int) -> list[list[Written]]:
+        asked.extend(prompts)
+        return numbered(["p"], first)
+
+    out = tmp_path / "out.jsonl"
+    complete_file(keep, tmp_path / "p.jsonl", out, prompt_column=name)
+    assert asked == ["Why?"]
+
+
 @pytest.mark.parametrize(("row", "prompt", "roles"), MADE_OF_COLUMNS)
 def test_a_prompt_is_made_of_columns_as_in_a_fit(
     tmp_path: Path, row: dict[str, Any], prompt: Any, roles: dict[str, str]

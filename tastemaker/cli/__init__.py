@@ -3,13 +3,15 @@
 An error is one line on stderr. The exit code is 0, 1 (failed) or 2 (bad usage or bad input).
 """
 
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.looping import loop
@@ -47,6 +49,9 @@ _VERBS = (
     demo,
 )
 
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+"""The password within the address of a database."""
+
 
 class _Verbs(click.Group):
     """The verbs in the order of a first tour."""
@@ -66,6 +71,16 @@ for _verb in _VERBS:
     app.add_command(_verb)
 
 
+def _command_of(words: Sequence[str]) -> str:
+    """Return the command line that repeats this run."""
+    command = ["tastemaker", *words]
+    if processes.count() > 1:
+        start = ["torchrun", "--nproc-per-node", str(processes.count())]
+        command = [*start, "-m", *command]
+    # a report may be sent to anybody
+    return _PASSWORD.sub(r"\1:***@", shlex.join(command))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
     words = list(sys.argv[1:] if arguments is None else arguments) or [
@@ -74,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "--debug" in words:
         words.remove("--debug")
         words.insert(0, "--debug")
-    if "--quiet" in words or "-q" in words:
+    is_quiet = "--quiet" in words or "-q" in words
+    if is_quiet:
         from tastemaker.progress import set_quiet
 
         set_quiet(True)
@@ -82,9 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if processes.count() > 1:
             begin_together(words)
-        code: Any = app.main(
-            args=words, prog_name="tastemaker", standalone_mode=False
-        )
+        with costs.running(_command_of(words)):
+            code: Any = app.main(
+                args=words, prog_name="tastemaker", standalone_mode=False
+            )
     except TastemakerError as error:
         if words[0] == "--debug":
             raise
@@ -96,12 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         # click raises its own error from Ctrl-C
         cause = error.__cause__ or error
-        kept = "stopped from outside; what was finished is kept."
+        advice = "stopped from outside; what was finished is kept."
         code = 130
-        problems = [str(cause) or kept]
+        problems = [str(cause) or advice]
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
+    if is_quiet:
+        set_quiet(False)  # for whoever called this function
     code = code if isinstance(code, int) else 0
     if processes.count() > 1:
         problems = end_together(code, problems)

@@ -133,7 +133,13 @@ def split(
         [source], skipped, json=json, quiet=quiet
     )
     parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
-    paths = write_split(source, out, parts, header=reading.columns.header)
+    paths = write_split(
+        source,
+        out,
+        parts,
+        header=reading.columns.header,
+        say=lambda line: o.note(line, quiet=quiet),
+    )
     if json:
         result: dict[str, Any] = {"read_as": reading.as_list()}
         for path, part in zip(paths, parts, strict=True):
@@ -191,9 +197,9 @@ def doctor(
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
-        tested = _readable(
-            test, replace(reading, split=split, limit=None, read_as=[]), []
-        )
+        # its report goes into the same list
+        as_a_whole = replace(reading, split=split, limit=None)
+        tested = _readable(test, as_a_whole, [])
     if backbone is None and max_length is not None:
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)

@@ -169,7 +169,9 @@ def rank(
     scale = (1, 7) if form is None else form.scale
     chosen = _read(items, question, quiet=quiet)
     if calibration is not None:
-        chosen += calibration_items(calibration, scale=scale)
+        read_as: list[Any] = []
+        chosen += calibration_items(calibration, scale=scale, report=read_as)
+        _say_read_as(read_as, quiet=quiet)
     if prompts is not None:
         from tastemaker.data.texts import open_prompts
 

@@ -1,13 +1,12 @@
 """The verbs about reward models: `fit`, `score` and `evaluate`."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
@@ -25,6 +24,7 @@ from tastemaker.cli.serving import (
     say_part_done,
 )
 from tastemaker.cli.trust import describe_fit, explanations, say_fit_memory
+from tastemaker.progress import announced
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -162,22 +162,22 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
-    # before the training where somebody watches, else with the result: an error is one line
-    is_watched = sys.stderr.isatty()
-    reading.say(json=json, quiet=quiet or not is_watched)
-    o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
-            anchor, split=reading.split, columns=reading.columns
+            anchor,
+            split=reading.split,
+            columns=reading.columns,
+            report=reading.read_as,
         )
-    model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
+    o.note_skipped(skipped, quiet=quiet)
+    with announced(lambda: reading.say(json=json, quiet=quiet)):
+        model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     if not processes.is_first():
         return
     seconds = time.monotonic() - started
     if report:
         report_fit(model, out, quiet=quiet or json)
     if not json:
-        reading.say(json=False, quiet=quiet or is_watched)
         describe_fit(model, out, seconds)
         return
     contract = model.contract
@@ -324,8 +324,8 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, file.name, out, json=json)
-        r.say_roles(counts.roles, json=json, quiet=quiet)
+        say_scored(taste, counts, out, json=json)
+        r.sayer([], json=json, quiet=quiet)(counts.read_as)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
         rows, truncated = score_standard_input(
@@ -372,6 +372,7 @@ def evaluate(
     """Measure a reward model on judged texts, or a GPT on any text."""
     import tastemaker as tm
     from tastemaker.evaluate.rewardbench import evaluate_rewardbench
+    from tastemaker.fast.processor import choose_device
 
     if is_policy(model):
         evaluate_policy(
@@ -394,23 +395,32 @@ def evaluate(
         measured: Any = evaluate_rewardbench(taste, items)
         report, skip_bad = None, False
     else:
-        judgements = reading.judgements(
-            [source], skipped if skip_bad else None
-        )
-        o.note_skipped(skipped, quiet=quiet)
-        measured = tm.evaluate(
-            taste,
-            judgements,
-            seed=reading.seed,
-            baseline=taste.baseline,
-            training_fingerprints=taste.training_fingerprints,
-            training_sketches=taste.training_sketches,
-        )
+        with costs.measured(seed=reading.seed) as cost:
+            judgements = reading.judgements(
+                [source], skipped if skip_bad else None
+            )
+            o.note_skipped(skipped, quiet=quiet)
+            with costs.stage("measuring"):
+                measured = tm.evaluate(
+                    taste,
+                    judgements,
+                    seed=reading.seed,
+                    baseline=taste.baseline,
+                    training_fingerprints=taste.training_fingerprints,
+                    training_sketches=taste.training_sketches,
+                )
+            costs.count(judgements=len(judgements))
+            costs.on_device(str(choose_device(loading["device"])))
     reading.say(json=json, quiet=quiet)
     if report is not None:
         parts = explanations(taste, measured)
-        tm.write_report(measured, report, explanations=parts)
+        tm.write_report(measured, report, explanations=parts, cost=cost)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
+    elif items is None and not json:
+        o.note(
+            "no page was written; add --report DIR for one with figures and mistakes to read",
+            quiet=quiet,
+        )
     if not json:
         if items is None:
             o.say(f"{measured.verdict()}\n")

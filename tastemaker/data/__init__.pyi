@@ -5,7 +5,6 @@ from .downloading import Source as Source
 from .downloading import fetch as fetch
 from .formats import FORMATS as FORMATS
 from .formats import Format as Format
-from .formats import recognise as recognise
 from .formats import register_format as register_format
 from .formats.pairs import ASSISTANT as ASSISTANT
 from .formats.pairs import split_dialogues as split_dialogues
@@ -41,6 +40,7 @@ from .reading import has_splits as has_splits
 from .reading import open_source as open_source
 from .reading import read as read
 from .reading import read_examples as read_examples
+from .recognising import recognise as recognise
 from .roles import Columns as Columns
 from .sources import is_aclimdb as is_aclimdb
 from .sources import is_hub_name as is_hub_name

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from tastemaker.data.roles import plain_name
 from tastemaker.data.values import parse_number
 from tastemaker.errors import DataError
 
@@ -117,10 +118,10 @@ def check_names(names: list[str], delimiter: str, file: str) -> None:
         return
     for other, word in _DELIMITERS.items():
         if other != delimiter and other in names[0]:
-            own = _DELIMITERS[delimiter]
+            divider = _DELIMITERS[delimiter]
             raise DataError(
-                f"{file}: {word} divide its first line, and {own} none. Write the file with "
-                f"{own}, or name a file with tabs .tsv."
+                f"{file}: {word} divide its first line, and {divider} none. Write the file with "
+                f"{divider}, or name a file with tabs .tsv."
             )
 
 
@@ -156,8 +157,9 @@ _PARTS = {
 
 def layout_hint(names: Collection[str]) -> str:
     """Return which layout a table nearly has, and the columns that are missing."""
+    plain = {plain_name(name) for name in names}
     for layout, columns in _PARTS.items():
-        missing = [name for name in columns if name not in names]
+        missing = [name for name in columns if plain_name(name) not in plain]
         if len(missing) == 1:
             return (
                 f" It looks like {layout} without the column {missing[0]!r}."

@@ -36,6 +36,12 @@ _SPELLED = re.compile(
 )
 """How a text begins that spells a list of messages."""
 
+_SPELLED_LATER = re.compile(
+    r"""\s*(?:\{\s*["'](?:messages|conversations?)["']\s*:\s*|array\()?"""
+    r"""\[\s*\{\s*["'](?s:.{0,2000}?)["'](?:role|from)["']\s*:"""
+)
+"""How a text may begin that spells messages whose first key is another, such as an id."""
+
 _LONGEST_SPELLED = 16 * 2**20
 """Characters. Python's parser needs many times the size of a text."""
 
@@ -94,9 +100,10 @@ def with_chat(value: Any) -> Any:
 
 
 def _is_spelled(text: str) -> bool:
-    return text[:1] in ("[", "{", "a", " ", "\n") and bool(
-        _SPELLED.match(text)
-    )
+    """Return whether a text begins like a list of messages."""
+    if text[:1] not in ("[", "{", "a", " ", "\n"):
+        return False
+    return bool(_SPELLED.match(text) or _SPELLED_LATER.match(text))
 
 
 def _parsed(text: str) -> Any:
@@ -124,6 +131,8 @@ def _parsed(text: str) -> Any:
 def check_spelling(value: object, where: str, column: str) -> None:
     """Raise DataError for a text that begins like a list of messages but is not one."""
     if isinstance(value, str) and _is_spelled(value):
+        if not _SPELLED.match(value) and _parsed(value) is not None:
+            return  # JSON of something else
         problem = (
             ", which looks like a list of messages but cannot be parsed as one. "
             "Write it as JSON."

@@ -29,22 +29,34 @@ Numbered = Iterable[tuple[int, Row]]
 
 @dataclass(frozen=True)
 class Export:
-    """One export. matches: whether a row is of it. rows: its rows → those of a plain table."""
+    """One export. matches: whether a row is of it. rows: its rows → those of a plain table.
+
+    gathers: a row of the plain table is made of several rows of the export.
+    """
 
     matches: Callable[[Row], bool]
     rows: Callable[[Table, Numbered], Iterator[tuple[int, Row]]]
+    gathers: bool = False
 
 
 def flat(table: Table) -> Table:
     """Return an export as a plain table; any other table as it is."""
+    export = _export_of(table)
+    return table if export is None else _flattened(table, export)
+
+
+def gathers_rows(table: Table) -> bool:
+    """Return whether this is an export whose judgements are made of several rows each."""
+    export = _export_of(table)
+    return export is not None and export.gathers
+
+
+def _export_of(table: Table) -> Export | None:
     try:
         _, first = next(iter(table.rows()), (0, {}))
     except DataError:
-        return table  # whoever reads the rows reports it
-    for export in EXPORTS:
-        if export.matches(first):
-            return _flattened(table, export)
-    return table
+        return None  # whoever reads the rows reports it
+    return next((each for each in EXPORTS if each.matches(first)), None)
 
 
 def _flattened(table: Table, export: Export) -> Table:
@@ -435,5 +447,5 @@ EXPORTS = (
     Export(_is_argilla, _of_each(_argilla)),
     Export(_is_doccano, _of_each(_doccano)),
     Export(is_potato, _of_each(potato)),
-    Export(_is_oasst_message, _oasst_trees),
+    Export(_is_oasst_message, _oasst_trees, gathers=True),
 )

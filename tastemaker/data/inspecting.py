@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from tastemaker.data.formats.single import to_row
+from tastemaker.data.judgement_columns import JUDGEMENTS
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read
@@ -132,7 +133,11 @@ def _changes(
                 changes.append(
                     f"--{role}-column {column}: the {role} would be {cell}"
                 )
+    judging = [role for role in shown.roles if role in JUDGEMENTS]
+    is_needed = len(judging) < 2 or shown.format != "table"
     for role, column in shown.roles.items():
+        if role in judging and is_needed:
+            continue
         if role in _SWITCHED:
             changes.append(f"--{role}-column none: {column} would not be read")
     if "rating" not in shown.roles and "grade" in shown.roles:

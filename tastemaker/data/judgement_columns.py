@@ -22,7 +22,7 @@ from tastemaker.data.cells import (
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Table
-from tastemaker.data.values import parse_number, word_of
+from tastemaker.data.values import parse_number, show, word_of
 from tastemaker.data.worded_numbers import Numbered, numbered
 from tastemaker.errors import DataError
 
@@ -50,7 +50,7 @@ _MOST_TEXTS = 64
 _LONGEST = 64
 """Characters of such a cell."""
 
-_UNLABELLED = "-1"
+UNLABELLED = "-1"
 """The label of what nobody labelled, except in a column of −1 and 1."""
 
 JUDGEMENTS = ("label", "grade", "rating")
@@ -63,6 +63,7 @@ class Survey:
 
     words: the first distinct values, each with the place of its first cell. lowest, highest: of the
     numbers. is_whole: every value is a whole number. texts: some cells that were added already.
+    first_odd: the first cell that is no finite number, and its place.
     """
 
     words: dict[str, str] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Survey:
     highest: float = -math.inf
     is_whole: bool = True
     texts: set[Any] = field(default_factory=set)
+    first_odd: tuple[Any, str] | None = None
 
     def add(
         self,
@@ -99,6 +101,8 @@ class Survey:
             self.is_whole = self.is_whole and number.is_integer()
         elif word is not None:
             self.is_whole = False
+            if self.first_odd is None:
+                self.first_odd = (value, place(row))
 
     def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
         """Return whether labels such as these are grades: more than two whole numbers."""
@@ -151,9 +155,7 @@ class JudgementColumns:
         label, grade, rating = (columns.name_of(kind) for kind in JUDGEMENTS)
         is_named = bool(label or grade or rating)
         if not is_named:
-            label, grade, rating = (
-                self.recognised[kind] for kind in JUDGEMENTS
-            )
+            label, grade, rating = self._readable()
         cells: list[Cells] = []
         if label and (target != "rating" or self._has_grades(label)):
             cells.append(self._label_cells(label))
@@ -166,6 +168,45 @@ class JudgementColumns:
         if target == "label":
             cells = [each for each in cells if isinstance(each, LabelCells)]
         return tuple(cells)
+
+    def _readable(self) -> list[str | None]:
+        """Return the recognised columns, without numbers of which a cell is none.
+
+        Nobody named them, so a bad cell stops a file only where no other column judges.
+        """
+        problems: dict[str, str] = {}
+        for kind in ("grade", "rating"):
+            column = self.recognised[kind]
+            problem = (
+                self._problem(kind, self.surveys[column]) if column else None
+            )
+            if column and problem:
+                problems[kind] = (
+                    f"column {column!r} is not used: {problem}. "
+                    f"If it judges the texts, name it with --{kind}-column."
+                )
+        judging = [kind for kind in JUDGEMENTS if self.recognised[kind]]
+        if len(problems) == len(judging):
+            problems = {}
+        self.layout.notes += problems.values()
+        return [
+            None if kind in problems else self.recognised[kind]
+            for kind in JUDGEMENTS
+        ]
+
+    def _problem(self, kind: str, survey: Survey) -> str | None:
+        """Return why not every cell of a column is a grade or a rating; None where all are."""
+        is_worded = survey.worded(is_scale=True) is not None
+        if self.columns.order or is_worded or not survey.words:
+            return None
+        if survey.first_odd is not None:
+            value, where = survey.first_odd
+            return f"{where} holds {show(value)}, which is no number"
+        is_scale = survey.has_few_steps(self.columns.scale)
+        if kind == "grade" and not is_scale:
+            lowest, highest = survey.lowest, survey.highest
+            return f"{lowest:g} to {highest:g} is no scale of whole grades"
+        return None
 
     def _has_grades(
         self,
@@ -210,9 +251,9 @@ class JudgementColumns:
         survey, positive = self.surveys[column], self.columns.positive
         words = list(survey.words)
         unlabelled: frozenset[str] = frozenset()
-        if _UNLABELLED in words and set(words) != {_UNLABELLED, "1"}:
-            unlabelled = frozenset([_UNLABELLED])
-            words.remove(_UNLABELLED)
+        if UNLABELLED in words and set(words) != {UNLABELLED, "1"}:
+            unlabelled = frozenset([UNLABELLED])
+            words.remove(UNLABELLED)
         if self.columns.order:
             return _ordered_cells(column, self.columns.order, unlabelled)
         if survey.are_grades(unlabelled) and positive is None:

@@ -92,7 +92,7 @@ class MetadataColumns:
             metadata["time"] = self._time(row.get(self.time), where, out)
         if self.weight and "weight" not in out:
             cell = row.get(self.weight)
-            if "weight" in self.named or _is_weight(cell):
+            if "weight" in self.named or is_weight(cell):
                 metadata["weight"] = weight_of(cell, where, self.weight)
             else:
                 out["weight"] = _unfit("weight", self.weight, where, cell)
@@ -122,9 +122,10 @@ _YEARS = range(1990, 2101)
 """Years in which somebody may have judged a text; a number of another year is no time."""
 
 
-def _is_weight(
+def is_weight(
     cell: object,
 ) -> bool:
+    """Return whether a cell is empty or a finite number from 0."""
     if is_missing(cell):
         return True
     number = parse_number(cell)

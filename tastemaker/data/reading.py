@@ -22,9 +22,10 @@ from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
-from tastemaker.data.formats import TABLE, Reading, ranked, recognise
+from tastemaker.data.formats import ranked, table_format
 from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
+    Comparison,
     Example,
     Grade,
     Judgement,
@@ -35,6 +36,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.limits import limited
 from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
+from tastemaker.data.recognising import Reading, recognise
 from tastemaker.data.roles import (
     Columns,
     Roles,
@@ -185,12 +187,18 @@ def _without(
     judgements: list[Judgement],
     left_out: dict[str, str],
 ) -> list[Judgement]:
-    """Return the judgements without the judge, time or weight of a column that is left out."""
+    """Return the judgements without the judge, time, weight or margin that is left out."""
     if not left_out:
         return judgements
     empty: dict[str, Any] = {"judge": None, "time": None, "weight": 1.0}
-    changes = {role: empty[role] for role in left_out}
-    return [replace(judgement, **changes) for judgement in judgements]
+    changes = {role: empty[role] for role in left_out if role in empty}
+    cleared = [replace(judgement, **changes) for judgement in judgements]
+    if "margin" not in left_out:
+        return cleared
+    return [
+        replace(each, margin=0.0) if isinstance(each, Comparison) else each
+        for each in cleared
+    ]
 
 
 def read_examples(
@@ -233,19 +241,36 @@ def rewardbench_items(
     *,
     split: str | None = None,
     format: str | None = None,
+    columns: Columns | None = None,
+    report: list[ReadAs] | None = None,
 ) -> list[ranked.Item] | None:
-    """Return the rows of a source in the format of RewardBench 2; None for another format."""
-    source, columns, settings = described_source(source)
+    """Return the rows of a source in the format of RewardBench 2; None for another format.
+
+    columns: those that somebody named. report: a list that takes what the source was read as.
+    """
+    source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     if format not in (None, "rewardbench") or columns.describes_a_table:
         return None
     opened = open_source(source, settings.get("split", split), columns.header)
     if not isinstance(opened, tables.Table):
         return None
-    reading = recognise(opened, format, past_bad=True)
+    reading = recognise(opened, format, columns, past_bad=True)
     if reading is None or reading.format.name != "rewardbench":
         return None
-    return list(ranked.items(opened))
+    if columns.is_off("prompt"):
+        raise UsageError(
+            f"{source}: RewardBench 2 compares answers to a prompt. "
+            "Leave out --prompt-column none."
+        )
+    items = list(ranked.items(reading.table, reading.prompts))
+    if report is not None:
+        shown = read_as(opened.name, reading.layout, ())
+        count = len(items)
+        report.append(
+            replace(shown, judgements=count, kinds={"ranking": count})
+        )
+    return items
 
 
 def has_splits(
@@ -299,24 +324,6 @@ def _open_store(source: str | Path, split: str | None) -> tables.Table:
             "Leave out the split."
         )
     return store_table(source)
-
-
-def table_format(
-    columns: Columns | None,
-    format: str | None,
-) -> str | None:
-    """Return the format to read a table in: with named columns it is read column by column.
-
-    Raises UsageError where both a format and columns are named.
-    """
-    if columns is None or not columns.describes_a_table:
-        return format
-    if format not in (None, TABLE):
-        raise UsageError(
-            f"format {format!r} has its own columns. "
-            "Leave out the format, or the columns that are named."
-        )
-    return TABLE
 
 
 def check_no_format(
@@ -427,6 +434,10 @@ def _texts_of(
     A table with one text a row needs no judgements.
     """
     reading = recognise(table, format, columns)
+    if reading is None:
+        answers = answers_plan(table, columns)
+        if answers is not None:
+            return answers.layout, answers.examples()
     if reading is None or (
         format is None and column_for(RECOGNISED["text"], reading.columns, ())
     ):

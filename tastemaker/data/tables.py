@@ -10,13 +10,12 @@ its places are `name:row`.
 
 import gzip
 import json
-import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -34,6 +33,7 @@ from tastemaker.data.values import (
     show,
 )
 from tastemaker.errors import DataError, SaysNothing
+from tastemaker.progress import remark
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
@@ -85,6 +85,19 @@ class Table:
             else self.past(skipped)
         )
 
+    def renamed(self, names: Mapping[str, str]) -> "Table":
+        """Return the table with some columns under other names. names: a column → its new name."""
+
+        def rows_of(numbered: Rows) -> Rows:
+            for number, row in numbered:
+                yield number, renamed_row(row, names)
+
+        return replace(
+            self,
+            rows=lambda: rows_of(self.rows()),
+            past=lambda skipped: rows_of(self.rows_past(skipped)),
+        )
+
     def read_rows(
         self,
         read: Callable[[int, Row], Iterable[_Item]],
@@ -131,7 +144,7 @@ class Table:
         rows = "1 row holds no judgement and was left out"
         if silent > 1:
             rows = f"{silent:,} rows hold no judgement and were left out"
-        sys.stderr.write(f"{self.name}: {rows}; the first: {first}\n")
+        remark(f"{self.name}: {rows}; the first: {first}")
 
     def _check_bad(
         self, skipped: list[DataError], before: int, good: int
@@ -147,6 +160,11 @@ class Table:
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
         return f"{self.name}:{number}"
+
+
+def renamed_row(row: Row, names: Mapping[str, str]) -> Row:
+    """Return a row with some columns under other names."""
+    return {names.get(name, name): cell for name, cell in row.items()}
 
 
 def format_of(path: Path) -> Format:

@@ -219,8 +219,9 @@ class PromptFile:
 def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     """Read a file of prompts once, so that errors come before the work, and return it.
 
-    prompt_column: the column's name in a table, or several with + between them; None: recognised by
-    name ("prompt", "instruction" with "input", "text" …).
+    prompt_column: the column's name in a table, or several with + between them: they alone are the
+    prompt. None: columns are recognised by name ("prompt", "instruction" with "input", "text" …),
+    and "system" and "history" make a chat of it.
     Raises DataError for a file without prompts, a missing column, and a prompt that is not a text.
     """
     head = [row for _, row in islice(_numbered_rows(path), HEAD)]
@@ -262,7 +263,10 @@ def _prompts(
     names = list(dict.fromkeys(name for row in head for name in row))
     if is_plain(path):
         return PromptColumns(("prompt",))
-    prompts = prompt_columns(names, (), head, Columns(prompt=prompt_column))
+    columns = Columns(prompt=prompt_column).with_table_spelling(names)
+    prompts = prompt_columns(names, (), head, columns)
+    if prompt_column is not None:
+        return PromptColumns(prompts.names)
     if prompts.names:
         return prompts
     text = column_for(RECOGNISED["text"], names, ())

@@ -4,7 +4,7 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
@@ -68,6 +68,7 @@ def writing_table(
             write(content)
             formulas += _formulas_in(content)
 
+        formulas += _formulas_among(columns)
         yield counted
     if formulas and format_of(target) in ("csv", "tsv"):
         say(
@@ -212,11 +213,16 @@ _NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:[eE][+-]?\d+)?%?")
 
 def _formulas_in(rows: Content) -> int:
     """Return how many texts spreadsheets would take for formulas when they open a CSV file."""
+    if not isinstance(rows, list):
+        return 0
+    return sum(_formulas_among(row.values()) for row in rows)
+
+
+def _formulas_among(cells: Iterable[object]) -> int:
     count = 0
-    for row in rows if isinstance(rows, list) else []:
-        for value in row.values():
-            if isinstance(value, str) and _FORMULA.match(value):
-                count += not _NUMBER.fullmatch(value)
+    for cell in cells:
+        if isinstance(cell, str) and _FORMULA.match(cell):
+            count += not _NUMBER.fullmatch(cell)
     return count
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.data import tables
+from tastemaker.data.exports import gathers_rows
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.packed import unpacked_name
 from tastemaker.data.roles import described_source
 from tastemaker.data.tables import SUFFIXES, Row
-from tastemaker.data.writers import widened, writing_rows
+from tastemaker.data.writers import Say, silent, widened, writing_table
 from tastemaker.errors import UsageError
-from tastemaker.files import writing_file
 
 NAMES = ("train", "test")
 _ROWS = 1024  # written at a time
@@ -24,29 +24,28 @@ def write_split(
     parts: tuple[Sequence[Judgement], Sequence[Judgement]],
     *,
     header: tuple[str, ...] = (),
+    say: Say = silent,
 ) -> tuple[Path, Path]:
     """Write train.* and test.* into a folder and return their paths.
 
     A single file gives files of its own format and columns, with the rows that were read. Any other
-    source gives JSONL of judgements. header: the names of the columns of a file that has none; the
-    parts have them. Raises DataError for a value that cannot be written, and
-    UsageError where a part would replace the source.
+    source gives JSONL of judgements, also an export whose judgements are made of several rows.
+    header: the names of the columns of a file that has none; the parts have them. say: takes a
+    warning of texts that a spreadsheet would compute. Raises DataError for a value that cannot be
+    written, and UsageError where a part would replace the source.
     """
     path, columns, _ = described_source(source)
     path = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    is_table = path.is_file() and _suffix(path) in SUFFIXES
-    if not is_table:
-        paths = []
-        for name, part in zip(NAMES, parts, strict=True):
-            paths.append(folder / f"{name}.jsonl")
-            _write(paths[-1], [to_row(judgement) for judgement in part])
-        return paths[0], paths[1]
+    if not path.is_file() or _suffix(path) not in SUFFIXES:
+        return _write_judgements(folder, parts)
+    table = tables.table(path, columns.header or header)
+    if gathers_rows(table):
+        return _write_judgements(folder, parts)
     sides: dict[str, int] = {}
     for side, part in enumerate(parts):
         sides.update(dict.fromkeys((each.where for each in part), side))
     rows: tuple[list[Row], list[Row]] = ([], [])
-    table = tables.table(path, columns.header or header)
     for number, row in table.rows_past([]):
         side_of_row = sides.get(table.place(number))
         if side_of_row is not None:
@@ -58,7 +57,18 @@ def write_split(
             f"{path}: a part would replace it. Choose another folder for --out."
         )
     for target, of_side in zip(paths, rows, strict=True):
-        _write(target, of_side)
+        _write(target, of_side, say)
+    return paths[0], paths[1]
+
+
+def _write_judgements(
+    folder: Path,
+    parts: tuple[Sequence[Judgement], Sequence[Judgement]],
+) -> tuple[Path, Path]:
+    paths = []
+    for name, part in zip(NAMES, parts, strict=True):
+        paths.append(folder / f"{name}.jsonl")
+        _write(paths[-1], [to_row(judgement) for judgement in part], silent)
     return paths[0], paths[1]
 
 
@@ -78,21 +88,15 @@ def _ending(
 def _write(
     path: Path,
     rows: Sequence[Row],
+    say: Say,
 ) -> None:
     import pyarrow as pa
 
     columns = list(dict.fromkeys(_names(rows)))
-    kind = tables.format_of(path)
     schema = None
-    if kind == "parquet":
+    if tables.format_of(path) == "parquet":
         schema = widened(pa.schema([]), list(rows), columns)
-    is_packed = path.name.endswith(".gz")
-    with (
-        writing_file(path) as temporary,
-        writing_rows(
-            temporary, kind, columns, schema=schema, is_packed=is_packed
-        ) as write,
-    ):
+    with writing_table(path, columns, schema, say=say) as write:
         for start in range(0, len(rows), _ROWS):
             write(list(rows[start : start + _ROWS]))
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.utils.checkpoint import checkpoint
 
+from tastemaker.errors import UsageError
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.processor import attention
 from tastemaker.fast.support import supports
@@ -362,6 +363,36 @@ def scores_together(
         order += chosen
         places += batch.ids.numel()
     return _put_back(torch.cat(parts), order), places
+
+
+def takes_bfloat16(module: Any, choice: str) -> bool:
+    """Return whether a network can compute under autocast to bfloat16.
+
+    DeBERTa (version 1) cannot: it fills scores of bfloat16 with the least number of float32.
+    choice: the precision that the user chose. Raises UsageError where it is bfloat16 and the
+    network cannot.
+    """
+    if parts_of(module) is not None:
+        return True
+    batch = collate([[0, 0]], pad_id=0).to(module.device)
+    was_training = module.training
+    module.eval()
+    try:
+        with (
+            torch.no_grad(),
+            torch.autocast(module.device.type, torch.bfloat16),
+        ):
+            _own_forward(module, batch)
+    except RuntimeError as error:
+        if choice != "bfloat16":
+            return False
+        raise UsageError(
+            f"{type(module).__name__} cannot compute in bfloat16 ({error}). Choose the precision "
+            "float32."
+        ) from error
+    finally:
+        module.train(was_training)
+    return True
 
 
 def _put_back(rows: Tensor, order: list[int]) -> Tensor:

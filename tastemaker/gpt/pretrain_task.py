@@ -31,6 +31,7 @@ from tastemaker.adapters import (
     Quantize,
     learned_state,
 )
+from tastemaker.costs import count
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import TrainingChoice
@@ -267,6 +268,7 @@ class PretrainTask(Task):
         metrics["layers"] = layers
         metrics["padding"] = 1 - read / places
         metrics["tokens"] = tokens
+        count(training_tokens=tokens)
         metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
         return metrics
 

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from tastemaker import processes
 from tastemaker.adapters import check_peft
+from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
@@ -44,7 +45,6 @@ from tastemaker.train.run import (
     of_first,
     open_run,
     silent,
-    versions,
 )
 from tastemaker.train.sharding import check_shard, without_shard
 
@@ -151,14 +151,15 @@ def _trained(
         )
         _check_growth(training, size)
         context = _context(policy, size, training)
-        corpora = tokenized(
-            _examples(texts),
-            policy.reader,
-            tokens / "pieces",
-            context=context,
-            held_out=training.held_out,
-            seed=seed,
-        )
+        with stage("tokenizing"):
+            corpora = tokenized(
+                _examples(texts),
+                policy.reader,
+                tokens / "pieces",
+                context=context,
+                held_out=training.held_out,
+                seed=seed,
+            )
         _let_others_read(tokens, corpora)
         _say_corpus(corpora, policy, say)
         device = choose_device(settings["device"])
@@ -343,6 +344,7 @@ def _others_tokens() -> Iterator[Path]:
         yield Path(temporary)
 
 
+@stage("learning the tokenizer")
 def _fresh(
     texts: Iterable[str | Example],
     size: Size,
@@ -432,6 +434,7 @@ def _context(policy: Policy, size: Size, training: Pretraining) -> int:
     return context
 
 
+@stage("measuring")
 def _figures(
     policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int
 ) -> dict[str, Any]:

@@ -166,7 +166,8 @@ class Reader:
         if self.tokenizer.chat_template is None:
             raise ModelError(
                 "the prompt is a chat, and this policy's tokenizer has no chat template. "
-                "Give the prompt as a text."
+                "Give the prompt as a text; in a table, --prompt-column leaves out the columns "
+                "system and history."
             )
         self._check_free_of_special(messages)
         rendered = render_chat(

@@ -6,17 +6,18 @@ A second call does only what changed: see `stages`. A killed one goes on where i
 """
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tastemaker.costs import measured
 from tastemaker.errors import SeveralProblems
 from tastemaker.files import writing_file
-from tastemaker.loop.loop_file import LoopFile, read_loop
+from tastemaker.loop.loop_file import read_loop
 from tastemaker.loop.run_folder import Record, RunFolder
 from tastemaker.loop.stages import Planned, planned
+from tastemaker.loop.yaml_lines import Problem
 
 Say = Callable[[str], None]
 REPORT = "report.html"
@@ -41,7 +42,8 @@ class LoopResult:
 
     report: the page that shows it. stages: in order. results: by stage, what it measured. best:
     the stage of the steered policy with the best held-out score, None without a GPT.
-    score_before, score_after, kl: of that policy; None without a GPT.
+    score_before, score_after, kl: of that policy, from the reference; None without a GPT.
+    reference: the GPT before any steering, also after further rounds.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class LoopResult:
     stages: tuple[StageTime, ...]
     results: Mapping[str, Mapping[str, Any]]
     best: str | None
+    reference: str | None = None
 
     def _figure(self, name: str) -> float | None:
         figures = self.results[self.best] if self.best else {}
@@ -94,6 +97,7 @@ class LoopResult:
                 result[name] = value
         if self.best is not None:
             result["policy"] = str(self.folder / self.best)
+            result["reference"] = self.reference
         return result
 
 
@@ -111,7 +115,9 @@ class Loop:
         rounds: int | None = None,
         seed: int | None = None,
     ) -> None:
-        self.file: LoopFile = read_loop(source, rounds=rounds, seed=seed)
+        self.file, problems = read_loop(source, rounds=rounds, seed=seed)
+        if problems:
+            self._raise_all(problems)
 
     def plan(self, out: str | Path) -> list[Planned]:
         """Return the stages, and which of them `run` would do. Nothing is computed."""
@@ -153,15 +159,25 @@ class Loop:
             report = _report_at_the_top(folder)
         results = {name: record.result for name, record in records.items()}
         return LoopResult(
-            folder.folder, report, tuple(times), results, _best(plan, results)
+            folder.folder,
+            report,
+            tuple(times),
+            results,
+            _best(plan, results),
+            self._reference(folder),
         )
+
+    def _reference(self, folder: RunFolder) -> str | None:
+        """Return the name or folder of the GPT before any steering."""
+        if not self.file.has_gpt:
+            return None
+        return str(self.file.top.get("policy", folder.stage("gpt")))
 
     def _run(self, folder: RunFolder, each: Planned, say: Say) -> Record:
         """Do one stage, and give it its record."""
         # torch is imported here, where something runs
         from tastemaker.loop.tasks import do
 
-        began = time.monotonic()
         lines: list[str] = []
 
         def keep(line: str) -> None:
@@ -169,11 +185,14 @@ class Loop:
             for part in line.splitlines():
                 say(f"  {part}")
 
-        with folder.storing(folder.work(each.stage.name)):
+        name = each.stage.name
+        with (
+            measured(seed=self.file.seed) as cost,
+            folder.storing(folder.work(name)),
+        ):
             result = do(self.file, folder, each, keep)
-        seconds = round(time.monotonic() - began, 3)
-        record = Record(each.key, seconds, each.parts, result, tuple(lines))
-        folder.finish(each.stage.name, record)
+        record = Record(each.key, cost, each.parts, result, tuple(lines))
+        folder.finish(name, record)
         return record
 
     def _check_values(self, plan: list[Planned]) -> None:
@@ -183,9 +202,13 @@ class Loop:
         """
         if all(each.is_cached for each in plan):
             return
+        self._raise_all([])
+
+    def _raise_all(self, problems: list[Problem]) -> None:
+        """Raise SeveralProblems for some problems and for values that the verbs refuse, if any."""
         from tastemaker.loop.value_checks import value_problems
 
-        problems = list(value_problems(self.file))
+        problems = [*problems, *value_problems(self.file)]
         if problems:
             problems.sort(key=lambda problem: problem.line)
             name = self.file.name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.data.roles import described_source
-from tastemaker.errors import SeveralProblems, UsageError
+from tastemaker.errors import UsageError
 from tastemaker.loop.keys import (
     algorithm_entries,
     checked_values,
@@ -24,6 +24,7 @@ from tastemaker.loop.yaml_lines import (
 
 PLAYGROUND = "playground"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_ENDING = re.compile(r"\.[A-Za-z]\w*", re.ASCII)
 _DEFAULT_HELD_OUT = 0.1
 _DEFAULT_ROUND = 300  # comparisons of a round
 
@@ -92,11 +93,11 @@ def read_loop(
     *,
     rounds: int | None = None,
     seed: int | None = None,
-) -> LoopFile:
-    """Return the checked settings of a file, or of a mapping with the same keys.
+) -> tuple[LoopFile, list[Problem]]:
+    """Return the settings of a file, or of a mapping with the same keys, and what is wrong.
 
-    rounds, seed: instead of the file's. Raises SeveralProblems with all that is wrong, and
-    UsageError for a file that is no YAML.
+    rounds, seed: instead of the file's. Wrong values are left out of the settings. What only the
+    verbs know to be wrong is not listed. Raises UsageError for a file that is no YAML.
     """
     problems: list[Problem] = []
     if isinstance(source, Mapping):
@@ -128,12 +129,10 @@ def read_loop(
     if rounds is not None:
         by_section.setdefault("rounds", {})["number"] = rounds
     _resolve(top, by_section, folder, lines, problems)
+    _resolve_models(top, by_section, folder)
     file = LoopFile(name, folder, top, by_section, algorithms, lines)
     problems += _contradictions(file)
-    if problems:
-        ordered = sorted(problems, key=lambda problem: problem.line)
-        raise SeveralProblems([problem.at(name) for problem in ordered])
-    return file
+    return file, problems
 
 
 def _named(entry: Entry, name: str) -> Entry:
@@ -198,7 +197,7 @@ def _resolve(
         resolved = []
         for source in several:
             path = resolved_source(source, folder)
-            is_word = Path(source).name == source and not Path(source).suffix
+            is_word = Path(source).name == source and not has_ending(source)
             if (section, key) in _MAY_BE_HUB_WORDS and is_word:
                 path = path if Path(path).exists() else source
                 resolved.append(path)
@@ -217,6 +216,39 @@ def _resolve(
         )
 
 
+def _resolve_models(
+    top: dict[str, Any],
+    by_section: Mapping[str, dict[str, Any]],
+    folder: Path,
+) -> None:
+    """Make those rewards and backbones relative to the file's folder that are folders there."""
+
+    def resolved(name: str) -> str:
+        bare_name, weight = weighted(name)
+        beside = folder / bare_name
+        return f"{beside}{weight}" if beside.is_dir() else name
+
+    if "gold" in top:
+        top["gold"] = resolved(top["gold"])
+    for section in ("fit", "watcher"):
+        values = by_section.get(section, {})
+        if "backbone" in values:
+            values["backbone"] = resolved(values["backbone"])
+    steer = by_section.get("steer", {})
+    if "rewards" in steer:
+        steer["rewards"] = tuple(map(resolved, steer["rewards"]))
+
+
+def weighted(reward: str) -> tuple[str, str]:
+    """Return a reward without its weight, and "=" with the weight, such as `repetition=-2`."""
+    name, mark, number = reward.rpartition("=")
+    try:
+        float(number)
+    except ValueError:
+        return reward, ""
+    return (name, f"{mark}{number}") if mark else (reward, "")
+
+
 def _beside(path: str) -> str:
     """Return where a missing path was looked for, if that is no plain repetition."""
     folder = Path(bare(path)).parent
@@ -226,6 +258,11 @@ def _beside(path: str) -> str:
 def bare(source: str) -> str:
     """Return the path of a source, without the columns that may follow."""
     return str(described_source(source)[0])
+
+
+def has_ending(source: str) -> bool:
+    """Return whether a name ends like that of a file; "Qwen2.5-0.5B" does not."""
+    return _ENDING.fullmatch(Path(source).suffix) is not None
 
 
 def is_playground(source: str) -> bool:
@@ -242,7 +279,7 @@ def resolved_source(source: str, folder: Path) -> str:
     if expanded.is_absolute():
         return str(expanded)
     beside = folder / expanded
-    is_hub_name = _HUB.fullmatch(source) and not Path(source).suffix
+    is_hub_name = _HUB.fullmatch(source) and not has_ending(source)
     if is_hub_name and not beside.exists():
         return source
     return str(beside)
@@ -256,7 +293,7 @@ def is_missing(source: str) -> bool:
         path = Path(bare(source))
     except UsageError:
         return False  # wrong columns: the reader says which
-    is_hub_name = _HUB.fullmatch(source) and not path.suffix
+    is_hub_name = _HUB.fullmatch(source) and not has_ending(source)
     return not path.exists() and not is_hub_name
 
 

@@ -1,7 +1,7 @@
 """The run folder of a loop: one process at a time, digests of inputs, and finished stages.
 
     DIR/.lock              held while a loop runs in the folder
-    DIR/.digests.json      digests of input files, by path, size and time of change
+    DIR/.digests.json      digests of input files, by path, size and times
     DIR/.work/STAGE/       a stage that is not finished; a killed one goes on from here
     DIR/STAGE/             a finished stage, complete or absent
     DIR/STAGE/stage.json   its record: the key of its inputs, its result, how long it took
@@ -15,31 +15,52 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tastemaker.costs import Cost, cost_of
 from tastemaker.errors import DataError, StorageError
 from tastemaker.files import locked, writing_file
 
 RECORD = "stage.json"
 _WORK, _LOCK, _DIGESTS = ".work", ".lock", ".digests.json"
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence-transformers",
+    "safetensors",
+    "peft",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 _CHUNK = 1 << 20
+_SURE = 2.0
+"""Seconds after which a file whose times are the same is the same."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is on disk about a finished stage. parts: what its key was made of, by name."""
+    """What is on disk about a finished stage.
+
+    parts: what its key was made of, by name. cost: of the stage alone.
+    """
 
     key: str
-    seconds: float
+    cost: Cost
     parts: Mapping[str, Any]
     result: Mapping[str, Any]
     lines: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the stage took."""
+        return self.cost.seconds
 
 
 class RunFolder:
@@ -48,6 +69,7 @@ class RunFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._digests: dict[str, list[Any]] | None = None
+        self._code: dict[str, bytes] = {}
 
     def stage(self, name: str) -> Path:
         """Return where a finished stage is."""
@@ -77,7 +99,7 @@ class RunFolder:
                     return None
             return Record(
                 content["key"],
-                content["seconds"],
+                cost_of(content["cost"]),
                 content["parts"],
                 content["result"],
                 tuple(content["lines"]),
@@ -116,7 +138,7 @@ class RunFolder:
                     files[name_inside] = path.stat().st_size
             content = {
                 "key": record.key,
-                "seconds": record.seconds,
+                "cost": asdict(record.cost),
                 "result": dict(record.result),
                 "lines": list(record.lines),
                 "parts": dict(record.parts),
@@ -153,16 +175,27 @@ class RunFolder:
         except OSError as error:
             raise _storage_error(path, error) from error
 
+    def code_version(self, packages: Sequence[str]) -> str:
+        """Return the digest of some packages and modules of Tastemaker, and of the libraries."""
+        digest = hashlib.blake2b(digest_size=16)
+        for package in packages:
+            if package not in self._code:
+                self._code[package] = _code_of(package)
+            digest.update(self._code[package])
+        for library in _LIBRARIES:
+            digest.update(f"{library} {_version(library)}\n".encode())
+        return digest.hexdigest()
+
     # --- digests of inputs ---------------------------------------------------------------------
 
     def digest(self, path: Path, place: str) -> str:
         """Return the digest of a file or folder. place: who names it, in messages.
 
-        It is computed again only where a size or a time of change differs. Raises DataError where
-        the file is not there.
+        It is computed again where a size or a time differs, the time of the last change of the
+        file's entry included, which no program sets. Raises DataError where the file is not there.
         """
         try:
-            stamp = _stamp(path)
+            stamp, changed = _stamp(path)
         except OSError as error:
             raise DataError(
                 f"{place}: {path} is not there ({error.strerror or error}). "
@@ -178,6 +211,10 @@ class RunFolder:
             raise DataError(
                 f"{place}: {path} cannot be read ({error.strerror or error})."
             ) from error
+        if time.time() - changed < _SURE:
+            # another change may fall into the same tick of the file system's clock
+            digests.pop(str(path), None)
+            return digest
         digests[str(path)] = [stamp, digest]
         with writing_file(self.folder / _DIGESTS) as temporary:
             temporary.write_text(json.dumps(digests), encoding="utf-8")
@@ -211,14 +248,17 @@ def _files_of(path: Path) -> list[Path]:
     return [path, beside] if beside.is_file() else [path]
 
 
-def _stamp(path: Path) -> str:
-    """Return a digest of sizes and times of change. Raises OSError for what is not there."""
+def _stamp(path: Path) -> tuple[str, float]:
+    """Return a digest of sizes and times, and the last time. Raises OSError for no such file."""
     path.stat()
     digest = hashlib.blake2b(digest_size=16)
+    changed = 0.0
     for file in _files_of(path):
         stat = file.stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+        times = f"{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_ino}"
+        digest.update(f"{file}\0{stat.st_size}\0{times}\n".encode())
+        changed = max(changed, stat.st_mtime, stat.st_ctime)
+    return digest.hexdigest(), changed
 
 
 def _content_digest(path: Path) -> str:
@@ -238,22 +278,18 @@ def digest_of(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-@cache
-def code_version(packages: Sequence[str]) -> str:
-    """Return the digest of some packages and modules of Tastemaker, and of the libraries."""
+def _code_of(package: str) -> bytes:
+    """Return the digest of the code of a package or module of Tastemaker."""
     root = Path(__file__).resolve().parents[1]
+    place = root / package
+    files = sorted(place.rglob("*.*")) if place.is_dir() else []
+    if not files:
+        files = [root / f"{package}.py"]
     digest = hashlib.blake2b(digest_size=16)
-    for package in packages:
-        place = root / package
-        files = sorted(place.rglob("*.*")) if place.is_dir() else []
-        if not files:
-            files = [root / f"{package}.py"]
-        for file in files:
-            if file.suffix in (".py", ".yaml", ".j2", ".json"):
-                digest.update(file.read_bytes())
-    for library in _LIBRARIES:
-        digest.update(f"{library} {_version(library)}\n".encode())
-    return digest.hexdigest()
+    for file in files:
+        if file.suffix in (".py", ".yaml", ".j2", ".json"):
+            digest.update(file.read_bytes())
+    return digest.digest()
 
 
 def _version(library: str) -> str:

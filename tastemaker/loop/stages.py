@@ -15,20 +15,23 @@ from tastemaker.loop.loop_file import (
     PLAYGROUND,
     LoopFile,
     bare,
+    has_ending,
     is_playground,
     steer_values,
+    weighted,
 )
 from tastemaker.loop.run_folder import (
     Record,
     RunFolder,
-    code_version,
     digest_of,
 )
 
-_DATA = ("data", "playground", "near_copies")
-_MODELS = (*_DATA, "kinds", "maths", "fast", "train", "scores", "reward")
-_GPT = (*_DATA, "maths", "fast", "train", "gpt")
-_STEERED = (*_MODELS, "gpt", "rl", "serve")
+_SHARED = ("loop", "files", "settings", "scores", "near_copies", "readable")
+_DATA = (*_SHARED, "data", "playground", "maths")
+_LEARN = (*_DATA, "processes", "huggingface", "adapters", "fast", "train")
+_MODELS = (*_LEARN, "kinds", "evaluate", "reward")
+_GPT = (*_LEARN, "gpt")
+_STEERED = (*_MODELS, "gpt", "rl", "serve", "bulk")
 _PAGES = ("report", "evaluate", "doctor", "plotting", "readable")
 
 JUDGES = "judge_texts"
@@ -127,6 +130,38 @@ def _placed(
     return tuple(placed)
 
 
+def _of_rewards(
+    file: LoopFile, section: str, key: str, rewards: Any
+) -> tuple[tuple[str, str], ...]:
+    """Return the folders and modules of rewards, each with who names it."""
+    place = f"{file.place(section, key)}, {key}"
+    several = (rewards,) if isinstance(rewards, str) else rewards or ()
+    placed = []
+    for reward in several:
+        name = weighted(reward)[0]
+        module = Path(*name.partition(":")[0].split(".")).with_suffix(".py")
+        if Path(name).is_dir():
+            placed.append((name, place))
+        elif ":" in name and module.is_file():
+            placed.append((str(module), place))
+    return tuple(placed)
+
+
+def _of_gold(file: LoopFile) -> tuple[tuple[str, str], ...]:
+    return _of_rewards(file, "", "gold", file.top.get("gold"))
+
+
+def _of_writing(
+    file: LoopFile, values: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """Return the inputs that stages share which write texts and score them."""
+    sources: tuple[tuple[str, str], ...] = ()
+    if "prompts" in values:
+        sources = _placed(file, "steer", "prompts", values["prompts"])
+    sources += _of_rewards(file, "steer", "rewards", values.get("rewards"))
+    return sources + _of_gold(file)
+
+
 def _collect(file: LoopFile) -> Stage:
     held_out = file.held_out
     settings = {
@@ -157,6 +192,8 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
         for key in ("anchor", "judgements"):
             if key in settings:
                 sources += _placed(file, name, key, settings[key])
+        if Path(settings.get("backbone", "linear")).is_dir():
+            sources += _placed(file, name, "backbone", settings["backbone"])
         if "judgements" in settings:
             settings["judgements"] = list(settings["judgements"])
             settings["read"] = dict(file.section("read"))
@@ -179,7 +216,7 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
             "gold": file.top.get("gold"),
             **file.section("evaluate"),
         },
-        (),
+        _of_gold(file),
         ("collect", *(at_round(name, number) for name in names)),
         number,
         (*_MODELS, *_PAGES),
@@ -227,14 +264,11 @@ def _steering(file: LoopFile, number: int) -> Iterator[Stage]:
             "values": values,
         }
         after = ["collect", start, *models]
-        sources: tuple[tuple[str, str], ...] = ()
-        if "prompts" in values:
-            sources = _placed(file, "steer", "prompts", values["prompts"])
         yield Stage(
             steered_at(algorithm, number),
             "steer_gpt",
             settings,
-            sources,
+            _of_writing(file, values),
             tuple(after),
             number,
             _STEERED,
@@ -267,9 +301,7 @@ def _best_of(file: LoopFile, after: tuple[str, ...]) -> Stage:
         "seed": file.seed,
         "values": values,
     }
-    sources: tuple[tuple[str, str], ...] = ()
-    if "prompts" in values:
-        sources = _placed(file, "steer", "prompts", values["prompts"])
+    sources = _of_writing(file, values)
     return Stage(
         "best-of", "choose_best", settings, sources, after, code=_STEERED
     )
@@ -291,7 +323,7 @@ def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
         (),
         steered,
         number,
-        _STEERED,
+        (*_STEERED, "rank", "doctor"),
     )
     judges = file.section("rounds").get("judges", PLAYGROUND)
     settings = {
@@ -324,14 +356,15 @@ def _compare(stages: list[Stage]) -> Stage:
         "compare_runs",
         {},
         after=tuple(after),
-        code=("report", "rl", "plotting", "maths"),
+        code=(*_STEERED, *_PAGES),
     )
 
 
 def _report(file: LoopFile, stages: list[Stage]) -> Stage:
     after = tuple(stage.name for stage in stages)
     settings = {"language": file.top.get("language", "en")}
-    return Stage("report", "write_report", settings, after=after, code=_PAGES)
+    code = ("loop", *_PAGES)
+    return Stage("report", "write_report", settings, after=after, code=code)
 
 
 # --- which of them must run -------------------------------------------------------------------
@@ -381,7 +414,7 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
             "settings": _without_folder(dict(stage.settings), file.folder),
             "inputs": _without_folder(digests, file.folder),
             "after": before,
-            "code": code_version(stage.code),
+            "code": folder.code_version(stage.code),
         }
         key = digest_of([stage.name, stage.task, parts])
         folder.take_finished(stage.name, key)
@@ -411,7 +444,7 @@ def _without_folder(value: Any, folder: Path) -> Any:
 
 
 def _is_hub_name(source: str) -> bool:
-    return not Path(bare(source)).suffix and not Path(source).is_absolute()
+    return not has_ending(bare(source)) and not Path(source).is_absolute()
 
 
 def _about(stage: Stage, record: Record | None) -> float | None:

@@ -34,6 +34,7 @@ from tastemaker.loop.work import (
     write_rows,
 )
 from tastemaker.playground.judges import CAREFUL_JUDGES, Judge, troubled
+from tastemaker.rank.asking import most_telling
 from tastemaker.report.frontier_page import write_frontier
 from tastemaker.report.kl_frontier import frontier
 from tastemaker.report.runs import report_runs
@@ -44,12 +45,14 @@ from tastemaker.report.steered_runs import (
 )
 from tastemaker.reward.model import BASELINE
 from tastemaker.rl.text.prompts import openings_from, prompts_from
-from tastemaker.rl.text.steer import steer
+from tastemaker.rl.text.steer import STEERING, compared, steer
 
 POLICY = "policy.json"
 COMPLETIONS = "completions.jsonl"
 _BEST_OF = "best_of.json"
 _PROMPTS = 2000
+_CANDIDATES = 3
+"""Pairs that are written for each one that is to be judged."""
 _POOL = 256
 _SHOWN = 150
 
@@ -185,6 +188,46 @@ def steer_gpt(work: Work) -> Result:
         )
         if is_figure or key == "stopped_because":
             figures[key] = value
+    if work.stage.round > 1:
+        figures |= _from_first(
+            work, steered.policy, parts, rewards_of(work, values)
+        )
+    return figures
+
+
+def _from_first(
+    work: Work,
+    policy: Policy,
+    parts: Mapping[str, Any],
+    rewards: Mapping[str, Any],
+) -> Result:
+    """Measure the GPT of a further round beside the one before any steering, the reference.
+
+    `steer` measures from the policy of the round before. Returns what replaces its figures, and
+    adds a note to `steering.json`.
+    """
+    reference = str(work.file.top.get("policy", work.folder.stage("gpt")))
+    values, seed = work.settings["values"], work.settings["seed"]
+    prompts = prompts_of(values, reference, seed) or [""]
+    figures = compared(
+        Policy.load(reference),
+        policy,
+        [_prompt_of(prompt) for prompt in prompts],
+        rewards,
+        sampling=parts["sampling"],
+        count=parts["steering"].measured,
+        seed=seed,
+    )
+    change = (
+        f"score {figures['score_before']:.2f} → {figures['score_after']:.2f} "
+        f"at {figures['kl']:.1f} nats"
+    )
+    work.say(f"from the GPT before all rounds: {change}")
+    name = work.stage.name.rpartition("/")[2]
+    note = f"{name}: from the GPT before all rounds, {change}."
+    path = work.out / STEERING
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**content, "note": note})
     return figures
 
 
@@ -244,7 +287,10 @@ def _read_best_of(path: Path) -> BestOfCurve:
 
 
 def write_texts(work: Work) -> Result:
-    """Let the best steered policy write pairs of texts that are to be judged."""
+    """Let the best steered policy write pairs of texts; those that teach most are to be judged.
+
+    They are chosen as `rank --ask optimal` chooses, with a random share.
+    """
     before = work.stage.after
     figures = {}
     for name in before:
@@ -260,21 +306,48 @@ def write_texts(work: Work) -> Result:
     plain = [_prompt_of(prompt) for prompt in prompts]
     random.Random(seed).shuffle(plain)
     count = work.settings["judgements"]
-    asked = [plain[number % len(plain)] for number in range(count)]
+    asked = [plain[n % len(plain)] for n in range(_CANDIDATES * count)]
     sampling = steer_parts("ppo", values)["sampling"]
     written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
+    rows = _different_pairs(asked, [each.text for each in written])
+    pairs = [row["completions"] for row in rows]
+    judged = work.train(until=work.stage.round - 1)
+    telling, at_random = most_telling(judged, pairs, count, seed=seed)
     with (
         writing_file(work.out / COMPLETIONS) as temporary,
         temporary.open("w", encoding="utf-8") as file,
     ):
-        for number, prompt in enumerate(asked):
-            texts = [
-                each.text for each in written[2 * number : 2 * number + 2]
-            ]
-            row = {"prompt": _as_row(prompt), "completions": texts}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    work.say(f"{best} wrote {len(written):,} texts that are to be judged")
-    return {"run": best, "texts": len(written)}
+        for number in sorted([*telling, *at_random]):
+            file.write(json.dumps(rows[number], ensure_ascii=False) + "\n")
+    work.say(
+        f"{best} wrote {len(rows):,} pairs; to be judged: the {len(telling):,} that teach most "
+        f"and {len(at_random):,} random ones"
+    )
+    return {
+        "run": best,
+        "candidates": len(rows),
+        "texts": 2 * (len(telling) + len(at_random)),
+        "optimal": len(telling),
+        "random": len(at_random),
+    }
+
+
+def _different_pairs(
+    asked: Sequence[Prompt], texts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the pairs of two different texts, with their prompts, as rows."""
+    rows = []
+    for number, prompt in enumerate(asked):
+        first, second = texts[2 * number : 2 * number + 2]
+        is_empty = not first.strip() or not second.strip()
+        if is_empty or first == second:
+            continue
+        row = {
+            "prompt": _as_row(prompt),
+            "completions": [first, second],
+        }
+        rows.append(row)
+    return rows
 
 
 def _prompt_of(prompt: Any) -> Any:
@@ -324,10 +397,9 @@ def _simulated(work: Work) -> list[Judgement]:
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         first, second = row["completions"]
-        if first.strip() and second.strip() and first != second:
-            judge = draw.choice(judges)
-            prompt = row["prompt"] or None
-            judged.append(judge.comparison(first, second, draw, prompt))
+        judge = draw.choice(judges)
+        prompt = row["prompt"] or None
+        judged.append(judge.comparison(first, second, draw, prompt))
     return judged
 
 
@@ -386,7 +458,16 @@ def write_report(work: Work) -> Result:
     curve = None
     if "best-of" in work.stage.after:
         curve = _read_best_of(work.folder.stage("best-of") / _BEST_OF)
+    costs = []
+    for name in work.stage.after:
+        record = work.folder.record(name)
+        if record is not None:
+            costs.append((name, record.cost))
     report_runs(
-        folders, work.out, language=work.settings["language"], best_of=curve
+        folders,
+        work.out,
+        language=work.settings["language"],
+        best_of=curve,
+        stages=costs,
     )
     return {"report": "report.html"}

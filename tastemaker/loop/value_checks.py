@@ -1,6 +1,6 @@
 """Checks the values of a loop file by making the verbs' settings of them, before anything runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from tastemaker.loop.arguments import (
     pretrain_arguments,
     steer_parts,
 )
+from tastemaker.loop.keys import keys_of
 from tastemaker.loop.loop_file import LoopFile, steer_values
 from tastemaker.loop.yaml_lines import Problem
 
@@ -18,18 +19,17 @@ def value_problems(file: LoopFile) -> Iterator[Problem]:
     """Yield the values that the verbs refuse, each with its line."""
     for section in ("fit", "watcher"):
         if section in file.sections:
-            values = dict(file.section(section))
-            make = partial(fit_arguments, section, values, 0)
-            yield from _tried(file, (section,), make)
-    if "pretrain" in file.sections:
-        make = partial(pretrain_arguments, file.section("pretrain"))
-        yield from _tried(file, ("pretrain",), make)
+            make = partial(fit_arguments, section, seed=0)
+            yield from _tried(file, (section,), make, file.section(section))
+    if "texts" in file.section("pretrain"):
+        values = file.section("pretrain")
+        yield from _tried(file, ("pretrain",), pretrain_arguments, values)
     messages = set()
     for algorithm in file.algorithms:
-        values = steer_values(file, algorithm)
-        make = partial(steer_parts, algorithm, values)
+        make = partial(steer_parts, algorithm)
         places = (f"steer {algorithm}", "steer")
-        for problem in _tried(file, places, make):
+        values = steer_values(file, algorithm)
+        for problem in _tried(file, places, make, values):
             # a value of the section is refused once for all algorithms
             if problem not in messages:
                 yield problem
@@ -37,20 +37,45 @@ def value_problems(file: LoopFile) -> Iterator[Problem]:
 
 
 def _tried(
-    file: LoopFile, places: tuple[str, ...], make: Callable[[], Any]
+    file: LoopFile,
+    places: tuple[str, ...],
+    make: Callable[[Mapping[str, Any]], Any],
+    values: Mapping[str, Any],
 ) -> Iterator[Problem]:
-    """Yield the problem that making some settings raises, at the line of the value it names.
+    """Yield the problems that making settings of some values raises, at the lines of the values.
 
-    places: the sections that hold the values, the nearest first.
+    A value that is refused is left out, and the rest is tried again. places: the sections that
+    hold the values, the nearest first.
     """
-    try:
-        make()
-    except UsageError as error:
-        message = str(error)
-        words = set(message.replace("-", "_").replace(":", " ").split())
-        for place in places:
-            for (section, key), line in file.lines.items():
-                if section == place and key in words:
-                    yield Problem(line, message)
-                    return
-        yield Problem(file.lines.get(("", places[-1]), 0), message)
+    rest = dict(values)
+    while True:
+        try:
+            make(rest)
+        except UsageError as error:
+            message = str(error)
+        else:
+            return
+        place, key = _named(file, places, message, rest)
+        yield Problem(file.lines.get((place, key), 0), message)
+        if key not in rest:
+            return
+        del rest[key]
+
+
+def _named(
+    file: LoopFile,
+    places: tuple[str, ...],
+    message: str,
+    values: Mapping[str, Any],
+) -> tuple[str, str]:
+    """Return the section and the key of the value that a message names, else the section alone."""
+    words = set(message.replace("-", "_").replace(":", " ").split())
+    for place in places:
+        keys = keys_of(place.partition(" ")[0])
+        for section, key in file.lines:
+            if section != place or key not in values:
+                continue
+            # a message has the name of the field, which may be another one
+            if key in words or keys[key].field in words:
+                return section, key
+    return "", places[-1]

@@ -12,6 +12,7 @@ import numpy as np
 
 from tastemaker.data.formats.single import from_row, to_row
 from tastemaker.data.judgements import Example, Judgement, fingerprint
+from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read, read_examples
 from tastemaker.data.roles import Columns
 from tastemaker.data.source_names import distinct_names
@@ -60,10 +61,11 @@ class Work:
         """Return the folder of a finished stage of the same round."""
         return self.folder.stage(at_round(name, self.stage.round))
 
-    def train(self) -> list[Judgement]:
-        """Return all judgements to learn from in this round."""
+    def train(self, *, until: int | None = None) -> list[Judgement]:
+        """Return all judgements to learn from until a round, by default this one."""
         rows = read_rows(self.folder.stage("collect") / TRAIN)
-        for number in range(2, self.stage.round + 1):
+        last = self.stage.round if until is None else until
+        for number in range(2, last + 1):
             judged = self.folder.stage(at_round("judge", number))
             rows += read_rows(judged / TRAIN)
         return rows
@@ -162,6 +164,7 @@ def _read_all(
     skips = options.pop("skip_bad", False)
     skipped: list[DataError] | None = [] if skips else None
     names = distinct_names(list(sources))
+    report: list[ReadAs] = []
     for number, source in enumerate(sources):
         if is_playground(source):
             place = apart + _APART * number
@@ -173,8 +176,12 @@ def _read_all(
             columns=Columns(**groups["columns"]),
             skip_bad=skipped,
             name=names.get(source),
+            report=report,
             **options,
         )
+    for shown in report:
+        for line in (f"{shown.source} {shown}", *shown.notes):
+            work.say(line)
     if skipped:
         work.say(f"{len(skipped):,} rows were left out, such as {skipped[0]}")
 

@@ -1,5 +1,6 @@
 from .answers import write_items as write_items
 from .asking import Asker as Asker
+from .asking import most_telling as most_telling
 from .exporting import FORMATS as FORMATS
 from .exporting import export as export
 from .figures import Figures as Figures

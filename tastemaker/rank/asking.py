@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select, update
 
+from tastemaker.data.judgements import Judgement
 from tastemaker.data.store import Store
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.choosing import RANDOM_SHARE
 from tastemaker.data.store.records import answered
 from tastemaker.maths.statistics import Floats, wilson_interval
 from tastemaker.rank.verdicts import verdicts
@@ -38,6 +40,11 @@ POOL = 800
 """Open items, drawn anew each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
+_ORDERS_TEXTS = (
+    "comparison",
+    "ranking",
+)
+"""Kinds of judgements whose texts have ranks."""
 _TESTED = 5
 """Every fifth judgement of the random arm measures and is never fitted to."""
 
@@ -149,6 +156,41 @@ ORDERS: dict[str, Callable[[Model, Sequence[Floats]], list[int]]] = {
 }
 
 
+def most_telling(
+    judged: Sequence[Judgement],
+    items: Sequence[Sequence[str]],
+    count: int,
+    *,
+    seed: int,
+) -> tuple[list[int], list[int]]:
+    """Return the numbers of the items to judge: those that teach most, and random ones.
+
+    judged: the comparisons and rankings in it are what the model knows; other judgements are left
+    out. items: the texts of each. count: of both together, all items at most.
+    """
+    draws = np.random.default_rng(seed)
+    numbers = draws.permutation(len(items)).tolist()
+    count = min(count, len(items))
+    share = round(count * RANDOM_SHARE)
+    at_random = numbers[:share]
+    rest = numbers[share:]
+    orders = []
+    for judgement in judged:
+        if judgement.kind in _ORDERS_TEXTS:
+            orders.append(judgement)
+    draws.shuffle(orders)
+    model = Model(*_pairs_of(orders[:_MOST_ANSWERS]))
+    texts = []
+    for number in rest:
+        texts.append(features(items[number]))
+    if not texts:
+        return [], at_random
+    telling = []
+    for place in optimal(model, texts, count - share):
+        telling.append(rest[place])
+    return telling, at_random
+
+
 class Asker:
     """Refits in the background after every `after` answers, and writes what to ask into the store.
 
@@ -253,3 +295,20 @@ def _pairs(rows: Sequence[Any]) -> tuple[Floats, Floats]:
         differences.append(table[first] - table[second])
         won.append((np.array(list(pairs.values())) + 1) / 2)
     return np.concatenate(differences), np.concatenate(won)
+
+
+def _pairs_of(judged: Sequence[Any]) -> tuple[Floats, Floats]:
+    """Return differences [n, WIDTH] and who won [n] of comparisons and rankings."""
+    differences, won = [np.zeros((0, WIDTH))], [np.zeros(0)]
+    for judgement in judged:
+        table = features(judgement.texts)
+        ranks = np.array(judgement.ranks)
+        first, second = np.triu_indices(len(ranks), 1)
+        difference = table[first] - table[second]
+        differences.append(difference)
+        order = np.sign(ranks[second] - ranks[first])
+        won.append((order + 1) / 2)
+    return (
+        np.concatenate(differences),
+        np.concatenate(won),
+    )

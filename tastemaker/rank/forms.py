@@ -3,6 +3,8 @@
 instructions: Which answer would you rather get?
 scale: [1, 7]                  # of grades
 labels: [Yes, No]              # of labels: what is positive, what is negative
+grade_each: true               # each answer of a ranking gets a grade of the scale as well
+label_each: true               # and a label
 strength: true                 # of two answers: slightly, clearly or much better
 flags: [unsafe, off topic]     # may be ticked
 comment: true                  # a text field
@@ -46,6 +48,8 @@ class Form:
     instructions: str = ""
     scale: tuple[int, int] = (1, 7)
     labels: tuple[str, ...] = ()
+    grade_each: bool = False
+    label_each: bool = False
     strength: bool = False
     flags: tuple[str, ...] = ()
     comment: bool = False
@@ -55,6 +59,8 @@ class Form:
     def __post_init__(self) -> None:
         for name, kind in (
             ("instructions", str),
+            ("grade_each", bool),
+            ("label_each", bool),
             ("strength", bool),
             ("comment", bool),
             ("markdown", bool),

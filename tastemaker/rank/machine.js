@@ -1,10 +1,19 @@
-// The state of one ranking and what each action makes of it. Pure: nothing here touches the page.
+// The state of one answer and what each action makes of it. Pure: nothing here touches the page.
 //
-// state: tiers (best first, each a list of places), chosen (a place or null), past (earlier
-// states), message ([name, values] of what happened). Keyboard, taps and drags all come here.
+// state: tiers (best first, each a list of places), grades and labels (one of each place, or null),
+// chosen (a place or null), past (earlier states), message ([name, values] of what happened).
+// Keyboard, taps and drags all come here.
 
-export const begin = (count, tiers = []) =>
-  ({ count, tiers, chosen: null, past: [], message: null });
+const nothing = (count) => Array.from({ length: count }, () => null);
+
+// The state of a view. earlier: an answer to begin with.
+export const begin = (count, earlier) => ({
+  count, tiers: earlier?.tiers ?? [], grades: earlier?.grades ?? nothing(count),
+  labels: earlier?.labels ?? nothing(count), chosen: null, past: [], message: null,
+});
+
+// What a judge has said so far.
+export const content = ({ tiers, grades, labels }) => ({ tiers, grades, labels });
 
 const without = (tiers, place) =>
   tiers.map((tier) => tier.filter((each) => each !== place)).filter((tier) => tier.length);
@@ -13,11 +22,11 @@ export const tierOf = (tiers, place) => tiers.findIndex((tier) => tier.includes(
 
 export const unranked = (state) => state.count - state.tiers.flat().length;
 
-// The state after a change that can be taken back.
-function changed(state, tiers, chosen, name) {
-  const past = [...state.past, { tiers: state.tiers, chosen: state.chosen }];
-  const next = { ...state, tiers, chosen, past };
-  return { ...next, message: [name, values(next, chosen)] };
+// The state after a change that can be taken back. extra: more values for the message.
+function changed(state, change, name, extra) {
+  const past = [...state.past, { ...content(state), chosen: state.chosen }];
+  const next = { ...state, ...change, past };
+  return saying(next, name, { ...values(next, next.chosen), ...extra });
 }
 
 function values(state, place) {
@@ -31,9 +40,17 @@ const saying = (state, name, extra = {}) => ({ ...state, message: [name, extra] 
 function choose(state, place) {
   if (place < 0 || place >= state.count) return state;
   if (tierOf(state.tiers, place) < 0)
-    return changed(state, [...state.tiers, [place]], place, "placed");
+    return changed(state, { tiers: [...state.tiers, [place]], chosen: place }, "placed");
   const next = { ...state, chosen: place };
   return saying(next, "chosen", values(next, place));
+}
+
+// Chooses the ranked answer that stands so many further on; the first one where none is chosen.
+function walk(state, by) {
+  const order = state.tiers.flat();
+  if (!order.length) return saying(state, "none");
+  const at = state.chosen === null ? 0 : order.indexOf(state.chosen) + by;
+  return choose(state, order[Math.min(Math.max(at, 0), order.length - 1)]);
 }
 
 // A tied answer leaves its tier; one that stands alone changes places with its neighbour.
@@ -46,44 +63,53 @@ function move(state, step) {
   const to = isAlone ? at + step : at + (step > 0 ? 1 : 0);
   if (to < 0 || to > tiers.length) return saying(state, "edge", values(state, place));
   tiers.splice(to, 0, [place]);
-  return changed(state, tiers, place, "moved");
+  return changed(state, { tiers }, "moved");
 }
 
 // Ties an answer with the tier above (the first one with that below), or ends its tie.
-function tie(state, given) {
-  const place = given ?? state.chosen;
+function tie(state) {
+  const place = state.chosen;
   if (place === null) return saying(state, "none");
   const at = tierOf(state.tiers, place);
   const tiers = without(state.tiers, place);
   if (state.tiers[at].length > 1) {
     tiers.splice(at + 1, 0, [place]);
-    return changed(state, tiers, place, "parted");
+    return changed(state, { tiers }, "parted");
   }
   if (!tiers.length) return saying(state, "alone");
   const to = Math.max(0, at - 1);
   tiers[to] = [...tiers[to], place];
-  return changed(state, tiers, place, "tied");
+  return changed(state, { tiers }, "tied");
 }
 
-function take(state, given) {
-  const place = given ?? state.chosen;
+function take(state) {
+  const place = state.chosen;
   if (place === null) return saying(state, "none");
-  const next = changed(state, without(state.tiers, place), null, "taken");
-  return saying(next, "taken", { n: place + 1 });
+  const tiers = without(state.tiers, place);
+  return changed(state, { tiers, chosen: null }, "taken", { n: place + 1 });
 }
 
 // Puts an answer into a gap (a tier of its own before tier `at`) or onto tier `at` (a tie).
-function drop(state, place, at, onto) {
+function drop(state, { place, at, onto }) {
   const target = onto ? state.tiers[at][0] : null;
   if (target === place && state.tiers[at].length === 1) return state;
   const before = state.tiers.slice(0, at).filter((tier) => tier.some((each) => each !== place));
   const tiers = without(state.tiers, place);
+  const isNew = tierOf(state.tiers, place) < 0;
   if (!onto) {
     tiers.splice(before.length, 0, [place]);
-    return changed(state, tiers, place, tierOf(state.tiers, place) < 0 ? "placed" : "moved");
+    return changed(state, { tiers, chosen: place }, isNew ? "placed" : "moved");
   }
   tiers[before.length] = [...tiers[before.length], place];
-  return changed(state, tiers, place, "tied");
+  return changed(state, { tiers, chosen: place }, "tied");
+}
+
+// Gives an answer a grade or a label; the same one once more takes it away.
+function give(state, { list, place, value, word }) {
+  const isSame = state[list][place] === value;
+  const given = state[list].map((each, at) => (at === place ? (isSame ? null : value) : each));
+  const extra = { n: place + 1, value: word };
+  return changed(state, { [list]: given }, isSame || value === null ? "emptied" : "given", extra);
 }
 
 function undo(state) {
@@ -95,14 +121,17 @@ function undo(state) {
 export function step(state, action) {
   switch (action.type) {
     case "choose": return choose(state, action.place);
-    case "up": return move(pick(state, action.place), -1);
-    case "down": return move(pick(state, action.place), 1);
-    case "tie": return tie(state, action.place);
-    case "take": return take(state, action.place);
-    case "drop": return drop(state, action.place, action.at, action.onto);
+    case "before": return walk(state, -1);
+    case "after": return walk(state, 1);
+    case "first": return walk(state, -state.count);
+    case "last": return walk(state, state.count);
+    case "up": return move(state, -1);
+    case "down": return move(state, 1);
+    case "tie": return tie(state);
+    case "take": return take(state);
+    case "drop": return drop(state, action);
+    case "give": return give(state, action);
     case "undo": return undo(state);
     default: return state;
   }
 }
-
-const pick = (state, place) => (place === undefined ? state : { ...state, chosen: place });

@@ -1,5 +1,5 @@
 // The page of a judge: keys, taps and drags become actions of the machine; answers are posted.
-import { begin, step, tierOf, unranked } from "./machine.js";
+import { begin, content, step, tierOf, unranked } from "./machine.js";
 
 const main = document.querySelector("main");
 const mode = main.dataset.mode;
@@ -9,7 +9,9 @@ const byId = (id) => document.getElementById(id);
 const live = byId("live");
 const memory = `view:${main.dataset.view}`;
 
-let state = begin(count, firstTiers());
+const earlier = JSON.parse(main.dataset.answer || "null"); // that was taken back
+
+let state = begin(count, remembered() ?? earlier);
 let confirmed = false; // unranked answers were pointed out
 let key = null; // of the answer that is being posted; the same one when it is posted again
 let posted = ""; // what the key belongs to
@@ -17,13 +19,13 @@ let busy = false;
 let seconds = 0; // while the page was visible
 let since = performance.now();
 
-function firstTiers() {
+function remembered() {
   try {
-    const tiers = JSON.parse(sessionStorage.getItem(memory));
-    if (Array.isArray(tiers)) return tiers;
-  } catch { /* no memory: begin anew */ }
-  const earlier = JSON.parse(main.dataset.answer || "null");
-  return (earlier && earlier.tiers) || [];
+    const saved = JSON.parse(sessionStorage.getItem(memory));
+    return Array.isArray(saved?.tiers) ? saved : null;
+  } catch {
+    return null; // no memory: begin anew
+  }
 }
 
 const filled = (name, values = {}) =>
@@ -36,13 +38,13 @@ function tell(name, values) {
 // --- the ranking
 
 function act(action) {
-  if (busy || mode !== "rank") return;
+  if (busy || (mode !== "rank" && !(mode === "pair" && ["give", "undo"].includes(action.type)))) return;
   const before = state;
   state = step(state, action);
   confirmed = false;
   if (state.message) tell(...state.message);
-  if (state.tiers !== before.tiers) {
-    try { sessionStorage.setItem(memory, JSON.stringify(state.tiers)); } catch { /* full */ }
+  if (state.past !== before.past) {
+    try { sessionStorage.setItem(memory, JSON.stringify(content(state))); } catch { /* full */ }
   }
   draw();
 }
@@ -54,34 +56,27 @@ function element(tag, attributes, ...children) {
   return made;
 }
 
-function tool(name, sign, place) {
-  const label = filled({ up: "up", down: "down", tie: "level", take: "out" }[name], { n: place + 1 });
-  const button = element("button", {
-    type: "button", class: "tool", "aria-label": label, title: label,
-    "data-act": name, "data-place": place, "data-testid": `${name}-${place + 1}`,
-  }, sign);
-  return button;
-}
-
-function chip(place) {
+// An option of the listbox: a ranked answer, by its number and its first words.
+function option(place) {
   const text = document.querySelector(`.answer[data-place="${place}"] .text`).textContent;
-  const excerpt = element("span", { class: "excerpt", dir: "auto" }, text.trim().slice(0, 120));
-  const pick = element("button", {
-    type: "button", class: "pick", "data-place": place, "data-testid": `chip-${place + 1}`,
-    "aria-label": filled("pick", { n: place + 1 }), "aria-pressed": place === state.chosen,
-  }, String(place + 1));
+  const isChosen = place === state.chosen;
   return element("div", {
-    class: place === state.chosen ? "chip chosen" : "chip", "data-place": place,
-  }, pick, excerpt, tool("up", "▲", place), tool("down", "▼", place), tool("tie", "=", place),
-    tool("take", "×", place));
+    class: isChosen ? "chip chosen" : "chip", role: "option", "aria-selected": isChosen,
+    id: `option-${place + 1}`, "data-place": place, "data-testid": `chip-${place + 1}`,
+  }, element("b", { class: "pick" }, String(place + 1)),
+    element("span", { class: "excerpt", dir: "auto" }, text.trim().slice(0, 120)));
 }
 
-function draw() {
+function drawRanking() {
   const list = byId("tiers");
-  const focus = document.activeElement?.dataset?.testid;
-  list.replaceChildren(...state.tiers.map((tier, at) =>
-    element("li", { class: "tier", "data-at": at }, ...tier.map(chip))));
+  list.replaceChildren(...state.tiers.map((tier, at) => element("div", {
+    class: "tier", role: "group", "aria-label": filled("tier", { place: at + 1 }), "data-at": at,
+  }, ...tier.map(option))));
   byId("empty").hidden = state.tiers.length > 0;
+  const chosen = document.querySelector(".chip.chosen");
+  if (chosen) list.setAttribute("aria-activedescendant", chosen.id);
+  else list.removeAttribute("aria-activedescendant");
+  drawTools();
   for (const answer of document.querySelectorAll(".answer")) {
     const place = Number(answer.dataset.place);
     const at = tierOf(state.tiers, place);
@@ -90,9 +85,28 @@ function draw() {
     const tied = at >= 0 && state.tiers[at].length > 1;
     answer.querySelector(".rank").textContent = at < 0 ? "" : `${tied ? "=" : "#"}${at + 1}`;
   }
-  // the buttons of the ranking are new ones: the focus goes on where it was
-  if (focus) document.querySelector(`[data-testid="${focus}"]`)?.focus();
-  document.querySelector(".chip.chosen")?.scrollIntoView({ block: "nearest" });
+  chosen?.scrollIntoView({ block: "nearest" });
+}
+
+// The buttons of the chosen answer.
+function drawTools() {
+  const tools = byId("tools");
+  const n = state.chosen === null ? 0 : state.chosen + 1;
+  if (!n && tools.contains(document.activeElement)) byId("tiers").focus();
+  tools.hidden = !n;
+  tools.querySelector(".pick").textContent = n;
+  for (const button of tools.querySelectorAll("button")) {
+    const { act: name, words } = button.dataset;
+    button.dataset.testid = `${name}-${n}`;
+    button.title = filled(words, { n });
+    button.setAttribute("aria-label", button.title);
+  }
+}
+
+function draw() {
+  if (mode === "rank") drawRanking();
+  for (const radio of document.querySelectorAll(".each input"))
+    radio.checked = state[radio.dataset.list][radio.dataset.place] === JSON.parse(radio.value);
 }
 
 // --- posts
@@ -130,11 +144,14 @@ function forget() {
   location.reload();
 }
 
-// What is asked beside: flags that are ticked, a comment.
+// What is asked beside: grades, labels, flags that are ticked, a comment.
 function besides() {
+  const each = {};
+  for (const list of ["grades", "labels"])
+    if (state[list].some((value) => value !== null)) each[list] = state[list];
   const flags = [...document.querySelectorAll(".flag:checked")].map((flag) => flag.value);
   const comment = byId("comment")?.value.trim();
-  return { ...(flags.length && { flags }), ...(comment && { comment }) };
+  return { ...each, ...(flags.length && { flags }), ...(comment && { comment }) };
 }
 
 function answer(given) {
@@ -166,7 +183,7 @@ function submit() {
 }
 
 function undo() {
-  if (mode === "rank" && state.past.length) return act({ type: "undo" });
+  if (state.past.length) return act({ type: "undo" });
   return send("undo", {}, (reply) => {
     if (reply.undone) return location.reload();
     busy = false;
@@ -209,12 +226,47 @@ function skip(open) {
   } else live.textContent = "";
 }
 
+// --- grades and labels of each answer
+
+function give(radio) {
+  const { list, place, word } = radio.dataset;
+  act({ type: "give", list, place: Number(place), value: JSON.parse(radio.value), word });
+}
+
+// Goes to the grades, or labels, of the chosen answer; else of the first one that has none.
+function goTo(list) {
+  const place = state.chosen ?? Math.max(0, state[list].indexOf(null));
+  const group = document.querySelectorAll(`.each input[data-list="${list}"][data-place="${place}"]`);
+  const radio = [...group].find((each) => each.checked) ?? group[0];
+  radio?.focus();
+  radio?.scrollIntoView({ block: "nearest" });
+}
+
+// A key on a grade or a label: a digit gives it, Backspace takes it away. Returns whether it was one.
+function keyOfEach(radio, name) {
+  const { list, place } = radio.dataset;
+  const group = [...radio.closest(".each").querySelectorAll("input")];
+  if (name === "Backspace" || name === "Delete") {
+    const checked = group.find((each) => each.checked);
+    if (checked) give(checked);
+    return true;
+  }
+  const wanted = list === "grades" ? group.find((each) => each.value === name) : group[name - 1];
+  if (!wanted) return /^[0-9]$/.test(name);
+  if (!wanted.checked) give(wanted);
+  (byId("tiers") ?? main).focus({ preventScroll: true }); // the next digit ranks again
+  return true;
+}
+
 // --- keys
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const isTyping = event.target.matches("input, textarea, select");
+  const isArrow = event.key.startsWith("Arrow");
+  if (event.ctrlKey || event.metaKey || (event.altKey && !isArrow)) return;
+  const isTyping = event.target.matches("input:not([type]), textarea");
   if (isTyping && event.key !== "Enter") return;
+  const radio = event.target.matches(".each input") ? event.target : null;
+  if (radio && isArrow) return; // they go to its neighbours
   const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const isButton = event.target.matches("button, a");
   if (mode === "done") {
@@ -222,8 +274,12 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const actions = {
-    ArrowUp: () => act({ type: "up" }),
-    ArrowDown: () => act({ type: "down" }),
+    ArrowUp: () => act({ type: event.shiftKey ? "before" : "up" }),
+    ArrowDown: () => act({ type: event.shiftKey ? "after" : "down" }),
+    Home: () => act({ type: "first" }),
+    End: () => act({ type: "last" }),
+    g: () => goTo("grades"),
+    l: () => goTo("labels"),
     t: () => act({ type: "tie" }),
     Backspace: () => act({ type: "take" }),
     Delete: () => act({ type: "take" }),
@@ -235,9 +291,11 @@ document.addEventListener("keydown", (event) => {
     },
     Enter: () => submit(),
   };
-  if (/^[0-9]$/.test(name)) digit(Number(name));
+  if (radio && !isSkipping() && keyOfEach(radio, name)) { /* given */ }
+  else if (/^[0-9]$/.test(name)) digit(Number(name));
   else if (name === "Enter" && isButton) return; // it presses the button
-  else if (name.startsWith("Arrow") && mode !== "rank") return; // they scroll
+  else if (/^Arrow|Home|End/.test(name) && mode !== "rank") return; // they scroll
+  else if (/Left|Right/.test(name)) return;
   else if (actions[name]) actions[name]();
   else return;
   event.preventDefault();
@@ -246,18 +304,19 @@ document.addEventListener("keydown", (event) => {
 // --- taps
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
+  if (event.target.matches(".each input")) return give(event.target);
+  const button = event.target.closest("button, .chip");
   if (!button) return;
   // after a tap, Enter submits; it does not press the same button again
-  if (event.detail > 0) button.blur();
+  if (event.detail > 0 && !button.matches(".chip")) button.blur();
   const place = Number(button.dataset.place);
   const actions = { submit, undo, skip: () => skip(!isSkipping()), cancel: () => skip(false),
     tie: () => act({ type: "tie" }) };
   if (actions[button.id]) actions[button.id]();
   else if (button.dataset.digit) digit(Number(button.dataset.digit));
-  else if (button.dataset.act) act({ type: button.dataset.act, place });
+  else if (button.dataset.act) act({ type: button.dataset.act });
   else if (button.matches(".number") && mode === "pair") digit(place + 1);
-  else if (button.matches(".number, .pick")) act({ type: "choose", place });
+  else if (button.matches(".number, .chip")) act({ type: "choose", place });
 });
 
 // --- drags
@@ -266,7 +325,7 @@ let drag = null; // { place, x, y, ghost, target }
 
 document.addEventListener("pointerdown", (event) => {
   const from = event.target.closest(".chip, .answer .head");
-  if (mode !== "rank" || event.button || !from || event.target.closest(".tool")) return;
+  if (mode !== "rank" || event.button || !from) return;
   const holder = from.closest("[data-place]");
   drag = { place: Number(holder.dataset.place), x: event.clientX, y: event.clientY, target: null };
 });
@@ -330,5 +389,7 @@ document.addEventListener("visibilitychange", () => {
   else since = performance.now();
 });
 
-if (mode === "rank") draw();
+for (const box of document.querySelectorAll(".flag")) box.checked = Boolean(earlier?.flags?.includes(box.value));
+if (byId("comment")) byId("comment").value = earlier?.comment ?? "";
+draw();
 if (mode !== "done") (byId("number") || main).focus({ preventScroll: true });

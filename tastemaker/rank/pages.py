@@ -120,15 +120,41 @@ def judge_page(
             phrases["negative"],
         ]
         values["reasons"] = form.get("reasons") or phrases["reasons"]
+        values |= _of_each(view, form, phrases, values)
     return page(request, "judge.html", **values)
+
+
+def _of_each(
+    view: View,
+    form: dict[str, Any],
+    phrases: dict[str, Any],
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what each answer of a ranking gets beside it, as (value, word, name), and the keys."""
+    grades, labels = [], []
+    keys = phrases["keys"][values["mode"]]
+    asked = []
+    if view.ask == "rank" and form.get("grade_each"):
+        low, high = values["scale"]
+        grades = [(grade, grade, grade) for grade in range(low, high + 1)]
+        asked.append(["G", phrases["grade"]])
+    if view.ask == "rank" and form.get("label_each"):
+        yes, no = values["labels"]
+        labels = [("true", yes, "yes"), ("false", no, "no")]
+        asked.append(["L", phrases["label"]])
+    return {
+        "grades": grades,
+        "answer_labels": labels,
+        "legend": [*keys[:-2], *asked, *keys[-2:]],
+    }
 
 
 def reasons_in(request: Request, counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts of skip reasons, those of the page's own in the reader's language."""
-    own = words()[language(request)]["reasons"]
+    in_language = words()[language(request)]["reasons"]
     translated: dict[str, str] = {}
     for phrases in words().values():
-        translated.update(zip(phrases["reasons"], own, strict=True))
+        translated.update(zip(phrases["reasons"], in_language, strict=True))
     totals: Counter[str] = Counter()
     for reason, count in counts.items():
         totals[translated.get(reason, reason)] += count

@@ -447,6 +447,9 @@ def _notes(runs: Sequence[SteeredRun]) -> Iterator[str]:
     names = listed(run.name for run in runs if run.truth is None)
     if names:
         yield f"{names}: only the score was measured; steer with --held-out or --gold."
+    for run in runs:
+        if run.note:
+            yield run.note
 
 
 def _change(values: tuple[float, float] | None) -> str:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # a page without figures needs no matplotlib
 PARTS_FILE = "report.json"
 _FORMAT = 1
 _MOST_BYTES = 64_000_000  # of a stored part
-_KINDS = ("evaluation", "steering", "data", "model", "gpt")
+_KINDS = ("evaluation", "steering", "data", "model", "gpt", "cost")
 """Kinds of parts; the first one of a page gives the picture and the order of the answers."""
 
 _PICTURES = (
@@ -155,12 +155,14 @@ def page(
     )
     ordered = [_in_language(part, language) for part in ordered]
     picture = _picture(ordered)
+    has_several = _has_several(ordered)
     shown = []
     for number, part in enumerate(ordered):
         template = environment.get_template(f"{part.kind}.html.j2")
         try:
             values = part.values
-            if len(ordered) == 1 and picture is not None:
+            is_alone = not has_several and part.kind != "cost"
+            if is_alone and picture is not None:
                 # it stands on the first screen
                 panels = [row for row in values["panels"] if row != picture]
                 values = {**values, "panels": panels}
@@ -176,6 +178,7 @@ def page(
             {
                 "id": f"part-{number}",
                 "title": heading,
+                "is_headed": has_several or part.kind == "cost",
                 # the template has escaped all values
                 "html": Markup(html),
             }
@@ -188,11 +191,17 @@ def page(
         picture=picture,
         tiles=_tiles(ordered, language),
         parts=shown,
+        has_several=has_several,
         lead=_SPACE[language].join(_lead(ordered, language)),
         footer=text(
             language, "footer", version=metadata.version("tastemaker")
         ),
     )
+
+
+def _has_several(parts: Sequence[Part]) -> bool:
+    """Return whether a page is about several things; what they cost is not one of them."""
+    return sum(part.kind != "cost" for part in parts) > 1
 
 
 def _lead(parts: Sequence[Part], language: str) -> Iterable[str]:
@@ -210,7 +219,7 @@ def _title_of(parts: Sequence[Part]) -> str:
         return "title_all"
     if "steering" in kinds:
         return "title_steering"
-    return "title_data" if kinds == {"data"} else "title_model"
+    return "title_data" if kinds <= {"data", "cost"} else "title_model"
 
 
 def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
@@ -218,7 +227,7 @@ def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
     for part in parts:
         if part.kind in ("evaluation", "steering", "data"):
             name = text(language, part.summary.level)
-            if len(parts) > 1:
+            if _has_several(parts):
                 heading = text(language, f"part_{part.kind}")
                 name = f"{heading}{_COLON[language]}{name}"
             yield {"look": part.summary.look, "name": name}

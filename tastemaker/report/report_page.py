@@ -1,7 +1,7 @@
 """The part of a report about an evaluation, and its files: a page, a picture and JSON."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from tastemaker.costs import COST_FILE, Cost
 from tastemaker.data.judgements import Example, plain
 from tastemaker.evaluate.estimates import NAMES, shown
 from tastemaker.evaluate.findings import (
@@ -23,9 +24,11 @@ from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
+from tastemaker.report.cost_part import cost_part
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import (
     PARTS_FILE,
+    Content,
     Part,
     page,
     page_figures,
@@ -45,24 +48,27 @@ def write_report(
     title: str | None = None,
     explanations: Sequence["Explained"] = (),
     language: str = "en",
+    cost: Cost | None = None,
 ) -> None:
     """Write `report.html`, `report.png`, `evaluation.json` and `report.json` into the folder.
 
-    explanations: of some scores, made by `tm.explain`. language: of the page,
-    en or zh. `report.json` is what `report` shows. Other files there stay as they are.
-    All are made before the first is written. Raises StorageError for a full disk or an unwritable
-    folder.
+    explanations: of some scores, made by `tm.explain`. language: of the page, en or zh. cost: of
+    the evaluation, for `cost.json`. `report.json` is what `report` shows. Other files there stay
+    as they are. All are made before the first is written. Raises StorageError for a full disk or
+    an unwritable folder.
     """
     part = evaluation_part(evaluation, explanations=explanations)
-    write_together(
-        folder,
-        {
-            "report.html": page([part], title=title, language=language),
-            "report.png": overview_png(evaluation),
-            "evaluation.json": evaluation.as_dict(),
-            PARTS_FILE: part.as_dict(),
-        },
-    )
+    parts = [part]
+    files: dict[str, Content] = {
+        "report.png": overview_png(evaluation),
+        "evaluation.json": evaluation.as_dict(),
+        PARTS_FILE: part.as_dict(),
+    }
+    if cost is not None:
+        parts.append(cost_part([("evaluate", cost)]))
+        files[COST_FILE] = asdict(cost)
+    html = page(parts, title=title, language=language)
+    write_together(folder, {"report.html": html, **files})
 
 
 def overview_png(evaluation: Evaluation) -> bytes:

@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tastemaker.costs import Cost
 from tastemaker.errors import DataError, UsageError
+from tastemaker.report.cost_part import Costs, cost_part
 from tastemaker.report.frontier_page import steering_part
 from tastemaker.report.kl_frontier import frontier
 from tastemaker.report.page import (
@@ -26,6 +28,8 @@ REPORT = "report.html"
 REPORT_FOLDER = "report"
 """Within a run folder: the files that the verb wrote about its run."""
 
+RUN = "run"
+"""Within a run folder: what training wrote."""
 _CONTRACT = "tastemaker.json"
 _STEERED = "steering.json"
 _PRETRAINED = "pretraining.json"
@@ -39,14 +43,16 @@ def report_runs(
     title: str | None = None,
     language: str = "en",
     best_of: BestOfCurve | None = None,
+    stages: Costs = (),
 ) -> Path:
     """Write one page about run folders, `report.html`, into `out`; return its path.
 
     folders: of `fit`, `evaluate --report`, `doctor --report`, `pretrain` and `steer`, or reports of
     such. Steered runs share one part. best_of: beside them. language: of the page,
-    en or zh. Raises UsageError for a folder that is none of these.
+    en or zh. stages: what the stages of a loop cost that made these folders. Raises UsageError for
+    a folder that is none of these.
     """
-    parts = parts_of_runs(folders, best_of=best_of)
+    parts = parts_of_runs(folders, best_of=best_of, stages=stages)
     html = page(parts, title=title, language=language)
     write_together(Path(out), {REPORT: html})
     return Path(out) / REPORT
@@ -67,13 +73,17 @@ def report_model(
     part = evaluation_part(model.held_out_evaluation)
     made = model_part(asdict(model.contract), "")
     parts = [part, replace(made, summary=Summary(made.summary.level))]
+    parts += _cost_parts([out.parent])
     html = page(parts, language=language)
     write_together(out, {REPORT: html, PARTS_FILE: part.as_dict()})
     return out / REPORT
 
 
 def parts_of_runs(
-    folders: Sequence[str | Path], *, best_of: BestOfCurve | None = None
+    folders: Sequence[str | Path],
+    *,
+    best_of: BestOfCurve | None = None,
+    stages: Costs = (),
 ) -> list[Part]:
     """Return the parts of a report about run folders."""
     if not folders:
@@ -100,7 +110,19 @@ def parts_of_runs(
     if any(part.kind == "evaluation" for part in parts):
         # its summary says more than those of the models
         parts = [_without_summary(part) for part in parts]
-    return parts
+    return parts + list(_cost_parts([*map(Path, folders)], stages))
+
+
+def _cost_parts(folders: Sequence[Path], stages: Costs = ()) -> Iterator[Part]:
+    """Yield the part about what runs cost, where they tell it."""
+    costs = []
+    for folder in folders:
+        cost = Cost.read(folder / RUN) or Cost.read(folder)
+        if cost is not None:
+            name = folder.resolve().name
+            costs.append((name, cost))
+    if costs or stages:
+        yield cost_part(costs, stages)
 
 
 def _without_summary(part: Part) -> Part:

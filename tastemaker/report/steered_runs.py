@@ -54,7 +54,8 @@ class SteeredRun:
     kl: nats per completion [T].
     series: by name, the mean over the completions of each step [T].
     before, after: figures of the start and of the saved policy, on held-out samples.
-    samples: completions of both to the same prompts. settings: of the run.
+    samples: completions of both to the same prompts. settings: of the run. note: a sentence that
+    whoever steered has to say about it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class SteeredRun:
     stopped_because: str
     samples: list[dict[str, Any]] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
+    note: str = ""
 
     @property
     def truth(self) -> str | None:
@@ -134,6 +136,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
                 {**_NO_SAMPLE, **sample} for sample in results["samples"]
             ],
             settings=dict(results["settings"]),
+            note=str(results.get("note", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = (

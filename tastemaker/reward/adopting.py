@@ -21,6 +21,7 @@ from tastemaker.adapters import (
     merge_saved_adapter,
     names_in,
 )
+from tastemaker.costs import versions
 from tastemaker.data.judgements import TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.huggingface import (
@@ -49,7 +50,6 @@ from tastemaker.reward.backbones.readout import (
 )
 from tastemaker.reward.contract import ADOPTED, Contract, digests_of
 from tastemaker.reward.roundtrip import SAMPLES, direct_scores, tolerance_of
-from tastemaker.train.run import versions
 
 _PROVEN = 6  # sample texts; the last of `SAMPLES` is long
 _TURNS = (Message("user", "How was the film?"),)

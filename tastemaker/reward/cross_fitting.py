@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tastemaker.costs import stage
 from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError
 from tastemaker.reward.backbones.linear import (
@@ -85,6 +86,7 @@ _latest: dict[tuple[str, str, int], CrossFit] = {}
 """The latest estimates: a fit often asks for those of the check of the same data before it."""
 
 
+@stage("cross-fitting")
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return the estimates from unseen texts.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.costs import stage
 from tastemaker.data.judgements import (
     TEMPLATE,
     Example,
@@ -68,6 +69,7 @@ def _anchored(
     )
 
 
+@stage("calibrating and measuring")
 def finish(
     backbone: Backbone,
     observation: ObservationModel,

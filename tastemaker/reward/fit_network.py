@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tastemaker import processes
 from tastemaker.adapters import learned_state
+from tastemaker.costs import count
 from tastemaker.data.judgements import CHAT, joined
 from tastemaker.fast.batching import (
     by_length,
@@ -167,6 +168,7 @@ class FitTask(Task):
             metrics.pop(name) for name in ("texts", "tokens", "places")
         )
         self.tokens += int(tokens)
+        count(training_tokens=int(tokens))
         metrics["learning_rate"] = rate
         metrics["padding"] = 1 - tokens / places
         metrics["texts_per_second"] = texts / (time.monotonic() - started)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import count, stage
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -99,6 +100,7 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
+        count(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -132,6 +134,7 @@ class Learner:
             **finishing,
         )
 
+    @stage("cross-fitting")
     def _unseen(self, seed: int) -> Scores | None:
         """Return cross-fitted scores of the training texts, where no part is for validation."""
         if len(self.division.validation) or not self.division.orders_texts:
@@ -210,6 +213,7 @@ class Learner:
             ObservationModel.untrained(self.division)
         )
 
+    @stage("fitting the linear model")
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
     ) -> tuple[Backbone, ObservationModel]:
@@ -225,6 +229,7 @@ class Learner:
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
         # a linear fit must not wait for transformers to be imported
+        from tastemaker.fast.encoder import takes_bfloat16
         from tastemaker.reward.fit_network import FitTask, open_network
 
         # `chosen_training` gives every network one
@@ -243,6 +248,11 @@ class Learner:
             network.rescale(0.0, math.inf)
             return network, model, 1
         device = choose_device(self.device)
+        precision = choose_precision(device, self.precision)
+        if precision == torch.bfloat16 and not takes_bfloat16(
+            network.module, self.precision
+        ):
+            precision = torch.float32
         task = FitTask(
             network,
             model,
@@ -250,7 +260,7 @@ class Learner:
             self.division.validation,
             self.training,
             device=device,
-            precision=choose_precision(device, self.precision),
+            precision=precision,
             seed=seed,
         )
         steps = train(task, run, seed=seed).step

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import Evaluation
@@ -35,7 +36,7 @@ from tastemaker.reward.contract import (
 )
 from tastemaker.reward.roundtrip import check_roundtrip
 from tastemaker.scores import Caution, Scores
-from tastemaker.train.run import CONTRACT, versions
+from tastemaker.train.run import CONTRACT
 
 TRAINING_TEXTS = "training_texts.safetensors"
 BASELINE = "baseline"
@@ -210,6 +211,7 @@ class RewardModel:
                     meanings[link.predicts] = link.predict(values).tolist()
         return meanings
 
+    @stage("saving and checking")
     def save(self, folder: str | Path) -> "RewardModel":
         """Save, reload through every loader, compare, and only then put the folder in its place.
 

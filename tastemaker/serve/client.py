@@ -4,15 +4,9 @@ Asks the wire that the address shows: that of `tastemaker serve`, OpenRLHF, Text
 Inference or vLLM (`client_wires`).
 """
 
-import http.client
 import json
 import os
-import random
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -23,18 +17,14 @@ import numpy as np
 from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, RewardError, UsageError
 from tastemaker.scores import Scores
+from tastemaker.serve.asking import Reply, asked, request_of
 from tastemaker.serve.client_wires import (
     OWN,
     ClientWire,
-    request_of,
     wire_at,
     wire_by_path,
 )
 
-_MOST_BYTES = 2**26
-_WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BUSY = frozenset({429, 503})
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _LOOK = 10.0
 """The seconds that a look at what an address is takes at most."""
 TOKEN = "TASTEMAKER_TOKEN"
@@ -44,16 +34,6 @@ TOKEN = "TASTEMAKER_TOKEN"
 def is_address(name: object) -> bool:
     """Return whether a name is an HTTP address and not a folder."""
     return isinstance(name, str) and name.startswith(("http://", "https://"))
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """One answer. status: 0 where there was none. pause: the seconds of its Retry-After."""
-
-    status: int
-    value: Any = None
-    problem: str = ""
-    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,12 +125,14 @@ class RemoteReward:
 
     @cached_property
     def wire(self) -> ClientWire:
-        """What is posted to the address: by its path, or by what it answers, else our own."""
+        """What is posted to the address: by its path, or by what it answers, else our own.
+
+        Raises RewardError, and looks again the next time, where the server is away or busy.
+        """
         by_path = wire_by_path(self.address)
         if by_path is not None:
             return by_path
-        seconds = min(self.seconds, _LOOK)
-        return wire_at(self.address, self.headers, seconds) or OWN
+        return wire_at(self.address, self.name, self.look) or OWN
 
     @property
     def headers(self) -> dict[str, str]:
@@ -185,38 +167,17 @@ class RemoteReward:
 
     def _ask(self, body: bytes) -> Any:
         """Return the JSON of an answer; ask again where the server is busy or away."""
-        reply = _Reply(0)
-        for attempt in range(self.retries + 1):
-            if attempt:
-                longest = min(_LONGEST_WAIT, _SHORTEST_WAIT * 2**attempt)
-                # jitter keeps clients that were refused together apart
-                wait = longest * random.uniform(0.5, 1)
-                time.sleep(max(wait, min(reply.pause, _LONGEST_WAIT)))
-            reply = _within(self.seconds, lambda: self._post(body))
-            if reply.status == 200:
-                return reply.value
-            if reply.status and reply.status not in _WORTH_RETRYING:
-                break
-        state = "is busy" if reply.status in _BUSY else "did not answer"
-        if reply.status:
-            state += f" (status {reply.status})"
-        problem = f": {reply.problem}" if reply.problem else ""
-        raise RewardError(f"{self.name} {state}{problem}")
-
-    def _post(self, body: bytes) -> _Reply:
         url = self.wire.url(self.address)
         request = request_of(url, self.headers, body)
-        try:
-            with urllib.request.urlopen(
-                request, timeout=self.seconds
-            ) as answer:
-                return _Reply(200, json.loads(answer.read(_MOST_BYTES)))
-        except urllib.error.HTTPError as error:
-            with error:
-                return _refused(error)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            return _Reply(0, problem=" ".join(str(reason).split()))
+        reply = asked(request, self.seconds, self.retries)
+        if reply.status != 200 or reply.problem:
+            raise RewardError(f"{self.name} {reply}")
+        return reply.value
+
+    def look(self, url: str) -> Reply:
+        """Return the answer of a page, for what it tells of the server."""
+        request = request_of(url, self.headers)
+        return asked(request, min(self.seconds, _LOOK), self.retries)
 
 
 def remote_reward(address: str) -> RemoteReward:
@@ -236,26 +197,3 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value)
-
-
-def _refused(error: urllib.error.HTTPError) -> _Reply:
-    pause = error.headers.get("Retry-After", "")
-    try:
-        body = json.loads(error.read(65536))
-        problem = body["error"]
-        problem = problem["message"] if isinstance(problem, dict) else problem
-    except (OSError, ValueError, KeyError, TypeError):
-        problem = error.reason
-    seconds = float(pause) if pause.isdecimal() else 0.0
-    return _Reply(error.code, None, " ".join(str(problem).split()), seconds)
-
-
-def _within(seconds: float, call: Callable[[], _Reply]) -> _Reply:
-    """Return the reply of a call, or that it took longer: a server may send a byte a second."""
-    replies: list[_Reply] = []
-    worker = threading.Thread(
-        target=lambda: replies.append(call()), daemon=True
-    )
-    worker.start()
-    worker.join(seconds)
-    return replies[0] if replies else _Reply(0, problem="timed out")

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import on_device, stage
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
+from tastemaker.progress import remark
 from tastemaker.train.run import Checkpoint, Run
 from tastemaker.train.step import (
     Metrics,
@@ -125,6 +127,7 @@ class Task:
         """Put the trained weights in place when the last step is done."""
 
 
+@stage("training")
 def train(task: Task, run: Run, *, seed: int) -> Progress:
     """Train to the end, or until something stops the run; return how far it came.
 
@@ -134,10 +137,11 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     with a checkpoint.
     """
     torch.manual_seed(seed)
+    on_device(str(task.device))
     if task.is_sharded and processes.is_first():
-        sys.stderr.write(
+        remark(
             f"the weights are divided over {processes.count()} processes: steps take the network's "
-            "own pass; ours reads whole weights, to measure and to write.\n"
+            "own pass; ours reads whole weights, to measure and to write."
         )
     _begin_alike(task, _resume(task, run))
     progress = task.progress
@@ -296,9 +300,9 @@ def _resume(task: Task, run: Run) -> Checkpoint | None:
     if before != processes.count():
         number = processes.count()
         now = "1 process" if number == 1 else f"{number} processes"
-        sys.stderr.write(
+        remark(
             f"going on with {now} instead of {before}: sums are added up in another order, so the "
-            "last digits are not those of an uninterrupted run.\n"
+            "last digits are not those of an uninterrupted run."
         )
     _take_over(task, checkpoint.state, checkpoint.tensors)
     return checkpoint

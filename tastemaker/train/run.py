@@ -2,6 +2,7 @@
 
     OUT/run/settings.json           the settings; a resumed run must have the same
     OUT/run/metrics.jsonl           one line a measurement; docs/metrics.md defines each metric
+    OUT/run/cost.json               what the run cost so far, and its command
     OUT/run/samples/                what a policy wrote while it was trained
     OUT/run/tensorboard/            the metrics and samples as event files
     OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
@@ -20,13 +21,10 @@ A run that replaces OUT first renames it to `.OUT.old`, so that nothing is lost 
 import hashlib
 import json
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +33,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import Cost, cost_now, measured, versions
 from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import locked, sweep, writing_file, writing_folder
+from tastemaker.progress import remark
 
 RUN = "run"
-FORMAT = 2
+FORMAT = 3
 """The format of run folders. It grows when an older folder can no longer be resumed."""
 Say = Callable[[str], None]
 """Takes a line about the progress of a run."""
 CONTRACT = "tastemaker.json"
 """The file of a reward model that says what its scores mean."""
 _SETTINGS = "settings.json"
-_LIBRARIES = (
-    "tastemaker",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "sentence-transformers",
-    "scikit-learn",
-)
 
 
 @dataclass(frozen=True)
@@ -158,8 +150,8 @@ class Run:
             checkpoint = self._read(folder)
             if checkpoint is None:
                 before = folders[-1].name if folders else "the beginning"
-                sys.stderr.write(
-                    f"{folder}: this checkpoint is damaged; going on from {before}.\n"
+                remark(
+                    f"{folder}: this checkpoint is damaged; going on from {before}."
                 )
                 shutil.rmtree(folder)
         self._cut_metrics(self._lines if checkpoint is not None else 0)
@@ -198,6 +190,9 @@ class Run:
             )
         for folder in [f for f in self._checkpoints() if f.name != name][:-1]:
             shutil.rmtree(folder)
+        cost = cost_now()
+        if cost is not None:
+            cost.write(self.folder)
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """Return a checkpoint, None where it is damaged."""
@@ -349,7 +344,14 @@ def open_run(
             return is_finished
 
         run.is_finished = processes.on_first(open_first)
-        yield run
+        if run.is_finished or run.folder is None:
+            yield run
+        else:
+            before = Cost.read(run.folder) if resume else None
+            seed = settings.get("seed")
+            with measured(before=before, seed=seed) as cost:
+                yield run
+            cost.write(run.folder)
         # a finished run may have been killed before it dropped them
         run.finish()
 
@@ -481,16 +483,3 @@ def _rename(before: Path, after: Path) -> None:
             f"{before}: cannot be renamed to {after.name} ({error.strerror or error}); "
             "nothing was replaced."
         ) from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a score may depend on."""
-    libraries = {name: _version(name) for name in _LIBRARIES}
-    return {"python": platform.python_version(), **libraries}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

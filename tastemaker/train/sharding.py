@@ -22,7 +22,12 @@ from torch import Tensor, nn
 from tastemaker import processes
 from tastemaker.errors import UsageError
 from tastemaker.train.shares import is_sharded, whole_tensor
-from tastemaker.train.step import Metrics, Part, add_numbers
+from tastemaker.train.step import (
+    Metrics,
+    Part,
+    add_numbers,
+    gradients_added,
+)
 
 SHARD = (
     "Divide weights, gradients and the optimiser's state over the processes of torchrun (FSDP2), "
@@ -51,7 +56,7 @@ def without_shard(settings: Any) -> dict[str, Any]:
 def check_shard(*, shard: bool, lora: int = 0) -> None:
     """Raise UsageError for a division over one process, and of weights that do not learn.
 
-    Also where another process has it otherwise.
+    Also raised where one process was started with `--shard` and another without.
     """
     processes.check_alike({"shard": shard})
     if not shard:
@@ -208,17 +213,19 @@ class ShardedBackward:
         """Add the gradients to `.grad`; return all processes' numbers, summed by name."""
         most = max(processes.gathered(lambda: len(parts)))
         all_parts = [*parts, *[idle(parts[-1])] * (most - len(parts))]
-        own: Metrics = {}
-        with processes.answering_while_computing(), _without_warning():
-            for part in all_parts:
-                loss, numbers = part()
-                add_numbers(own, numbers)
-                # not of `parameters`: the gathered weights are other tensors
-                loss.backward()  # type: ignore[no-untyped-call]
+        plain = [p for p in parameters if not is_sharded(p)]
+        sums_of_parts: Metrics = {}
         sums: Metrics = {}
-        for numbers in processes.gathered(lambda: own):
-            add_numbers(sums, numbers)
-        others = [p for p in parameters if not is_sharded(p)]
-        if others:
-            processes.sum_gradients(others)
+        with gradients_added(plain):
+            with processes.answering_while_computing(), _without_warning():
+                for part in all_parts:
+                    loss, numbers = part()
+                    add_numbers(sums_of_parts, numbers)
+                    if loss.requires_grad:
+                        # not of `parameters`: the gathered weights are other tensors
+                        loss.backward()  # type: ignore[no-untyped-call]
+            for numbers in processes.gathered(lambda: sums_of_parts):
+                add_numbers(sums, numbers)
+            if plain:
+                processes.sum_gradients(plain)
         return sums

@@ -14,7 +14,7 @@ def whole_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor with the shares of all processes, which must all ask for it."""
     if not is_sharded(tensor):
         return tensor
-    with processes.answering():
+    with processes.answering_while_computing():
         full: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
     return full
 

@@ -8,7 +8,8 @@ All give the same sum up to float rounding.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -310,22 +311,29 @@ class OverProcesses:
         self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
     ) -> Metrics:
         """Add the gradients to `.grad`; return all processes' numbers, summed by name."""
-        before = [parameter.grad for parameter in parameters]
-        for parameter in parameters:
-            parameter.grad = None
         sums: Metrics = {}
-        for numbers in processes.gathered(
-            lambda: self.strategy.add_gradients(parts, parameters)
-        ):
-            add_numbers(sums, numbers)
-        processes.sum_gradients(parameters)
-        for parameter, earlier in zip(parameters, before, strict=True):
-            if earlier is None:
-                continue
-            if parameter.grad is not None:
-                earlier.add_(parameter.grad)
-            parameter.grad = earlier
+        with gradients_added(parameters):
+            for numbers in processes.gathered(
+                lambda: self.strategy.add_gradients(parts, parameters)
+            ):
+                add_numbers(sums, numbers)
+            processes.sum_gradients(parameters)
         return sums
+
+
+@contextmanager
+def gradients_added(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Let the block compute gradients alone, and then add those that were there before it."""
+    before = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    yield
+    for parameter, earlier in zip(parameters, before, strict=True):
+        if earlier is None:
+            continue
+        if parameter.grad is not None:
+            earlier.add_(parameter.grad)
+        parameter.grad = earlier
 
 
 def gradient_strategy(threads: int) -> GradientStrategy:
@@ -365,10 +373,19 @@ class TrainStep:
 
         parameters: what gets gradients; None: all that is trained.
         """
-        chosen = (
-            self.parameters if parameters is None else trainable(parameters)
-        )
-        return self.strategy.add_gradients(parts, chosen)
+        if parameters is None:
+            return self.strategy.add_gradients(parts, self.parameters)
+        chosen = trainable(parameters)
+        chosen_ids = {id(parameter) for parameter in chosen}
+        others = [p for p in self.parameters if id(p) not in chosen_ids]
+        before = [parameter.grad for parameter in others]
+        # `fully_shard` gives gradients to all weights that a pass reads
+        for parameter in others:
+            parameter.grad = None
+        metrics = self.strategy.add_gradients(parts, chosen)
+        for parameter, gradient in zip(others, before, strict=True):
+            parameter.grad = gradient
+        return metrics
 
     def take(
         self,

@@ -107,6 +107,18 @@ FURTHER_LAYOUTS: dict[str, Layout] = {
         ],
         [better(chat("Hi", "Hello.", ASK))],
     ),
+    "AlpacaFarm with a system prompt": Layout(
+        [
+            {
+                "instruction": ASK,
+                "system": "Be brief.",
+                "output_1": GOOD,
+                "output_2": BAD,
+                "preference": 1,
+            }
+        ],
+        [better((tm.Message("system", "Be brief."), tm.Message("user", ASK)))],
+    ),
     "NeMo RL, ranked completions": Layout(
         [
             {

@@ -116,9 +116,9 @@ def test_a_bracket_alone_makes_no_chat(tmp_path: Path) -> None:
 
 
 def test_an_image_is_refused(tmp_path: Path) -> None:
-    seen = [{"type": "image_url", "image_url": {"url": "x.png"}}, *parts("Q")]
+    content = [{"type": "image_url", "image_url": {"url": "x.png"}}, *parts("Q")]
     row = {
-        "prompt": [{"role": "user", "content": seen}],
+        "prompt": [{"role": "user", "content": content}],
         "chosen": "good",
         "rejected": "bad",
     }
@@ -188,3 +188,22 @@ def test_a_system_column_beside_answers_of_one_turn() -> None:
     whole = {**row, "chosen": [TURN, ANSWER], "rejected": [TURN, other]}
     (comparison,) = tm.read([whole])
     assert comparison.prompt == (tm.Message("user", "Q"),)
+
+
+@pytest.mark.parametrize("spell", [json.dumps, repr])
+def test_messages_whose_first_key_is_another(spell: Any) -> None:
+    turns_with_ids = [{"id": 1, **TURN}, {"id": 2, "note": "{x}", **ANSWER}]
+    (grade,) = tm.read([{"text": spell(turns_with_ids), "stars": 3}])
+    assert (grade.texts, grade.prompt) == (("A",), (tm.Message("user", "Q"),))
+
+
+def test_json_of_something_else_is_a_text() -> None:
+    text = json.dumps([{"id": 1, "person": {"role": "chair"}}])
+    (grade,) = tm.read([{"text": text, "stars": 3}])
+    assert grade.texts == (text,)
+
+
+def test_messages_that_are_cut_short_are_refused() -> None:
+    text = json.dumps([{"id": 1, **TURN}])[:-3]
+    with pytest.raises(DataError, match="looks like a list of messages"):
+        tm.read([{"text": text, "stars": 3}])

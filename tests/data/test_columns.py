@@ -148,10 +148,9 @@ def test_what_nobody_labelled_is_counted_and_left_out(empty: Any) -> None:
     ]
 
 
-def test_a_row_without_the_column_is_refused() -> None:
-    assert "t:2: no value in column 'label'" in refused(
-        table({"text": "a", "label": 1}, {"text": "b"})
-    )
+def test_a_row_without_the_column_is_unlabelled() -> None:
+    rows = table({"text": "a", "label": 1}, {"text": "b"})
+    assert judgements(rows) == [Label("a", positive=True)]
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (3, 0, 1, 2), ("0", "1", "2", "-1")])

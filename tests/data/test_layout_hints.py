@@ -49,3 +49,36 @@ def test_a_layout_of_which_a_part_is_there_is_named(
     message = str(refused.value)
     assert f"looks like {layout} without the column {missing!r}" in message
     assert "\n" not in message
+
+
+def test_a_part_under_another_spelling_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("Prompt,Chosen\nQ,a b\nR,b c\n")
+    with pytest.raises(
+        DataError, match="looks like pairs without the column 'rejected'"
+    ):
+        tm.read(tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "settings"),
+    [
+        ("Prompt,Chosen,Rejected", {}),
+        ("Prompt,CHOSEN,rejected", {"format": "preference"}),
+        ("PROMPT,Chosen,Rejected", {"prompt": "Prompt"}),
+    ],
+)
+def test_columns_of_a_layout_are_matched_loosely(
+    tmp_path: Path, header: str, settings: dict[str, Any]
+) -> None:
+    (tmp_path / "r.csv").write_text(f"{header}\nQ,a,b\n")
+    pair = tm.Comparison("a", "b", prompt="Q")
+    assert tm.read(tmp_path / "r.csv", **settings) == [pair]
+
+
+def test_humps_of_a_layout_are_matched_loosely(tmp_path: Path) -> None:
+    row = {"history": "Q", "humanRefA": "a", "Human Ref B": "b", "Labels": 0, "Note": 7}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row) + "\n")
+    report: list[tm.ReadAs] = []
+    pair = tm.Comparison("b", "a", prompt="Q")
+    assert tm.read(tmp_path / "r.jsonl", report=report) == [pair]
+    assert report[0].unused == ("Note",)

@@ -78,7 +78,7 @@ def test_another_file_or_setting_is_described_otherwise(
 def test_what_the_sources_are_read_as_is_said_once(
     sources: list[Path], tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    notices: list[str] = []
     (tmp_path / "d").mkdir()
     chats = tmp_path / "d" / "b.jsonl"
     chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
@@ -87,12 +87,12 @@ def test_what_the_sources_are_read_as_is_said_once(
         [*sources, chats, "playground:en:3"],
         each="line",
         leave_out_bad=True,
-        say_read_as=lambda one: said.append(f"{one.source} {one}"),
+        say_read_as=lambda one: notices.append(f"{one.source} {one}"),
     )
     before = documents.describe()
     for _ in range(2):
         list(documents)
-    assert said == [
+    assert notices == [
         "a.txt read as: text=each line (format text)",
         f"{tmp_path.name}/b.jsonl read as: text=text",
         "d/b.jsonl read as: text=messages (the assistant's turns); not used: remark",

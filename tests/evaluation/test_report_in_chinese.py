@@ -171,6 +171,14 @@ def folders(
     gpt.mkdir()
     figures = {"tokens": 9, "ngram_byte_perplexity": 1.5, "measured_tokens": 3}
     (gpt / "pretraining.json").write_text(json.dumps(figures))
+    (model / "run").mkdir()
+    cost = {
+        "seconds": 130.0,
+        "stages": {"training": 90.0},
+        "counts": {"texts": 5, "training_tokens": 7, "tokens_written": 9},
+        "peak_bytes": 5_000_000,
+    }
+    (model / "run" / "cost.json").write_text(json.dumps(cost))
     return {
         "evaluation": tmp_path,
         "data": tmp_path / "data",
@@ -197,6 +205,7 @@ def test_every_part_is_in_chinese(folders: Mapping[str, Path], tmp_path: Path) -
     assert "过度优化" in text, "the verdict on a run"
     assert "可靠程度" in text
     assert "困惑度" in text
+    assert "2 分 10 秒" in text, "what the run cost"
 
 
 def test_names_and_texts_of_the_user_stay(tmp_path: Path) -> None:

@@ -90,6 +90,26 @@ def test_values_that_the_verbs_refuse_are_listed_before_anything_runs(
     assert "lr -1" in third
 
 
+def test_wrong_keys_and_all_wrong_values_are_listed_together(
+    run: Run, written: Any
+) -> None:
+    path = written(
+        "judgements: reviews.csv\n"
+        "fit:\n"
+        "  strength: -3\n"
+        "  min_count: 0\n"
+        "  strengh: 2\n"
+        "policy: gpt2\n"
+        "steer:\n"
+        "  gradient_clip: 0\n"
+        "  steps: 0\n"
+        "  stepps: 3\n"
+    )
+    listed = problems(run, path)
+    lines = [line.partition(":")[0] for line in listed]
+    assert lines == [f", line {n}" for n in (3, 4, 5, 8, 9, 10)], listed
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -124,6 +144,11 @@ def test_what_contradicts_or_is_missing(
 def test_a_mapping_is_checked_like_a_file() -> None:
     with pytest.raises(tm.UsageError, match=r"the loop: .*'fits': did you mean fit"):
         tm.Loop({"judgements": "playground:en:50", "fits": {}})
+
+
+def test_a_hub_name_may_hold_a_dot(written: Any) -> None:
+    path = written("judgements: reviews.csv\npolicy: Qwen/Qwen2.5-0.5B\n")
+    assert tm.Loop(path).file.top["policy"] == "Qwen/Qwen2.5-0.5B"
 
 
 @pytest.mark.parametrize("name", ["loop.yaml", "small.yaml"])

@@ -116,6 +116,12 @@ def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
     assert "3 of 10 stages would run" in out
     assert computed(again(run, loop)) == ["steer-rloo", "compare", "report"]
     assert computed(again(run, loop)) == []
+    page = (loop / "run" / "report.html").read_text("utf-8")
+    cost = page[page.rindex("What it cost, and how to repeat it") :]
+    assert f"tastemaker loop {loop / 'loop.yaml'} --out {loop / 'run'} --json" in cost
+    for name in STAGES[:-1]:
+        assert f'dir="auto">{name}</th>' in cost, name
+    assert "texts written" in cost
 
 
 def test_a_changed_input_and_a_removed_stage_are_computed_again(
@@ -190,9 +196,40 @@ def test_another_round_judges_what_the_steered_policy_wrote(
     assert result["policy"].endswith("round-2/steer-2-rloo")
     judged = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
     assert len(judged) == 12
+    write = json.loads((loop / "run/round-2/write/stage.json").read_text())["result"]
+    # 15 % of 12 are random; 36 pairs were written, all but equal ones are candidates
+    assert (write["optimal"], write["random"]) == (10, 2)
+    assert 12 < write["candidates"] <= 36
     learned = json.loads((loop / "run/round-2/fit/tastemaker.json").read_text())
     before = json.loads((loop / "run/fit/tastemaker.json").read_text())
     assert learned["data"]["texts"] > before["data"]["texts"]
+
+
+def test_a_further_round_is_measured_from_the_first_gpt(run: Run, loop: Path) -> None:
+    text = LOOP.replace("rloo: , dpo: {steps: 1}", "rloo: {lr: 0.05}")
+    text += "rounds: {number: 2, judges: playground, judgements: 12}\n"
+    (loop / "loop.yaml").write_text(text)
+    result = again(run, loop)
+    assert result["reference"] == str(loop / "gpt")
+    # the same texts of the GPT, scored by the model of the second round
+    model = tm.load(loop / "run" / "round-2" / "fit")
+    first = tm.Policy.load(loop / "gpt")
+    final = tm.Policy.load(loop / "run" / "round-2" / "steer-2-rloo")
+    sampling = tm.Sampling(max_tokens=8)
+    written = first.complete([""] * 8, sampling=sampling, seed=0)
+    scores = model.score([each.text for each in written])
+    assert result["score_before"] == pytest.approx(sum(scores) / 8)
+    written = final.complete([""] * 8, sampling=sampling, seed=0)
+    scores = model.score([each.text for each in written])
+    assert result["score_after"] == pytest.approx(sum(scores) / 8)
+    kl = 0.0
+    for each, log_probs in zip(
+        written, first.log_probs([""] * 8, written), strict=True
+    ):
+        kl += (sum(each.log_probs) - float(log_probs.sum())) / 8
+    assert result["kl"] == pytest.approx(kl)
+    page = (loop / "run" / "report.html").read_text("utf-8")
+    assert "steer-2-rloo: from the GPT before all rounds, score " in page
 
 
 def test_people_judge_a_round_in_a_store_that_comes_into_being(
@@ -219,7 +256,7 @@ def test_people_judge_a_round_in_a_store_that_comes_into_being(
 
 
 def measured(run_folder: Path) -> tuple[dict[str, Any], str]:
-    """Return what all stages measured, and the report without its pictures and folder."""
+    """Return what all stages measured; the report without pictures, folder and cost."""
     results = {}
     for path in sorted(run_folder.glob("*/stage.json")):
         result = json.loads(path.read_text(encoding="utf-8"))["result"]
@@ -228,6 +265,7 @@ def measured(run_folder: Path) -> tuple[dict[str, Any], str]:
         results[path.parent.name] = result
     page = (run_folder / "report.html").read_text(encoding="utf-8")
     page = page.replace(str(run_folder), "RUN")
+    page = page[: page.rindex("What it cost, and how to repeat it")]
     return results, re.sub(r'src="data:[^"]*"', "", page)
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import transformers
 
 import tastemaker as tm
+from tastemaker.errors import UsageError
 from tastemaker.reward import make_tiny
 
 TEXTS = [
@@ -71,7 +73,16 @@ def test_a_family_is_fitted_and_opened_again(family: str, tmp_path: Path) -> Non
     backbone = tm.Encoder(str(tmp_path / "base"), max_length=24)
     model = tm.fit(labels, backbone=backbone, epochs=1, out=tmp_path / "out")
     again = tm.load(tmp_path / "out")
-    assert again.score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-3)
+    exact = model.score(TEXTS)
+    assert again.score(TEXTS) == pytest.approx(exact, abs=1e-3)
+    assert np.isfinite(again.score(TEXTS, precision="fast")).all()
+    if family == "Deberta":  # its attention overflows in bfloat16
+        with pytest.raises(UsageError, match="cannot compute in bfloat16"):
+            again.score(TEXTS, precision="bfloat16")
+        with pytest.raises(UsageError, match="cannot compute in bfloat16"):
+            tm.fit(labels, backbone=backbone, precision="bfloat16")
+    else:
+        assert np.isfinite(again.score(TEXTS, precision="bfloat16")).all()
     ways = model.contract.roundtrip["differences"]
     numbers = [value for value in ways.values() if not isinstance(value, str)]
     assert len(numbers) >= 5

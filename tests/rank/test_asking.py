@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import tastemaker as tm
 from tastemaker.data.store import Item, Store
-from tastemaker.rank import Asker
+from tastemaker.rank import Asker, most_telling
 
 SAME = [f"The film number {n} is" for n in range(60)]
 
@@ -50,3 +51,20 @@ def test_the_arms_are_measured_on_judgements_that_neither_fitted(store: Store) -
     share, low, high = point["all"]
     assert low <= share <= high
     assert share > 0.9
+
+
+def test_pairs_that_say_something_new_are_chosen_with_a_random_share() -> None:
+    known = ("a warm film", "a dull film")
+    judged = [tm.Comparison(*known) for _ in range(50)]
+    new = [(f"bright story {n}", f"grey music {n}") for n in range(3)]
+    items = [*[known] * 40, *new]
+    telling, at_random = most_telling(judged, items, 3, seed=0)
+    # 15 % of 3 are none
+    assert (sorted(telling), at_random) == ([40, 41, 42], [])
+    telling, at_random = most_telling(judged, items, 20, seed=0)
+    assert (len(telling), len(at_random)) == (17, 3)
+    assert len({*telling, *at_random}) == 20
+    assert most_telling(judged, items, 20, seed=0) == (telling, at_random)
+    assert most_telling(judged, items, 20, seed=1)[1] != at_random
+    telling, at_random = most_telling([], new, 9, seed=0)
+    assert sorted([*telling, *at_random]) == [0, 1, 2]

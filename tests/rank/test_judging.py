@@ -55,6 +55,51 @@ def shown_to(page: Any, judge: str) -> list[list[str]]:
     return views
 
 
+def test_the_ranking_is_a_listbox_that_can_be_rearranged(
+    chromium: Any, page: Any
+) -> None:
+    at_size(chromium, 1200, 900)
+    chromium.get(page.links["keys"])
+    shown = texts_shown(chromium)
+    box = element_of(chromium, "ranking")
+    assert box.get_attribute("role") == "listbox"
+    chromium.execute_script("arguments[0].focus()", box)
+
+    def options() -> list[Any]:
+        """Return the options, in their order, as (text, whether it is the active one)."""
+        listed = []
+        active = box.get_attribute("aria-activedescendant")
+        for option in box.find_elements("css selector", "[role=group] > [role=option]"):
+            is_active = option.get_attribute("id") == active
+            selected = option.get_attribute("aria-selected")
+            assert selected == str(is_active).lower()
+            listed.append((option.text.split("\n")[1], is_active))
+        return listed
+
+    press(chromium, "2", "4", "1")
+    assert options() == [(shown[1], False), (shown[3], False), (shown[0], True)]
+    shifted(chromium, "SHIFT", "ARROW_UP")  # chooses the one above
+    assert options() == [(shown[1], False), (shown[3], True), (shown[0], False)]
+    press(chromium, "HOME")
+    shifted(chromium, "ALT", "ARROW_DOWN")  # moves it, as ↓ does
+    assert options() == [(shown[3], False), (shown[1], True), (shown[0], False)]
+    press(chromium, "END", "ARROW_UP", "ARROW_UP")
+    assert options() == [(shown[0], True), (shown[3], False), (shown[1], False)]
+    assert chromium.switch_to.active_element == box
+    assert element_of(chromium, "live").text == "Answer 1 moved to number 1 of 3."
+    press(chromium, "u", "u", "u", "u", "u", "u")
+    assert options() == []
+
+
+def shifted(browser: Any, held: str, key: str) -> None:
+    """Press a key while another one is held."""
+    from selenium.webdriver import ActionChains, Keys
+
+    holder = getattr(Keys, held)
+    chain = ActionChains(browser, duration=0).key_down(holder)
+    chain.send_keys(getattr(Keys, key)).key_up(holder).perform()
+
+
 def test_a_judge_ranks_by_keyboard_alone(chromium: Any, page: Any) -> None:
     at_size(chromium, 1200, 900)
     chromium.get(page.links["keys"])

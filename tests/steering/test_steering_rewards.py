@@ -401,8 +401,8 @@ def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
     assert one.address == "http://host/TOKEN/get_reward?key=abc"  # type: ignore[attr-defined]
     # a name stands in logs, and a token does not
     assert one.name == "http://host/…/get_reward"
-    weighted = reward_of("http://me:secret@host/score?key=abc=0.5")
-    assert weighted.name == "0.5 × http://host/score"
+    weighted = reward_of("http://me:secret@host/get_reward?key=abc=0.5")
+    assert weighted.name == "0.5 × http://host/get_reward"
 
 
 def test_a_function_in_the_working_folder_is_found(

@@ -201,6 +201,27 @@ def test_one_huge_score_does_not_set_the_scale_alone() -> None:
     assert mixed.unit == pytest.approx(4e5), "a fifth of the scores are no outliers"
 
 
+def test_one_huge_score_does_not_decide_which_policy_is_the_best() -> None:
+    """A million for one text of the second step would make that step's policy the best."""
+    plain = steered(most=60.0)
+    calls: list[int] = []
+
+    def heavy(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        scores = letters(prompts, completions)
+        calls.append(len(completions))
+        is_second_rollout = (
+            calls.count(FEW.batch) == 2 and len(completions) == FEW.batch
+        )
+        if is_second_rollout:
+            scores[0] += 1e6
+        return scores
+
+    result = steered(heavy, most=60.0)
+    assert FEW.batch in calls
+    assert result.figures["best_step"] > 2
+    assert result.figures["score_after"] > 0.8 * plain.figures["score_after"]
+
+
 def test_ctrl_c_leaves_a_policy_and_a_run_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -1,37 +1,40 @@
 """Published formats of judgements: one file a family, each of which registers its formats.
 
-`recognise` finds the format of a table by its columns. A table that has no format is read column by
-column (`tastemaker.data.columns`).
+`tastemaker.data.recognising` finds the format of a table by its columns and reads its rows.
 
 To add a format, write a file here that ends in `register_format(Format(…))`, and name the file in
 the last line of this one. A program can register a format of its own in the same way.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from tastemaker.data.chats import check_spelling, with_chat
-from tastemaker.data.columns import RECOGNISED, check_named
-from tastemaker.data.judgements import (
-    Comparison,
-    Judgement,
-    Prompt,
-    Ranking,
-)
-from tastemaker.data.metadata import metadata_columns
-from tastemaker.data.prompts import PromptColumns, prompt_columns
-from tastemaker.data.read_as import Layout, columns_looked_at
-from tastemaker.data.roles import Columns, column_for
-from tastemaker.data.tables import NO_METADATA, Metadata, Row, Table
+from tastemaker.data.judgements import Comparison, Judgement, Ranking
+from tastemaker.data.roles import Columns
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 
 PROMPT = "prompt"
 
-_PROMPTS = ("instruction", "question", "query", "context", "history", "source")
+_PROMPTS = (
+    "instruction",
+    "input",
+    "question",
+    "query",
+    "context",
+    "history",
+    "source",
+    "user_input",
+    "title",
+    "selftext",
+    "info",
+)
 """Names of a prompt in formats that have no column of that name."""
+
+_JUDGES = ("worker",)
+"""Names of a judge in formats that read it themselves."""
 
 _TEXTS = ("completion", "response")
 """Names of the text in formats of one text a row."""
@@ -52,6 +55,11 @@ class Format:
     matches: whether a row that has the columns holds the right sort of values in them. A row that
     matches but is not valid is an error of this format.
     excludes_others: a row that matches has no other format.
+    judging: the columns that hold the judgement. A row in which one is empty says nothing, and so
+    does −1 where the judgements are labels or grades.
+    numbers: optional columns of numbers from 0. A cell that holds anything else leaves the column
+    out, because nobody named it.
+    own_prompt: whether a column `prompt` holds the prompt and nothing else.
     """
 
     name: str
@@ -61,6 +69,9 @@ class Format:
     optional: tuple[str, ...] = ()
     matches: Callable[[Row], bool] = lambda row: True
     excludes_others: bool = False
+    judging: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    own_prompt: bool = True
 
     def role_of(
         self,
@@ -68,8 +79,10 @@ class Format:
     ) -> str:
         """Return what a column is for: the prompt, the text, or what its own name says."""
         plain = column.removeprefix("orig_")
-        if plain in _PROMPTS and not self.has_prompt:
+        if self.holds_prompt(column) and not self.has_prompt:
             return PROMPT
+        if plain in _JUDGES and column in self.optional:
+            return "judge"
         is_single = not any(
             kind in {Comparison, Ranking, Judgement} for kind in self.kinds
         )
@@ -78,7 +91,14 @@ class Format:
     @property
     def has_prompt(self) -> bool:
         """Whether rows may have the prompt in a column of that name."""
-        return PROMPT in self.columns or PROMPT in self.optional
+        is_column = PROMPT in self.columns or PROMPT in self.optional
+        return is_column and self.own_prompt
+
+    def holds_prompt(self, column: str) -> bool:
+        """Return whether a column of the format is for the prompt, by its name."""
+        is_own = column in self.columns or column in self.optional
+        plain = column.removeprefix("orig_").partition(".")[0]
+        return is_own and plain in {PROMPT, *_PROMPTS}
 
     def has_columns(self, row: Row) -> bool:
         """Return whether a row has all columns of the format, filled or not."""
@@ -106,6 +126,24 @@ def register_format(
             f"format {format.name!r}: there is one of this name. Choose another name."
         )
     FORMATS[format.name] = format
+
+
+def table_format(
+    columns: Columns | None,
+    format: str | None,
+) -> str | None:
+    """Return the format to read a table in: with named columns it is read column by column.
+
+    Raises UsageError where both a format and columns are named.
+    """
+    if columns is None or not columns.describes_a_table:
+        return format
+    if format not in (None, TABLE):
+        raise UsageError(
+            f"format {format!r} has its own columns. "
+            "Leave out the format, or the columns that are named."
+        )
+    return TABLE
 
 
 def instruction_of(
@@ -168,322 +206,6 @@ def tiers_of(
     for rank, text in zip(ranks, texts, strict=True):
         tiers.setdefault(rank, []).append(text)
     return tuple(tuple(tiers[rank]) for rank in sorted(tiers))
-
-
-_FIRST_ROWS = 100
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read a table that has a format.
-
-    also: the formats that the first rows fit. A row that fits another one is an error.
-    columns: those of the first rows. A row that lacks an optional one has an empty cell there.
-    named: the columns that somebody named. prompts: those that hold the prompt, where it is not in
-    the format's own column. layout: what `ReadAs` reports.
-    """
-
-    table: Table
-    format: Format
-    also: frozenset[str]
-    columns: tuple[str, ...]
-    named: Columns = field(default_factory=Columns)
-    prompts: PromptColumns = field(default_factory=PromptColumns)
-    layout: Layout = field(default_factory=Layout)
-
-    def judgements(
-        self,
-        skipped: list[DataError] | None = None,
-    ) -> Iterator[Judgement]:
-        """Yield the judgements of every row. Raises DataError at the first row that is bad.
-
-        skipped: a list that takes the errors of such rows instead.
-        """
-        with_prompt: list[
-            Judgement
-        ] = []  # the first judgement that has a prompt
-        return self.table.read_rows(
-            lambda number, row: self._row(number, row, with_prompt),
-            skipped,
-            self.layout.rows_left_out,
-        )
-
-    def _row(
-        self,
-        number: int,
-        row: Row,
-        with_prompt: list[Judgement],
-    ) -> list[Judgement]:
-        row = _plain_row(row)
-        where = self.table.place(number)
-        row_names = tuple(row)
-        if row_names not in self.layout.by_names:
-            self.layout.by_names[row_names] = (
-                metadata_columns(row_names, self._own_columns(), self.named),
-                [each for each in FORMATS.values() if each.has_columns(row)],
-            )
-        columns, candidates = self.layout.by_names[row_names]
-        self._check_format(row, where, candidates)
-        for name in self.format.optional:
-            if name in self.columns:
-                row.setdefault(name, None)
-        metadata = columns.read(row, self.table, number, self.layout.left_out)
-        judgements = self._read(row, metadata, where)
-        for judgement in judgements:
-            if judgement.prompt is not None:
-                if not with_prompt:
-                    with_prompt.append(judgement)
-                _check_prompts(with_prompt[0], judgement)
-        return judgements
-
-    def _own_columns(self) -> frozenset[str]:
-        return frozenset(
-            (
-                *self.format.columns,
-                *self.format.optional,
-                *self.prompts.all,
-            )
-        )
-
-    def _read(
-        self,
-        row: Row,
-        metadata: Metadata,
-        where: str,
-    ) -> list[Judgement]:
-        """Return the judgements of a row, with the prompt from other columns where it is there."""
-        if not self.prompts.names:
-            return self.format.read(row, metadata)
-        prompt = self.prompts.read(row, where)
-        if self.format.has_prompt:
-            row[PROMPT] = _as_cell(prompt)
-            return self.format.read(row, metadata)
-        judgements = self.format.read(row, metadata)
-        return [replace(each, prompt=prompt) for each in judgements]
-
-    def _check_format(
-        self,
-        row: Row,
-        where: str,
-        candidates: list[Format],
-    ) -> None:
-        """Raise DataError for a row of another format, a missing column and a broken chat."""
-        name = repr(self.format.name)
-        others = (
-            {format.name for format in _fitting(row, candidates)}
-            - {self.format.name}
-            - self.also
-        )
-        if others:
-            raise DataError(
-                f"{where}: a row of the format {min(others)!r} in a file of the format {name}. "
-                "Keep one format a file."
-            )
-        for column in self.format.columns:
-            if column not in row:
-                raise DataError(
-                    f"{where}: no column {column!r}, which every row of the format {name} has. "
-                    "Keep one format a file."
-                )
-        for column in (*self.format.columns, *self.format.optional):
-            check_spelling(row.get(column), where, column)
-
-
-def recognise(
-    table: Table,
-    format: str | None = None,
-    columns: Columns | None = None,
-    *,
-    past_bad: bool = False,
-) -> Reading | None:
-    """Return how to read a table that has a format; None for one to be read column by column.
-
-    format: the format's name, or "table"; None: recognised by the columns of the first rows.
-    columns: those that somebody named. past_bad: go past rows that are not well formed. Raises
-    UsageError for an unknown name, and DataError where the columns are those of several formats.
-    """
-    if format is not None and format not in (*FORMATS, TABLE):
-        raise UsageError(
-            f"format {format!r}: choose {', '.join([*FORMATS, TABLE])}."
-        )
-    if format == TABLE:
-        return None
-    numbered = table.rows_past([] if past_bad else None)
-    first_rows = [_plain_row(row) for _, row in islice(numbered, _FIRST_ROWS)]
-    names = tuple(dict.fromkeys(name for row in first_rows for name in row))
-    row = next((row for row in first_rows if _fitting(row)), None)
-    fitting = [] if row is None else _fitting(row)
-    if format is None:
-        if row is None:
-            return None
-        _check_only_one(table, fitting, row)
-    chosen = fitting[0] if format is None else FORMATS[format]
-    columns = (columns or Columns()).with_table_spelling(names)
-    check_named(table, columns, names)
-    prompts = _prompts(chosen, names, first_rows, columns)
-    also = frozenset(each.name for each in fitting)
-    layout = _layout(chosen, names, first_rows, columns, prompts)
-    return Reading(table, chosen, also, names, columns, prompts, layout)
-
-
-def _prompts(
-    format: Format,
-    names: tuple[str, ...],
-    first_rows: list[Row],
-    columns: Columns,
-) -> PromptColumns:
-    """Return the columns of a prompt that the format does not read by itself.
-
-    A named column is one for every format. Others are recognised where a row may have a prompt but
-    is no whole dialogue, which holds its prompt already.
-    """
-    chosen = prompt_columns(
-        names, {*format.columns} - {PROMPT}, first_rows, columns
-    )
-    if columns.name_of("prompt") is not None:
-        return chosen
-    if "instruction" in format.columns and chosen.history is not None:
-        reads_history = chosen.history in format.optional
-        return PromptColumns() if reads_history else chosen
-    if not format.has_prompt or chosen.all in {(), (PROMPT,)}:
-        return PromptColumns()
-    for row in first_rows:
-        for name in format.columns:
-            if name != PROMPT and _may_be_dialogue(row.get(name)):
-                return PromptColumns()
-    return chosen
-
-
-def _may_be_dialogue(cell: Any) -> bool:
-    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
-    match cell:
-        case [{"role": "assistant"}] | [{"from": "gpt"}]:
-            return False
-    return isinstance(cell, list)
-
-
-def _layout(
-    format: Format,
-    names: tuple[str, ...],
-    first_rows: list[Row],
-    columns: Columns,
-    prompts: PromptColumns,
-) -> Layout:
-    """Return what is known of a table in a format before it is read."""
-    own = {*format.columns, *format.optional}
-    metadata = metadata_columns(
-        names, frozenset((*own, *prompts.all)), columns
-    ).roles
-    roles: dict[str, str] = {}
-    if prompts.names:
-        roles[PROMPT] = str(prompts)
-        own.discard(PROMPT)
-    roles.update(prompts.roles)
-    # `annotator2` is read where the format has `annotator1`
-    stems = {_stem(name) for name in format.columns if _stem(name) != name}
-    used = {*prompts.all, *metadata.values()}
-    # a format may be recognised by columns that its rows are not read from
-    empty = dict.fromkeys((*format.columns, *format.optional))
-    looked_at = columns_looked_at(
-        lambda row: format.read(row, NO_METADATA),
-        [empty | row for row in first_rows],
-    )
-    for name in names:
-        is_own = name in own or _stem(name) in stems or format.excludes_others
-        if is_own and name in looked_at:
-            role = format.role_of(name)
-            has_role = role in roles and not prompts.names
-            roles[role] = f"{roles[role]}+{name}" if has_role else name
-            used.add(name)
-    if prompts.names:
-        roles[PROMPT] = str(prompts)
-    roles.update(metadata)
-    return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
-
-
-def _stem(name: str) -> str:
-    return name.rstrip("0123456789")
-
-
-def _as_cell(
-    prompt: Prompt | None,
-) -> Any:
-    """Return a prompt as it stands in a row: a text, or a list of objects."""
-    if prompt is None or isinstance(prompt, str):
-        return prompt
-    return [turn._asdict() for turn in prompt]
-
-
-def _fitting(
-    row: Row,
-    candidates: Iterable[Format] | None = None,
-) -> list[Format]:
-    """Return the formats that a row fits, of some or of all."""
-    formats = FORMATS.values() if candidates is None else candidates
-    fitting = [format for format in formats if format.fits(row)]
-    exclusive = [format for format in fitting if format.excludes_others]
-    return exclusive or fitting
-
-
-def _check_only_one(
-    table: Table,
-    fitting: list[Format],
-    row: Row,
-) -> None:
-    """Raise DataError where a row fits several formats, or also a table read column by column."""
-    format, names = fitting[0], [each.name for each in fitting]
-    used = (*format.columns, *format.optional)
-    has = {}
-    for kind, recognised in RECOGNISED.items():
-        has[kind] = column_for(recognised, list(row), used)
-    is_judged = has["label"] or has["grade"] or has["rating"]
-    if has["text"] and is_judged and not format.excludes_others:
-        names.append(TABLE)
-    if len(names) > 1:
-        listed = " and ".join(repr(name) for name in names)
-        raise DataError(
-            f"{table.name}: the columns are those of the formats {listed}. Name one (--format)."
-        )
-
-
-def _check_prompts(
-    first: Judgement,
-    judgement: Judgement,
-) -> None:
-    """Raise DataError where one prompt is a chat and the other a plain text."""
-    this, that = _kind_of(judgement.prompt), _kind_of(first.prompt)
-    if this != that:
-        raise judgement.wrong(
-            f"the prompt is {this}, but that of {first.where} is {that}. Keep one kind a file."
-        )
-
-
-def _kind_of(
-    prompt: Prompt | None,
-) -> str:
-    return "a chat" if isinstance(prompt, tuple) else "a plain text"
-
-
-def _plain_row(
-    row: Row,
-) -> Row:
-    """Return the row with lists in the place of arrays, tuples and texts that spell chats."""
-    return {name: _with_lists(with_chat(cell)) for name, cell in row.items()}
-
-
-def _with_lists(
-    value: Any,
-) -> Any:
-    """Return the value with lists in the place of arrays and tuples, however deep."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, dict):
-        return {name: _with_lists(cell) for name, cell in value.items()}
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_with_lists(cell) for cell in value]
-    return value
 
 
 # At the end, because these files import what is above; each registers its formats.

@@ -69,6 +69,7 @@ register_format(
         _conversations,
         (Comparison,),
         optional=("turn",),
+        judging=("winner",),
         matches=lambda row: all(is_messages(row[side]) for side in _SIDES),
         excludes_others=True,
     )

@@ -133,6 +133,7 @@ def _register() -> None:
                 (Label,),
                 optional=("system",),
                 matches=labelled.matches,
+                judging=(label,),
                 excludes_others=True,
             )
             register_format(labelled_format)
@@ -147,6 +148,7 @@ register_format(
         (Label,),
         optional=("input",),
         excludes_others=True,
+        judging=("kto_tag",),
     )
 )
 register_format(

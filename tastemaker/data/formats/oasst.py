@@ -72,5 +72,6 @@ register_format(
         (Ranking,),
         matches=lambda row: isinstance(row["prompt"], dict),
         excludes_others=True,
+        own_prompt=False,
     )
 )

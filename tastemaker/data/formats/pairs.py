@@ -34,7 +34,7 @@ from tastemaker.data.values import (
     whole_of,
     word_of,
 )
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, SaysNothing
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
@@ -197,7 +197,8 @@ def _webgpt_question(row: Row) -> Any:
 
 def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    prompt = text_of(_webgpt_question(row), where, "question.full_text")
+    question = _webgpt_question(row)
+    prompt = prompt_from(question, where, "question.full_text")
     first, second = _answers(row, where, "answer_0", "answer_1")
     scores = [
         number_of(row[name], where, name) for name in ("score_0", "score_1")
@@ -318,7 +319,7 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
     first, second = _answers(row, where, "response1", "response2")
     comparisons: list[Judgement] = []
     for judge in row:
-        if not _ANNOTATOR.fullmatch(judge):
+        if not _ANNOTATOR.fullmatch(judge) or is_missing(row[judge]):
             continue
         vote = whole_of(row[judge], where, judge)
         if vote not in (0, 1, 2):
@@ -341,6 +342,8 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
                 **by_judge,
             )
         )
+    if not comparisons:
+        raise SaysNothing(f"{where}: no annotator judged it.")
     return comparisons
 
 
@@ -352,6 +355,7 @@ register_format(
         (Comparison,),
         ("prompt", "margin"),
         _matches_trl,
+        numbers=("margin",),
     )
 )
 register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
@@ -361,6 +365,7 @@ register_format(
         ("context", "response1", "response2", "overall_preference"),
         _helpsteer3,
         (Comparison,),
+        judging=("overall_preference",),
     )
 )
 register_format(
@@ -371,6 +376,7 @@ register_format(
         (Comparison,),
         optional=("question", "question.full_text"),
         matches=_matches_webgpt,
+        judging=("score_0", "score_1"),
     )
 )
 register_format(
@@ -379,6 +385,7 @@ register_format(
         ("history", "human_ref_A", "human_ref_B", "labels"),
         _shp,
         (Comparison,),
+        judging=("labels",),
     )
 )
 register_format(
@@ -387,6 +394,8 @@ register_format(
         ("prompt", "response_a", "response_b", *_WINNERS),
         _arena,
         (Comparison,),
+        judging=_WINNERS,
+        own_prompt=False,
     )
 )
 register_format(

@@ -24,7 +24,7 @@ from tastemaker.data.judgements import (
     Ranking,
 )
 from tastemaker.data.tables import Metadata, Row
-from tastemaker.data.values import bad_cell, is_missing, number_of
+from tastemaker.data.values import is_missing, number_of
 from tastemaker.errors import DataError
 
 
@@ -159,8 +159,6 @@ def _beavertails(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     text = completion_from(row["response"], where, "response")
     example = Example(text, prompt_from(row["prompt"], where, "prompt"))
-    if is_missing(row["is_safe"]):
-        raise bad_cell(row["is_safe"], where, "is_safe", " and says nothing.")
     return [_SAFE.judgement(row["is_safe"], example, metadata)]
 
 
@@ -223,5 +221,6 @@ register_format(
         ("prompt", "response", "is_safe"),
         _beavertails,
         (Label,),
+        judging=("is_safe",),
     )
 )

@@ -199,6 +199,7 @@ register_format(
         _kto,
         (Label,),
         matches=_matches_kto,
+        judging=("label",),
     )
 )
 register_format(
@@ -207,6 +208,7 @@ register_format(
         ("prompt", "response", "helpfulness", "correctness"),
         _helpsteer,
         (Grade,),
+        judging=("helpfulness",),
     )
 )
 register_format(
@@ -215,6 +217,7 @@ register_format(
         ("orig_instruction", "orig_response", "orig_score"),
         _prometheus,
         (Grade,),
+        judging=("orig_score",),
     )
 )
 register_format(

@@ -76,6 +76,7 @@ register_format(
         ("info", "summaries", "choice"),
         _comparisons,
         (Comparison,),
+        judging=("choice",),
         optional=("worker",),
         excludes_others=True,
     )

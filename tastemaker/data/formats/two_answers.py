@@ -15,12 +15,10 @@ from tastemaker.data.judgements import Comparison, Judgement
 from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
     bad_cell,
-    is_missing,
     number_of,
     whole_of,
     word_of,
 )
-from tastemaker.errors import SaysNothing
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,6 @@ class _Numbered:
         """Return the comparison of a row."""
         where = metadata["where"]
         value = row[self.better]
-        if is_missing(value):
-            raise SaysNothing(f"{where}: nothing in column {self.better!r}.")
         lead = self.lead(value, where, self.better)
         first = completion_from(row[self.first], where, self.first)
         second = completion_from(row[self.second], where, self.second)
@@ -190,6 +186,7 @@ def _register() -> None:
             (Comparison,),
             optional=("input",) if numbered.prompt == "instruction" else (),
             excludes_others=numbered is not _LLMBAR,
+            judging=(numbered.better,),
             matches=_matches_llmbar if numbered is _LLMBAR else _always,
         )
         register_format(format)

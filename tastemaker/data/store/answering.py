@@ -12,6 +12,8 @@ from tastemaker.errors import UsageError
 
 MOST_COMMENT = 2000
 _MOST_FLAGS = 20
+OF_EACH = {"grades": "grade", "labels": "label"}
+"""What a ranking may have beside it, by its name in an answer: what is asked of each text."""
 STRENGTHS = (1, 2, 3)
 """Slightly, clearly or much better: the margin of a comparison."""
 
@@ -47,14 +49,41 @@ def checked_answer(
                     "the strength belongs to a comparison: 1, 2 or 3."
                 )
             checked["strength"] = int(strength)
+        checked |= _of_each(answer, shown, scale)
     else:
         checked["value"] = _value(answer.get("value"), ask, scale)
+        if ask == "grade":
+            checked["scale"] = list(scale)
     if flags := answer.get("flags"):
         if not isinstance(flags, list) or len(flags) > _MOST_FLAGS:
             raise UsageError("the flags are no short list.")
         checked["flags"] = [_words(flag, "a flag") for flag in flags]
     if comment := answer.get("comment"):
         checked["comment"] = _words(comment, "the comment")
+    return checked
+
+
+def _of_each(
+    answer: Mapping[str, Any], shown: Sequence[int], scale: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the grades and labels beside a ranking, by text, None for a text without one."""
+    checked: dict[str, Any] = {}
+    for name, ask in OF_EACH.items():
+        values = answer.get(name)
+        if values is None:
+            continue
+        if not isinstance(values, list) or len(values) != len(shown):
+            raise UsageError(
+                f"the {name} are no list of {len(shown)}, one for each answer."
+            )
+        by_text: list[Any] = [None] * len(shown)
+        for number, value in zip(shown, values, strict=True):
+            if value is not None:
+                by_text[number] = _value(value, ask, scale)
+        if any(value is not None for value in by_text):
+            checked[name] = by_text
+    if "grades" in checked:
+        checked["scale"] = list(scale)
     return checked
 
 

@@ -72,7 +72,10 @@ def content_of(address: str | Path) -> list[Any]:
 
 
 def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
-    """Yield (number, judgement), oldest first; skips and withdrawn answers are left out."""
+    """Yield (number, judgement), oldest first; skips and withdrawn answers are left out.
+
+    A ranking is followed by the grades and labels of its texts, which have its number.
+    """
     database = Database(address, must_exist=True)
     try:
         database.check()
@@ -91,7 +94,8 @@ def judgements(address: str | Path) -> Iterator[tuple[int, Judgement]]:
                 query = query.where(s.views.c.reason != "repeat")
             streamed = connection.execution_options(yield_per=1000)
             for row in streamed.execute(query):
-                yield row.id, judgement_of(row, (scale[0], scale[1]))
+                for judgement in judgements_of(row, (scale[0], scale[1])):
+                    yield row.id, judgement
     finally:
         database.close()
 
@@ -119,8 +123,8 @@ def answered() -> Select[Any]:
     )
 
 
-def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
-    """Return the judgement of a row of `answered`. scale: of a grade that has no other."""
+def judgements_of(row: Any, scale: tuple[int, int]) -> Iterator[Judgement]:
+    """Yield the judgements of a row of `answered`. scale: of a grade that has no other."""
     answer = json.loads(row.answer)
     texts = json.loads(row.texts)
     prompt = None if row.prompt is None else prompt_of(json.loads(row.prompt))
@@ -133,13 +137,21 @@ def judgement_of(row: Any, scale: tuple[int, int]) -> Judgement:
     if answer.get("undated"):
         shared["time"] = None
     if row.ask == "rank":
-        return _ranked(answer, texts, json.loads(row.shown), shared)
-    value = answer["value"]
+        yield _ranked(answer, texts, json.loads(row.shown), shared)
+    elif row.ask == "rate":
+        yield Rating(texts[0], answer["value"], **shared)
+    grades, labels = answer.get("grades", ()), answer.get("labels", ())
+    if row.ask == "grade":
+        grades = [answer["value"]]
     if row.ask == "label":
-        return Label(texts[0], value, **shared)
-    if row.ask == "rate":
-        return Rating(texts[0], value, **shared)
-    return Grade(texts[0], value, *answer.get("scale", scale), **shared)
+        labels = [answer["value"]]
+    # a ranking may hold an answer without a grade, or without a label
+    for text, value in zip(texts, grades, strict=False):
+        if value is not None:
+            yield Grade(text, value, *answer.get("scale", scale), **shared)
+    for text, value in zip(texts, labels, strict=False):
+        if value is not None:
+            yield Label(text, value, **shared)
 
 
 def _ranked(

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.store import schema as s
 from tastemaker.data.store.answering import (
+    OF_EACH,
     Outcome,
     checked_answer,
     renumbered,
@@ -458,6 +459,9 @@ def _view(
     if earlier and "tiers" in earlier:
         place = {text: place for place, text in enumerate(shown)}
         earlier["tiers"] = renumbered(earlier["tiers"], place)
+        for name in OF_EACH:
+            if name in earlier:
+                earlier[name] = [earlier[name][text] for text in shown]
     return View(
         number, item.ask, prompt, tuple(texts[i] for i in shown), earlier
     )

@@ -33,6 +33,7 @@ from tastemaker.fast.encoder import (
     parts_of,
     scores,
     scores_together,
+    takes_bfloat16,
 )
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import (
@@ -242,6 +243,7 @@ class Network:
                     save_module(self.module, folder, self.saved_as)
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
+                set_cut(self.tokenizer, self.cut, self.max_length)
                 self.tokenizer.save_pretrained(folder)
                 if self.adapter is not None:
                     self.adapter.save(folder / ADAPTER_FOLDER, self.module)
@@ -250,9 +252,8 @@ class Network:
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
                 share_weights(folder)
-            except (
-                SafetensorError
-            ) as error:  # safetensors' error for a full disk
+            # of a full disk
+            except SafetensorError as error:
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error
@@ -458,14 +459,13 @@ class Network:
         chosen = choose_scoring_precision(
             self.device, precision, has_int8=encoder is not None
         )
+        if chosen == "int8" and encoder is not None:
+            return lambda texts: encode_packed(encoder, texts)
         if chosen == "int8":
-            if encoder is not None:
-                return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
-                f"{self.describe()}: was not calibrated for int8, or has no int8 "
-                "form. Choose the precision fast."
+                f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose fast."
             )
-        if chosen == "bfloat16":
+        if chosen == "bfloat16" and takes_bfloat16(self.module, precision):
             return self._in_bfloat16
         return self._in_float32
 

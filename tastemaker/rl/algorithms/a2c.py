@@ -44,6 +44,7 @@ class A2C(Algorithm[ValuedExperience]):
     """Advantage actor–critic."""
 
     name: ClassVar[str] = "a2c"
+    takes_shares: ClassVar[bool] = True
     needs_critic: ClassVar[bool] = True
     play_settings: ClassVar[PlaySettings] = {
         ANY: (

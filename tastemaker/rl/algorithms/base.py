@@ -268,8 +268,10 @@ class Algorithm(Generic[E]):
     takes_kl_in_loss: ClassVar[bool] = True
     """Whether `update` minimises the stepper's penalty, so that KL can be paid in the loss."""
 
-    takes_shares: ClassVar[bool] = True
-    """Whether `update` works where the policy's weights are divided over processes."""
+    takes_shares: ClassVar[bool] = False
+    """Whether `update` works where the policy's weights are divided over processes: it computes the
+    policy by `stepper.step` alone, or within `stepper.whole()`.
+    """
 
     play_settings: ClassVar[PlaySettings] = {}
     """The settings that `play` uses where the user names the algorithm only."""
@@ -462,11 +464,11 @@ class Stepper:
         sizes = experience.trajectories.sizes()
         if processes.count() == 1:
             return like_parts(sizes, self.at_once, self.actor.threads)
-        own = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
-        if not len(own):
+        rows = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
+        if not len(rows):
             return []
-        parts = like_parts(sizes[own], self.at_once, self.actor.threads)
-        return [own[rows] for rows in parts]
+        parts = like_parts(sizes[rows], self.at_once, self.actor.threads)
+        return [rows[part] for part in parts]
 
     def computes_at_once(self, experience: Experience) -> bool:
         """Return whether one pass computes all rows, so that it can compare them."""

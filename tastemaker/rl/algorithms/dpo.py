@@ -48,6 +48,7 @@ class DPO(Algorithm[Compared]):
     """Direct preference optimisation."""
 
     name: ClassVar[str] = "dpo"
+    takes_shares: ClassVar[bool] = True
 
     samples: int = setting(4, *SAMPLES)
     beta: float = setting(

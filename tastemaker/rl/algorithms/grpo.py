@@ -41,6 +41,7 @@ class GRPO(Algorithm[Experience]):
     """Group-relative policy optimisation."""
 
     name: ClassVar[str] = "grpo"
+    takes_shares: ClassVar[bool] = True
 
     samples: int = setting(8, *SAMPLES)
     normalise: Literal["group", "dr"] = setting(

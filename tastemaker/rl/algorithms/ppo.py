@@ -50,6 +50,7 @@ class PPO(Algorithm[ValuedExperience]):
     """Proximal policy optimisation."""
 
     name: ClassVar[str] = "ppo"
+    takes_shares: ClassVar[bool] = True
     needs_critic: ClassVar[bool] = True
     play_settings: ClassVar[PlaySettings] = {
         ANY: (

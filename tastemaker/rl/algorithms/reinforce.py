@@ -52,6 +52,7 @@ class Reinforce(Algorithm[ValuedExperience]):
     """REINFORCE."""
 
     name: ClassVar[str] = "reinforce"
+    takes_shares: ClassVar[bool] = True
     play_settings: ClassVar[PlaySettings] = {
         ANY: (
             {"baseline": "value", "lr": 3e-3, "gamma": 0.99, "whiten": True},

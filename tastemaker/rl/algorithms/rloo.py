@@ -38,6 +38,7 @@ class RLOO(Algorithm[Experience]):
     """REINFORCE leave one out."""
 
     name: ClassVar[str] = "rloo"
+    takes_shares: ClassVar[bool] = True
 
     samples: int = setting(4, *SAMPLES)
     lr: float = setting(1e-3, *LR)

@@ -38,6 +38,7 @@ class Winners(Algorithm[Experience]):
     """Fine-tuning on the best of n completions of a prompt."""
 
     name: ClassVar[str] = "winners"
+    takes_shares: ClassVar[bool] = True
     target_kl: ClassVar[float] = math.inf
 
     samples: int = setting(8, *SAMPLES)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import versions
 from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
@@ -47,7 +48,6 @@ from tastemaker.train.run import (
     check_same,
     open_run,
     silent,
-    versions,
 )
 from tastemaker.train.step import Metrics, NotFinite, adamw
 

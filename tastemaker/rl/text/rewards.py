@@ -6,7 +6,7 @@
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores`; TRL's too |
 | `http://host` | a server of ours, OpenRLHF's, TEI's or vLLM's, by what it answers |
 | `http://host/path` | the same; where it shows none of these, it is asked as OpenRLHF's is: |
-| | takes `{"query", "prompts"}`, returns `{"rewards"}` |
+| | takes `{"query", "prompts", "labels"}`, returns `{"rewards"}` |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that occur earlier in the text |
 | `missing-end` | 1 for a completion without an end |
@@ -41,13 +41,12 @@ from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
 from tastemaker.rl.text.reward_calls import called, json_prompt
 from tastemaker.scores import Caution
+from tastemaker.serve.asking import request_of
 from tastemaker.serve.client import remote_reward, token_of_server
 from tastemaker.serve.client_wires import (
     OPENRLHF,
-    TEI,
-    VLLM,
+    OWN,
     base_of,
-    request_of,
     wire_at,
     wire_by_path,
 )
@@ -58,6 +57,8 @@ _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
 _WORTH_RETRYING = frozenset({408, 425, 429, 502, 503, 504})
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
+_LABEL_COLUMNS = ("label", "labels", "ground_truth", "answer", "solution")
+"""Columns of the prompts' file that OpenRLHF's wire gets as `labels`; the first that is there."""
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 """What is raised where an address does not answer with JSON."""
 
@@ -160,7 +161,7 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores.
+    """An HTTP address that scores. It gets the column "label" (or "ground_truth") of the prompts.
 
     seconds: the time limit of a whole answer. retries: how often a request is repeated that was
     refused for overload or found nobody; the waits double, with jitter. token: of the server.
@@ -191,7 +192,12 @@ class HttpReward:
             query.append(
                 prompt + completion.text if is_text else completion.text
             )
-        body = json.dumps({"query": query, "prompts": prompts}).encode()
+        asked: dict[str, Any] = {"query": query, "prompts": prompts}
+        labels = _labels(completions)
+        if labels:
+            asked["labels"] = labels
+        # a cell of a table may be a date
+        body = json.dumps(asked, default=str).encode()
         headers = {}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -248,6 +254,17 @@ class HttpReward:
         except urllib.error.HTTPError as error:
             error.close()
             raise
+
+
+def _labels(completions: Sequence[Completion]) -> list[Any]:
+    """Return what each prompt's row says is right; none where no row has such a column."""
+    names: set[str] = set()
+    for completion in completions:
+        names.update(completion.columns)
+    for name in _LABEL_COLUMNS:
+        if name in names:
+            return [c.columns.get(name) for c in completions]
+    return []
 
 
 def _pause_after(error: BaseException | None) -> float | None:
@@ -428,29 +445,31 @@ def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     return weight, _named(text, caution)
 
 
-_LOOK = 5.0
-"""The seconds that a look at what an address is takes at most."""
+def _at(address: str, caution: Caution) -> Reward:
+    """Return the reward of an address: OpenRLHF's wire takes labels too, so it has its own.
 
-
-def _is_asked_as_openrlhf(address: str) -> bool:
-    """Return whether an address with a path names OpenRLHF's wire, or shows no other one."""
-    if urlsplit(address).path in ("", "/"):
-        return False
-    named = wire_by_path(address)
-    if named in (OPENRLHF, TEI, VLLM):
-        return named is OPENRLHF
-    headers = remote_reward(address).headers
-    return wire_at(base_of(address), headers, _LOOK) in (OPENRLHF, None)
+    An address with a path is asked as OpenRLHF's, as it is, where nothing there shows another wire.
+    Raises RewardError where the server does not answer.
+    """
+    remote = remote_reward(address)
+    has_path = urlsplit(address).path not in ("", "/")
+    wire = wire_by_path(address)
+    if wire in (None, OWN):
+        base = base_of(address) if has_path else address
+        wire = wire_at(base, remote.name, remote.look)
+        if wire is None and has_path:
+            wire = OPENRLHF
+    if wire is OPENRLHF:
+        url = address if has_path else OPENRLHF.url(address)
+        return HttpReward(url, token=token_of_server())
+    return ModelReward(remote, remote.name, caution)
 
 
 def _named(text: str, caution: Caution) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
     if text.startswith(_ADDRESS):
-        if _is_asked_as_openrlhf(text):
-            return HttpReward(text, token=token_of_server())
-        remote = remote_reward(text)
-        return ModelReward(remote, remote.name, caution)
+        return _at(text, caution)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) is not None
     if Path(text).is_dir() or is_hub_name:
         return ModelReward(RewardModel.load(text), text, caution)

@@ -141,20 +141,27 @@ class Aim:
 
     learned: the name of the figure that the run improves. held_out: of the same figure on held-out
     data; a window may lack it. sign: 1 where more is better, −1 where less is. advice: the key in
-    `ADVICE` for a held-out figure that gets worse while the learned one does not.
+    `ADVICE` for a held-out figure that gets worse while the learned one does not. robust: the name
+    of the learned figure without outliers; a window may lack it.
     """
 
     learned: str
     held_out: str
     sign: float
     advice: str
+    robust: str = ""
 
     def worth(self, window: dict[str, float]) -> float:
-        """Return how good a window is: by the held-out figure, or by the learned one without it."""
-        return self.sign * window.get(self.held_out, window[self.learned])
+        """Return how good a window is.
+
+        That is the held-out figure. Without one, it is the learned figure without outliers: one
+        score of a million must not decide which policy is the best.
+        """
+        learned = window.get(self.robust, window[self.learned])
+        return self.sign * window.get(self.held_out, learned)
 
 
-SCORE_AIM = Aim("score", "held_out", 1.0, "held-out")
+SCORE_AIM = Aim("score", "held_out", 1.0, "held-out", "winsorised_score")
 """The aim of a policy that learns from a reward: a high score."""
 PREFERENCE_AIM = Aim(
     "preference_loss", "held_out_preference_loss", -1.0, "by heart"

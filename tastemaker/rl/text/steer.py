@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from tastemaker import processes
+from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import TrainingError, UsageError
 from tastemaker.fast.processor import DeviceChoice
@@ -25,6 +26,7 @@ from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import (
     Reward,
+    checked,
     identity,
     reward_of,
     shared_scores,
@@ -46,7 +48,6 @@ from tastemaker.train.run import (
     of_first,
     open_run,
     silent,
-    versions,
 )
 from tastemaker.train.step import on_host
 
@@ -140,7 +141,8 @@ def steer(
         task = plan.task(
             start, main_reward, watched, run, say, source=str(policy)
         )
-        del start  # --shard divides its weights
+        # --shard divides its weights: without this name its whole weights are freed
+        del start
         with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
         steered.figures.update(_about(began, settings))
@@ -163,8 +165,10 @@ def _about(began: float, settings: dict[str, Any]) -> dict[str, Any]:
 def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
     """Return the policy at the start; weights that stay as they are keep their number format.
 
-    A given one stays as it is where the weights are to be divided.
+    Where the weights are to be divided, a policy that the caller gave is copied: dividing changes
+    the network in place.
     """
+    steering.adapters.check()
     if steering.quantize != "none" and isinstance(policy, Policy):
         raise UsageError(
             "quantize: only a folder or hub name is read in 4 bits. Give one."
@@ -227,8 +231,9 @@ def _train_and_measure(
     """Measure, train, measure; return the best policy with its figures, and the last weights."""
     world = task.world
     count = task.steering.measured
-    before = world.measure(count)
-    metrics = task.measure(before)
+    with stage("measuring"):
+        before = world.measure(count)
+        metrics = task.measure(before)
     figures: dict[str, Any] = {
         f"{name}_before": value for name, value in metrics.items()
     }
@@ -241,8 +246,9 @@ def _train_and_measure(
     last = on_host(task.weights())
     task.put(task.best)
     world.policy.round_weights()
-    after = world.measure(count)
-    metrics = task.measure(after)
+    with stage("measuring"):
+        after = world.measure(count)
+        metrics = task.measure(after)
     if task.is_too_far(metrics):
         task.say(
             f"the best policy has a KL of {metrics['kl']:.1f} nats where it is measured: "
@@ -269,6 +275,43 @@ def _train_and_measure(
     return Steered(
         world.policy, figures, _sample_pairs(task, before, after)
     ), last
+
+
+def compared(
+    reference: Policy,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    rewards: Mapping[str, Any],
+    *,
+    sampling: Sampling,
+    count: int,
+    seed: int,
+) -> dict[str, float]:
+    """Measure two policies on completions of the same prompts: as `steer` does, but of any two.
+
+    rewards: by name, as `steer` takes them; that of `reward` is the score. Returns each of them
+    `_before`, of the reference, and `_after`, and the KL from the reference in nats a text.
+    """
+    asked = [prompts[number % len(prompts)] for number in range(count)]
+    reference = reference.to(policy.module.device.type)
+    written = {}
+    for when, writer in (("before", reference), ("after", policy)):
+        written[when] = writer.complete(asked, sampling=sampling, seed=seed)
+    figures = {}
+    for name, spec in rewards.items():
+        reward = reward_of(spec)
+        title = "score" if name == "reward" else name
+        for when, completions in written.items():
+            scores = checked(reward, completions)
+            figures[f"{title}_{when}"] = math.fsum(scores) / count
+    of_reference = reference.log_probs(
+        asked, written["after"], temperature=sampling.temperature
+    )
+    moved = 0.0
+    for each, log_probs in zip(written["after"], of_reference, strict=True):
+        moved += each.log_prob - float(log_probs.sum())
+    figures["kl"] = moved / count
+    return figures
 
 
 def _sample_pairs(
@@ -300,7 +343,7 @@ def _sample_pairs(
 
 _TEXTS_OF_ONE_SCORE = 1024
 """Further texts of the reference that are scored before a reward counts as constant."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 """Scores that differ by less than this share of the largest are one score."""
 
 
@@ -364,6 +407,7 @@ def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
     return Steered(Policy.load(folder), figures, samples)
 
 
+@stage("saving")
 def _save(
     steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tastemaker import processes
+from tastemaker import costs, processes
 from tastemaker.adapters import clear_adapters, learned_state
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Policy
@@ -21,6 +21,7 @@ from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.kl import Controller
 from tastemaker.rl.text.rewards import Reward, shared_scores
+from tastemaker.rl.text.scaling import without_outliers
 from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
@@ -172,9 +173,8 @@ class SteerTask(Task):
         self.controller = Controller(world.kl, world.kl.coef)
         # measured since the last line of the log
         self.line: dict[str, list[float]] = {}
-        self.window: dict[
-            str, list[float]
-        ] = {}  # the lines since the last window
+        # the lines since the last window
+        self.window: dict[str, list[float]] = {}
         self.metrics: Metrics = {}  # of the last step
         # halved each time the KL was beyond the limit
         self.rate_share = 1.0
@@ -210,11 +210,12 @@ class SteerTask(Task):
         step = self.progress.step
         began = time.monotonic()
         ends_window = self._ends_window(step + 1)
-        batch = self.teacher.gather(step, self.controller.coef)
-        self.written = self.teacher.to_measure(batch, is_last=ends_window)
         metrics: Metrics = {"kl_coef": self.controller.coef}
-        if self.written is not None:
-            metrics |= self.measure(self.written)
+        with costs.stage("writing and scoring"):
+            batch = self.teacher.gather(step, self.controller.coef)
+            self.written = self.teacher.to_measure(batch, is_last=ends_window)
+            if self.written is not None:
+                metrics |= self.measure(self.written)
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
@@ -317,7 +318,8 @@ class SteerTask(Task):
     def measure(self, batch: Batch) -> Metrics:
         """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
-        lengths = [len(completion.ids) for completion in batch.completions]
+        lengths = [len(each.ids) for each in batch.completions]
+        costs.count(texts_written=count, tokens_written=sum(lengths))
         metrics = {
             "kl": float(batch.kl.mean()),
             "length": sum(lengths) / count,
@@ -328,6 +330,8 @@ class SteerTask(Task):
         }
         if batch.scores:
             metrics["score"] = math.fsum(batch.scores) / count
+            moderate = without_outliers(batch.scores)
+            metrics["winsorised_score"] = math.fsum(moderate) / count
             metrics["reward"] = float(batch.rollout.scores.mean())
         if batch.mismatch is not None:
             metrics |= batch.mismatch.metrics
@@ -352,10 +356,7 @@ class SteerTask(Task):
             self.best = self.newest
             self.progress.best_step = step
         self.say(f"step {step:4}: {figures_line(window)}")
-        texts = [
-            completion.text
-            for completion in self.written.completions[:_SAMPLES]
-        ]
+        texts = [each.text for each in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
         self.run.keep_samples(step, texts)
         return {}

@@ -1,0 +1,285 @@
+"""What a run costs: time by stage, processor time, memory; and the command that repeats it.
+
+    with measured() as cost:
+        with stage("reading"):
+            ...
+        count(texts=120)
+    cost.write(folder)
+
+A stage inside a stage is not counted twice. `cost.json` holds the result. A run that goes on from
+a checkpoint adds to what it cost before.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tastemaker.files import writing_file
+
+COST_FILE = "cost.json"
+_MEGABYTE = 1e6
+_MINUTE = 60.0
+_LIBRARIES = (
+    "tastemaker",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence-transformers",
+    "scikit-learn",
+)
+
+
+@dataclass
+class Cost:
+    """What a run cost so far.
+
+    seconds: by the clock. processor_seconds: of all threads together. peak_bytes: the most memory
+    of the process up to the end; device_bytes: of the GPU. stages: seconds by name, in the order
+    in which they began. counts: what was processed, such as texts. command: None for a run from
+    Python.
+    """
+
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    peak_bytes: int = 0
+    device_bytes: int = 0
+    device: str = "cpu"
+    stages: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    command: str | None = None
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def figures(self) -> list[str]:
+        """Return time, processor time, most memory and device, in words."""
+        memory = _in_words(self.peak_bytes)
+        if self.device_bytes:
+            memory += f", {_in_words(self.device_bytes)} ({self.device})"
+        return [
+            _time(self.seconds),
+            _time(self.processor_seconds),
+            memory,
+            self.device,
+        ]
+
+    def counts_in_words(self) -> list[str]:
+        """Return what was processed, in words."""
+        words = []
+        for name, number in self.counts.items():
+            words.append(f"{number:,} {name.replace('_', ' ')}")
+        return words
+
+    def shares(self) -> Iterator[list[str]]:
+        """Yield the stages of the run: name, time and share of the whole, the rest last."""
+        rest = self.seconds - sum(self.stages.values())
+        stages = {**self.stages, "the rest": max(0.0, rest)}
+        whole = max(self.seconds, sum(stages.values()), 1e-9)
+        for name, seconds in stages.items():
+            yield [name, _time(seconds), f"{seconds / whole:.0%}"]
+
+    def write(self, folder: Path) -> None:
+        """Write `cost.json` into a folder."""
+        with writing_file(folder / COST_FILE) as temporary:
+            text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+            temporary.write_text(f"{text}\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> "Cost | None":
+        """Return the cost that a folder tells; None where it tells none, or is damaged."""
+        try:
+            text = (folder / COST_FILE).read_text(encoding="utf-8")
+            return cost_of(json.loads(text))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+
+_NAMES = {each.name for each in fields(Cost)}
+
+
+def cost_of(values: Any) -> Cost:
+    """Return the cost that JSON holds. Raises ValueError for another layout."""
+    if not isinstance(values, Mapping):
+        raise ValueError("not a JSON object")
+    cost = Cost()
+    for name, value in values.items():
+        if name not in _NAMES:
+            raise ValueError(f"a cost has no {name!r}")
+        default = getattr(cost, name)
+        is_number = isinstance(value, int | float) and not isinstance(
+            value, bool
+        )
+        if isinstance(default, int | float) and not is_number:
+            raise ValueError(f"{name} must be a number, not {value!r}")
+        if isinstance(default, dict) and not isinstance(value, dict):
+            raise ValueError(f"{name} must be an object, not {value!r}")
+        setattr(cost, name, value)
+    return cost
+
+
+class _Meter:
+    """Measures one block. The cost is that of the block and of what went before it."""
+
+    def __init__(self, cost: Cost, began: tuple[float, float]) -> None:
+        self.cost = cost
+        self.inner = 0.0  # seconds of stages inside the present one
+        self._began = began
+        self._before = cost.seconds, cost.processor_seconds
+
+    def update(self) -> Cost:
+        """Return the cost up to now."""
+        cost = self.cost
+        seconds = time.monotonic() - self._began[0]
+        processor = time.process_time() - self._began[1]
+        cost.seconds = round(self._before[0] + seconds, 3)
+        cost.processor_seconds = round(self._before[1] + processor, 3)
+        cost.peak_bytes = max(cost.peak_bytes, _peak_bytes())
+        cost.device_bytes = max(cost.device_bytes, _device_bytes())
+        return cost
+
+
+_meters: list[_Meter] = []
+"""Of the blocks that are being measured, the innermost last."""
+_READING = "starting and reading"
+
+
+@dataclass
+class _Command:
+    """A command line that runs. began: None once a measured block counts its seconds."""
+
+    words: str
+    began: tuple[float, float] | None
+
+
+_commands: list[_Command] = []
+
+
+def _now() -> tuple[float, float]:
+    """Return the seconds of the clock and of the processor."""
+    return time.monotonic(), time.process_time()
+
+
+@contextmanager
+def measured(
+    *, before: Cost | None = None, seed: int | None = None
+) -> Iterator[Cost]:
+    """Measure a block; the cost is whole when it ends. before: what the same run cost before.
+
+    The first block of a command line counts what the command did before it, too.
+    """
+    cost = before or Cost()
+    cost.seed = seed
+    cost.versions = versions()
+    began = _now()
+    if _commands:
+        command = _commands[-1]
+        cost.command = cost.command or command.words
+        if command.began is not None:
+            reading = cost.stages.get(_READING, 0.0)
+            reading += began[0] - command.began[0]
+            cost.stages[_READING] = round(reading, 3)
+            began, command.began = command.began, None
+    meter = _Meter(cost, began)
+    _meters.append(meter)
+    try:
+        yield cost
+    finally:
+        _meters.remove(meter)
+        meter.update()
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Add the seconds of a block to a stage of everything that is being measured."""
+    began = time.monotonic()
+    outer = [meter.inner for meter in _meters]
+    for meter in _meters:
+        meter.inner = 0.0
+        meter.cost.stages.setdefault(name, 0.0)
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - began
+        for meter, before in zip(_meters, outer, strict=False):
+            stages = meter.cost.stages
+            total = stages[name] + seconds - meter.inner
+            stages[name] = round(total, 3)
+            meter.inner = before + seconds
+
+
+def count(**numbers: int) -> None:
+    """Add to what was processed, such as texts or tokens."""
+    for meter in _meters:
+        counts = meter.cost.counts
+        for name, number in numbers.items():
+            counts[name] = counts.get(name, 0) + int(number)
+
+
+def on_device(name: str) -> None:
+    """Say on which device the run computes."""
+    for meter in _meters:
+        meter.cost.device = name
+
+
+def cost_now() -> Cost | None:
+    """Return what the innermost block has cost so far; None where nothing is measured."""
+    return _meters[-1].update() if _meters else None
+
+
+@contextmanager
+def running(command: str) -> Iterator[None]:
+    """Name the command line that a block carries out."""
+    _commands.append(_Command(command, _now()))
+    try:
+        yield
+    finally:
+        _commands.pop()
+
+
+def _time(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), int(_MINUTE))
+    return f"{minutes:,} min {rest} s"
+
+
+def _in_words(size: int) -> str:
+    return f"{size / _MEGABYTE:,.0f} MB" if size else "–"
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # in kilobytes, on macOS in bytes
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _device_bytes() -> int:
+    """Return the most memory that tensors have had on a GPU; torch is not imported for it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.max_memory_allocated())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **libraries}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,116 @@
+"""Rows and cells that nobody judged: left out, counted, and no reason to stop a file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published_rows import (
+    ARENA,
+    HELPSTEER,
+    HELPSTEER3,
+    KTO,
+    PANDALM,
+    SHP,
+    WEBGPT,
+    turns,
+    write,
+)
+
+from tastemaker.data import Comparison, Grade, Label, Rating, ReadAs, read
+from tastemaker.errors import DataError
+
+BEAVERTAILS = {"prompt": "Q", "response": "a", "is_safe": True}
+CHATS = {"messages": turns("Q", "a"), "label": True}
+PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "cell"),
+    [
+        (KTO, "label", None),
+        (KTO, "label", ""),
+        (KTO, "label", -1),
+        (BEAVERTAILS, "is_safe", None),
+        (BEAVERTAILS, "is_safe", -1),
+        (HELPSTEER, "helpfulness", None),
+        (HELPSTEER, "helpfulness", -1),
+        (HELPSTEER3, "overall_preference", None),
+        (CHATS, "label", -1),
+        (CHATS, "label", None),
+        (WEBGPT, "score_0", None),
+        (SHP, "labels", None),
+        (ARENA, "winner_tie", None),
+        ({**PANDALM, "annotator2": 1}, "annotator2", None),
+    ],
+)
+def test_an_unlabelled_row_of_a_format_is_left_out(
+    tmp_path: Path, row: dict[str, Any], column: str, cell: Any
+) -> None:
+    alone = read(write(tmp_path / "r.jsonl", row))
+    path = write(tmp_path / "r.jsonl", row, {**row, column: cell})
+    both = read(path)
+    if row.get("annotator1") is None:
+        assert both == alone
+    else:
+        assert len(both) == len(alone) + 1, "another annotator judged the row"
+
+
+def test_a_preference_of_minus_one_is_a_judgement(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", {**HELPSTEER3, "overall_preference": -1})
+    assert len(read(path)) == 1
+
+
+def test_rows_that_lack_a_judgement_column(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.jsonl", {"text": "a", "label": 1}, {"text": "b", "stars": 4}
+    )
+    assert read(path) == [Label("a", positive=True), Grade("b", 4, 4, 4)]
+
+
+def reported(path: Path) -> tuple[list[Any], ReadAs]:
+    report: list[ReadAs] = []
+    return read(path, report=report), report[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [("rating", [3.5, "n/a"]), ("stars", [4.5, 3]), ("stars", [4, "n/a"])],
+)
+def test_a_second_column_that_does_not_parse_is_left_out(
+    tmp_path: Path, column: str, cells: list[Any]
+) -> None:
+    rows = [
+        {"text": "a", "label": 1, column: cells[0]},
+        {"text": "b", "label": 0, column: cells[1]},
+    ]
+    judgements, shown = reported(write(tmp_path / "r.jsonl", *rows))
+    assert judgements == [Label("a", positive=True), Label("b", positive=False)]
+    (note,) = shown.notes
+    assert f"column {column!r} is not used" in note
+    option = "grade" if column == "stars" else "rating"
+    with pytest.raises(DataError):
+        read(tmp_path / "r.jsonl", **{option: column})  # type: ignore[arg-type]
+
+
+def test_stars_that_do_not_parse_beside_a_rating(tmp_path: Path) -> None:
+    rows = [{"text": "a", "stars": "n/a", "rating": 2.5}]
+    judgements, _ = reported(write(tmp_path / "r.jsonl", *rows))
+    assert judgements == [Rating("a", 2.5)]
+
+
+def test_the_only_judgement_column_must_parse(tmp_path: Path) -> None:
+    rows = [{"text": "a", "rating": 2.5}, {"text": "b", "rating": "n/a"}]
+    with pytest.raises(DataError, match=r"r\.jsonl:2: .*'n/a'"):
+        read(write(tmp_path / "r.jsonl", *rows))
+
+
+@pytest.mark.parametrize("cell", ["far", -1, "inf"])
+def test_a_margin_that_is_none_is_left_out(tmp_path: Path, cell: Any) -> None:
+    rows = [{**PAIR, "margin": 2}, {**PAIR, "prompt": "R", "margin": cell}]
+    judgements, shown = reported(write(tmp_path / "r.jsonl", *rows))
+    assert judgements == [
+        Comparison("a", "b", prompt="Q"),
+        Comparison("a", "b", prompt="R"),
+    ]
+    assert "margin" not in shown.roles
+    assert any("r.jsonl:2 holds" in note for note in shown.notes)
