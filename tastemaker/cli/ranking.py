@@ -10,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli.reading import sayer
 from tastemaker.cli.serving import TOKEN
+from tastemaker.errors import UsageError
 
 _LISTED = 20
 """Items that were left out are listed up to this many."""
@@ -256,8 +257,6 @@ def _import(
 
 def _check_policies(policies: tuple[str, ...], prompts: Path | None) -> None:
     """Raise UsageError for policies without prompts or the reverse, and for one named twice."""
-    from tastemaker.errors import UsageError
-
     if bool(policies) != (prompts is not None):
         raise UsageError(
             "--policy and --prompts belong together: who writes, and to what."

@@ -98,7 +98,7 @@ def _once(request: urllib.request.Request, seconds: float) -> Reply:
         return Reply(0, problem=" ".join(str(reason).split()))
     try:
         return Reply(200, json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Reply(200, problem=" ".join(str(error).split()))
 
 

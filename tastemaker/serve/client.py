@@ -54,10 +54,7 @@ class RemoteReward:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if not is_address(self.address) or not urlsplit(self.address).hostname:
-            raise UsageError(
-                f"{self.name!r}: no address. Write it as http://127.0.0.1:8000."
-            )
+        check_address(self.address)
         if self.batch < 1 or self.retries < 0 or not self.seconds > 0:
             raise UsageError(
                 "a remote reward needs a batch of at least 1, retries of at least 0 and a "
@@ -66,10 +63,8 @@ class RemoteReward:
 
     @property
     def name(self) -> str:
-        """The address without the path and the query, which may hold a token."""
-        parts = urlsplit(self.address)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}"
+        """The address without what may hold a token: a query, and a path that is no wire's."""
+        return shown_address(self.address)
 
     @overload
     def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts
@@ -153,12 +148,8 @@ class RemoteReward:
 
     def _numbers(self, reply: Any, count: int) -> list[float]:
         """Return the scores of a reply, one for each text."""
-        values = self.wire.numbers(reply)
-        values = values if isinstance(values, list) else []
-        if count != 1 and len(values) == 1 and isinstance(values[0], list):
-            values = values[0]
-        numbers = [n for n in map(_number, values) if n is not None]
-        if len(numbers) != count or not np.isfinite(numbers).all():
+        numbers = self.wire.scores(reply, count)
+        if numbers is None:
             raise RewardError(
                 f"{self.name} did not answer with {count} finite numbers, one for each text "
                 f"({self.wire.name} wire, {self.wire.path})."
@@ -180,6 +171,30 @@ class RemoteReward:
         return asked(request, min(self.seconds, _LOOK), self.retries)
 
 
+def check_address(address: str) -> None:
+    """Raise UsageError for what is no HTTP address, and for one with a user or a password."""
+    parts = urlsplit(address)
+    if not is_address(address) or not parts.hostname:
+        raise UsageError(
+            f"{shown_address(address)!r}: no address. Write it as http://127.0.0.1:8000."
+        )
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"{shown_address(address)}: a user name in an address would stand in logs. Leave it "
+            f"out, and give a token in the variable {TOKEN}."
+        )
+
+
+def shown_address(address: str) -> str:
+    """Return an address without what may hold a token: a user, a query, a path of no wire."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    wire = wire_by_path(address)
+    end = "" if wire is None else wire.path
+    has_more = parts.path.rstrip("/") != end
+    return f"{parts.scheme}://{host}{'/…' if has_more else ''}{end}"
+
+
 def remote_reward(address: str) -> RemoteReward:
     """Return the reward of an address; its token is in the variable TASTEMAKER_TOKEN."""
     return RemoteReward(address, token=token_of_server())
@@ -188,12 +203,3 @@ def remote_reward(address: str) -> RemoteReward:
 def token_of_server() -> str | None:
     """Return the token that the variable TASTEMAKER_TOKEN holds."""
     return os.environ.get(TOKEN, "").strip() or None
-
-
-def _number(value: Any) -> float | None:
-    """Return a number; a list may wrap it."""
-    if isinstance(value, list) and len(value) == 1:
-        return _number(value[0])
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value)

@@ -10,6 +10,7 @@
 A path at the end of an address names its wire without a question.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -46,10 +47,29 @@ class ClientWire:
             return address
         return address + self.path
 
+    def scores(self, reply: Any, count: int) -> list[float] | None:
+        """Return the scores of a reply; None where these are not so many finite numbers."""
+        values = self.numbers(reply)
+        values = values if isinstance(values, list) else []
+        if count != 1 and len(values) == 1 and isinstance(values[0], list):
+            values = values[0]
+        numbers = [n for n in map(_number, values) if n is not None]
+        is_whole = len(numbers) == count and all(map(math.isfinite, numbers))
+        return numbers if is_whole else None
+
     def at_once(self, examples: Sequence[Example], batch: int) -> int:
         """Return how many of the texts one request has."""
         has_prompts = any(example.prompt is not None for example in examples)
         return min(batch, self.most_prompted if has_prompts else self.most)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number; a list may wrap it."""
+    if isinstance(value, list) and len(value) == 1:
+        return _number(value[0])
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)
 
 
 def _own_body(examples: Sequence[Example]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from tastemaker.costs import on_device, stage
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
 from tastemaker.progress import remark
-from tastemaker.train.run import Checkpoint, Run
+from tastemaker.train.checkpoint import Checkpoint
+from tastemaker.train.run import Run
 from tastemaker.train.step import (
     Metrics,
     NotFinite,
@@ -140,8 +141,9 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     on_device(str(task.device))
     if task.is_sharded and processes.is_first():
         remark(
-            f"the weights are divided over {processes.count()} processes: steps take the network's "
-            "own pass; ours reads whole weights, to measure and to write."
+            f"the weights are divided over {processes.count()} processes: transformers' own pass "
+            "computes the steps, as Tastemaker's faster one needs whole weights. That one still "
+            "measures and writes."
         )
     _begin_alike(task, _resume(task, run))
     progress = task.progress

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from further_layouts import FURTHER_LAYOUTS
-from more_layouts import MORE_LAYOUTS
+from answer_layouts import ANSWER_LAYOUTS
 from published_layouts import LAYOUTS
 from published_rows import write
+from review_layouts import REVIEW_LAYOUTS
+from tool_layouts import TOOL_LAYOUTS
 
 import tastemaker as tm
 from tastemaker.data import FORMATS
 
-ALL = LAYOUTS | MORE_LAYOUTS | FURTHER_LAYOUTS
+ALL = LAYOUTS | ANSWER_LAYOUTS | REVIEW_LAYOUTS | TOOL_LAYOUTS
 
 
 def meaning(judgement: Any) -> tuple[Any, ...]:

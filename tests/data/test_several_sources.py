@@ -1,5 +1,6 @@
 """`Documents`: several sources, read as often as wanted."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -131,6 +132,13 @@ def test_files_of_one_name_are_read_together_and_known_by_path(tmp_path: Path) -
         for path in paths
     ]
     assert [one.source for one in tm.read(described)][::2] == names
+    folders = [path.parent / "data" for path in paths]
+    for path, folder in zip(paths, folders, strict=True):
+        folder.mkdir()
+        with gzip.open(folder / "train.csv.gz", "wb") as packed:
+            packed.write(path.read_bytes())
+    in_folders = [one.source for one in tm.read(folders)]
+    assert in_folders[::2] == ["helpful/data", "harmless/data"]
     with pytest.raises(UsageError, match="inspect shows one source"):
         tm.inspect(paths)
     with pytest.raises(DataError, match="list:1"):

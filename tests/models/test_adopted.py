@@ -308,6 +308,14 @@ def judged() -> list[tm.Judgement]:
     ]
 
 
+def labels_file(folder: Path) -> Path:
+    """Write labels of twenty texts into a file."""
+    path = folder / "rows.csv"
+    lines = [f"text {number},{number % 2}\n" for number in range(20)]
+    path.write_text("text,label\n" + "".join(lines))
+    return path
+
+
 def test_a_head_of_several_classes_is_not_dropped_in_silence(tmp_path: Path) -> None:
     folder = str(classifier(tmp_path / "stars", STARS))
     with pytest.raises(tm.ModelError, match=r"5 classes.*--new-head"):

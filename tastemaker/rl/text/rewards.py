@@ -16,15 +16,11 @@ The token of a server is in the variable TASTEMAKER_TOKEN. `=` and a number afte
 weight: `repetition=-2`. Several rewards are added up.
 """
 
-import http.client
+import hashlib
 import json
 import math
-import random
 import re
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -33,16 +29,23 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tastemaker import processes
+from tastemaker.data.judgements import Example
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.best import Scorer, to_be_scored
 from tastemaker.gpt.policy import Completion
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
-from tastemaker.rl.text.reward_calls import called, json_prompt
+from tastemaker.rl.text.reward_calls import called
 from tastemaker.scores import Caution
-from tastemaker.serve.asking import request_of
-from tastemaker.serve.client import remote_reward, token_of_server
+from tastemaker.serve.asking import asked, request_of
+from tastemaker.serve.client import (
+    RemoteReward,
+    check_address,
+    remote_reward,
+    shown_address,
+    token_of_server,
+)
 from tastemaker.serve.client_wires import (
     OPENRLHF,
     OWN,
@@ -53,14 +56,9 @@ from tastemaker.serve.client_wires import (
 
 _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
-_MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
-_WORTH_RETRYING = frozenset({408, 425, 429, 502, 503, 504})
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _LABEL_COLUMNS = ("label", "labels", "ground_truth", "answer", "solution")
 """Columns of the prompts' file that OpenRLHF's wire gets as `labels`; the first that is there."""
-_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
-"""What is raised where an address does not answer with JSON."""
 
 
 _T = TypeVar("_T")
@@ -161,10 +159,10 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores. It gets the column "label" (or "ground_truth") of the prompts.
+    """An address of OpenRLHF's wire. It gets the column "label" (or "ground_truth") of the prompts.
 
     seconds: the time limit of a whole answer. retries: how often a request is repeated that was
-    refused for overload or found nobody; the waits double, with jitter. token: of the server.
+    refused for overload or not answered; the waits double, with jitter. token: of the server.
     """
 
     address: str
@@ -172,88 +170,39 @@ class HttpReward:
     retries: int = 4
     token: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
     @property
     def name(self) -> str:
-        """The address without what may hold a token: a query, and all but the end of a path."""
-        parts = urlsplit(self.address)
-        host = parts.netloc.rpartition("@")[2]
-        before, _, last = parts.path.rpartition("/")
-        return f"{parts.scheme}://{host}{'/…' if before else ''}/{last}"
+        """The address without what may hold a token: a query, and a path that is no wire's."""
+        return shown_address(self.address)
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the rewards of the answer.
 
         Raises RewardError for no answer, or one without rewards.
         """
-        prompts = [json_prompt(c.prompt) for c in completions]
-        query = []
-        for prompt, completion in zip(prompts, completions, strict=True):
-            is_text = isinstance(prompt, str)
-            query.append(
-                prompt + completion.text if is_text else completion.text
-            )
-        asked: dict[str, Any] = {"query": query, "prompts": prompts}
+        body = OPENRLHF.body([Example(c.text, c.prompt) for c in completions])
         labels = _labels(completions)
         if labels:
-            asked["labels"] = labels
+            body["labels"] = labels
+        headers = (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
         # a cell of a table may be a date
-        body = json.dumps(asked, default=str).encode()
-        headers = {}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        request = request_of(self.address, headers, body)
-        answers, error = self._asked(request)
-        is_timeout = not answers and error is None
-        if is_timeout or isinstance(error, _NO_ANSWER):
-            reason = " ".join(str(error or "timed out").split())
+        content = json.dumps(body, default=str).encode()
+        request = request_of(self.address, headers, content)
+        reply = asked(request, self.seconds, self.retries)
+        if reply.status != 200 or reply.problem:
+            raise RewardError(f"{self.name} {reply}")
+        rewards = OPENRLHF.scores(reply.value, len(completions))
+        if rewards is None:
             raise RewardError(
-                f"{self.name} did not answer with JSON: {reason}"
-            ) from error
-        if error is not None:
-            raise error
-        rewards = answers[0]
-        if isinstance(rewards, list) and len(rewards) == 1:
-            inner = rewards[0]  # some servers wrap the reply in a list
-            rewards = inner if isinstance(inner, dict) else rewards
-        if isinstance(rewards, dict):
-            rewards = rewards.get("rewards", rewards.get("scores"))
-        if not isinstance(rewards, list):
-            raise RewardError(
-                f"{self.name} answered without a list of rewards: "
+                f"{self.name} answered without {len(completions)} rewards: "
                 'expected {"rewards": [numbers]}.'
             )
         return rewards
-
-    def _asked(
-        self, request: urllib.request.Request
-    ) -> tuple[list[Any], BaseException | None]:
-        """Return the answers and the error of a request, repeated where that may help."""
-        answers, error = _within(self.seconds, lambda: self._answer(request))
-        for attempt in range(self.retries):
-            pause = _pause_after(error)
-            if pause is None:
-                break
-            # jitter keeps workers that were refused together apart
-            wait = _SHORTEST_WAIT * 2**attempt * random.uniform(0.5, 1)
-            time.sleep(min(_LONGEST_WAIT, max(wait, pause)))
-            answers, error = _within(
-                self.seconds, lambda: self._answer(request)
-            )
-        return answers, error
-
-    def _answer(self, request: urllib.request.Request) -> Any:
-        """Return the JSON of an answer.
-
-        The time limit here is for each read: `_within` limits the whole answer.
-        """
-        try:
-            with urllib.request.urlopen(
-                request, timeout=self.seconds
-            ) as answer:
-                return json.loads(answer.read(_MOST_BYTES))
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise
 
 
 def _labels(completions: Sequence[Completion]) -> list[Any]:
@@ -265,17 +214,6 @@ def _labels(completions: Sequence[Completion]) -> list[Any]:
         if name in names:
             return [c.columns.get(name) for c in completions]
     return []
-
-
-def _pause_after(error: BaseException | None) -> float | None:
-    """Return the seconds that a refusal asks to wait; None where asking again is of no use."""
-    if isinstance(error, urllib.error.HTTPError):
-        if error.code not in _WORTH_RETRYING:
-            return None
-        seconds = error.headers.get("Retry-After") or ""
-        return float(seconds) if seconds.isdecimal() else 0.0
-    reason = getattr(error, "reason", error)
-    return 0.0 if isinstance(reason, ConnectionError) else None
 
 
 @dataclass(frozen=True)
@@ -375,7 +313,20 @@ def identity(reward: Reward) -> Any:
         reward.model, RewardModel
     ):
         return [reward.name, reward.model.contract.weights]
-    return reward.name
+    address = _address_of(reward)
+    if address is None:
+        return reward.name
+    # a name leaves out what may hold a token, and two addresses may have one name
+    digest = hashlib.sha256(address.encode()).hexdigest()
+    return [reward.name, digest[:16]]
+
+
+def _address_of(reward: Reward) -> str | None:
+    """Return the address that a reward asks; None for one that asks none."""
+    if isinstance(reward, HttpReward):
+        return reward.address
+    model = reward.model if isinstance(reward, ModelReward) else None
+    return model.address if isinstance(model, RemoteReward) else None
 
 
 def repeated(completion: Completion) -> float:
