@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,19 +104,21 @@ class RewardBench:
 
     def verdict(self) -> str:
         """Return one line: whether the model picks right answers, and where it is weakest."""
-        plain = {name: x for name, x in self.subsets.items() if name != TIES}
+        plain = dict(self.subsets)
+        plain.pop(TIES, None)
         if not plain:
-            return f"Scores {100 * self.score:.1f} on the subset {TIES} alone."
-        mean = sum(plain.values()) / len(plain)
-        weakest = min(plain, key=lambda name: plain[name])
-        figures = f"{mean:.0%} of its first choices are right, by guessing {self.guessing:.0%}"
-        beginning = "Better than guessing"
-        if not mean > self.guessing + _NO_BETTER:
-            beginning = "No better than guessing"
-        line = f"{beginning}: {figures}"
-        if len(plain) > 1:
-            line += f"; weakest on {weakest} ({plain[weakest]:.0%})"
-        return f"{line}."
+            return f"Scores {self.score:.3f} on the subset Ties alone."
+        mean = fmean(plain.values())
+        weakest = min(plain, key=plain.__getitem__)
+        lowest = plain[weakest]
+        beginning = "No better than guessing"
+        if mean > self.guessing + _NO_BETTER:
+            beginning = "Better than guessing"
+        return (
+            f"{beginning}: {mean:.0%} of its first choices are right, "
+            f"by guessing {self.guessing:.0%}; "
+            f"weakest on {weakest} ({lowest:.0%})."
+        )
 
     @property
     def score(self) -> float:
@@ -176,25 +179,27 @@ def score_rewardbench(
         _check(item, of_item)
         subsets.setdefault(item.subset or "all", []).append((item, of_item))
     means = {}
+    by_chance = {}
     for name, rows in subsets.items():
         if name != TIES:
             means[name] = sum(_credit(*row) for row in rows) / len(rows)
+            shares = [_by_guessing(item) for item, _ in rows]
+            by_chance[name] = fmean(shares)
     ties = None
     if TIES in subsets:
         ties = _ties(subsets[TIES])
         means[TIES] = ties.score
-    by_chance = []
-    for name, rows in subsets.items():
-        if name != TIES:
-            shares = [_share_of_right(item) for item, _ in rows]
-            by_chance.append(sum(shares) / len(shares))
-    guessing = sum(by_chance) / len(by_chance) if by_chance else math.nan
+    guessing = math.nan
+    if by_chance:
+        guessing = fmean(by_chance.values())
     counts = {name: len(subsets[name]) for name in means}
     return RewardBench(means, counts, ties, guessing)
 
 
-def _share_of_right(item: Item) -> float:
-    return len(item.chosen) / (len(item.chosen) + len(item.rejected))
+def _by_guessing(item: Item) -> float:
+    """Return the chance that a random answer is right."""
+    right = len(item.chosen)
+    return right / (right + len(item.rejected))
 
 
 def _check(item: Item, scores: Sequence[float]) -> None:
