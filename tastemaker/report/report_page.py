@@ -25,7 +25,9 @@ from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.cost_part import cost_part
+from tastemaker.report.frontier_page import frontier_panels
 from tastemaker.report.kind_panels import panels
+from tastemaker.report.kl_frontier import Frontier
 from tastemaker.report.page import (
     PARTS_FILE,
     Content,
@@ -85,9 +87,15 @@ def overview_png(evaluation: Evaluation) -> bytes:
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")
 
 
-def figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Return the figures of the report by name, as matplotlib's own objects."""
-    return {panel.name: panel_figure(panel) for panel in panels(evaluation)}
+def figures(shown: Evaluation | Frontier) -> dict[str, Figure]:
+    """Return the figures of a report by name, as matplotlib's own objects.
+
+    shown: an evaluation, or the frontier of steered runs.
+    """
+    drawn = panels(shown) if isinstance(shown, Evaluation) else None
+    if drawn is None:
+        drawn = frontier_panels(shown)
+    return {panel.name: panel_figure(panel) for panel in drawn}
 
 
 class Explained(Protocol):
