@@ -62,7 +62,7 @@ def estimated_seconds(
         completions = values.get("steps", _STEPS) * values.get("batch", _BATCH)
         most = values.get("max_tokens", _MAX_TOKENS)
         tokens = completions * most * _WRITTEN
-        work = weights * tokens * _OF_A_STEERED_TOKEN
+        work = weights * float(tokens) * _OF_A_STEERED_TOKEN
         return _START + work / _STEERING
     is_unknown = task in ("pretrain_gpt", "steer_gpt")
     return None if is_unknown else _SECONDS[task]

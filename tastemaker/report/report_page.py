@@ -1,6 +1,6 @@
 """The part of a report about an evaluation, and its files: a page, a picture and JSON."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from tastemaker.evaluate.findings import (
 )
 from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
-from tastemaker.plotting import panel_figure, rendered
+from tastemaker.plotting import Panel, panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.cost_part import cost_part
 from tastemaker.report.frontier_page import frontier_panels
@@ -92,10 +92,13 @@ def figures(shown: Evaluation | Frontier) -> dict[str, Figure]:
 
     shown: an evaluation, or the frontier of steered runs.
     """
-    drawn = panels(shown) if isinstance(shown, Evaluation) else None
-    if drawn is None:
-        drawn = frontier_panels(shown)
-    return {panel.name: panel_figure(panel) for panel in drawn}
+    if isinstance(shown, Frontier):
+        return _drawn(frontier_panels(shown))
+    return _drawn(panels(shown))
+
+
+def _drawn(shown: Iterable[Panel]) -> dict[str, Figure]:
+    return {panel.name: panel_figure(panel) for panel in shown}
 
 
 class Explained(Protocol):
