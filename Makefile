@@ -10,6 +10,9 @@ STAMP := $(VENV)/.installed
 # modules are compiled when they are first imported: most of them never are
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# and kept, whatever the environment says: else each process of a test compiles them anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test check format bench docs lock clean
 
 install: $(STAMP)

@@ -41,13 +41,35 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     """Return the processes of Ray below a process that score a chunk now."""
     workers = []
     for child in process.children(recursive=True):
-        try:
-            name = " ".join(child.cmdline())
-        except psutil.Error:
-            continue
-        if name.startswith(_WORKER) and _AT_WORK in name:
+        title = title_of(child)
+        if title.startswith(_WORKER) and _AT_WORK in title:
             workers.append(child)
     return workers
+
+
+def title_of(process: psutil.Process) -> str:
+    """Return the command line of a process; nothing where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def kill_a_worker(command: subprocess.Popen[bytes]) -> str:
+    """Wait until a worker of a command scores, and kill it; return its name.
+
+    Nothing is returned where the command ends before that.
+    """
+    while command.poll() is None:
+        time.sleep(0.02)
+        try:
+            for worker in workers_of(psutil.Process(command.pid)):
+                name = title_of(worker)
+                worker.kill()
+                return name
+        except psutil.Error:  # it has ended meanwhile
+            continue
+    return ""
 
 
 def scored(
@@ -59,15 +81,13 @@ def scored(
     began = time.monotonic()
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     result: dict[str, Any] = {}
-    while kills and not result and done.poll() is None:
-        time.sleep(0.02)
-        for worker in workers_of(psutil.Process(done.pid)):
-            name = worker.cmdline()[0]
-            worker.kill()
-            result = {"worker": name, "after": round(time.monotonic() - began, 1)}
-            break
+    if kills:
+        result["worker"] = kill_a_worker(done)
+        result["after"] = round(time.monotonic() - began, 1)
     if done.wait() != 0:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
+    if kills and not result["worker"]:
+        raise SystemExit("no worker was killed: take more --rows")
     return {"seconds": round(time.monotonic() - began, 1), "killed": result}
 
 

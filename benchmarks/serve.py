@@ -96,11 +96,16 @@ def answering(
     process: subprocess.Popen[bytes], port: int, path: str, body: bytes
 ) -> Iterator[None]:
     """Wait until a server answers a request, and kill it in the end."""
+    name = f"the server on port {port} (path {path})"
     try:
         for _ in range(600):
+            if process.poll() is not None:
+                raise SystemExit(f"{name} ended with {process.returncode}")
             if client("closed", port, path, [body], 1, 0.01).statuses[200]:
                 break
             time.sleep(0.2)
+        else:
+            raise SystemExit(f"{name} has not answered in two minutes")
         yield
     finally:
         process.kill()
@@ -217,6 +222,7 @@ class Bench:
     """What the parts share."""
 
     pool: ProcessPoolExecutor
+    folder: Path
     minilm: Path
     linear: Path
     reviews: list[str]
@@ -244,24 +250,24 @@ def load(bench: Bench) -> dict[str, Any]:
     """32 connections: ours, the plain servers and Infinity in turn."""
     theirs = [json.dumps({"text": text}).encode() for text in bench.reviews]
     infinitys = [infinity_body(text) for text in bench.reviews]
-    twin = bench.minilm.parent / "two-labels"
+    twin = bench.folder / "two-labels"
     if bench.infinity:
         with_two_labels(bench.minilm, twin)
     rows: dict[str, list[dict[str, float]]] = {}
     for _ in range(bench.rounds):
         with running(bench.command(bench.minilm)) as (_, port):
-            found = bench.ask("closed", port, "/score", bench.ours, 32, bench.seconds)
-            rows.setdefault("ours", []).append(figures(found))
+            answers = bench.ask("closed", port, "/score", bench.ours, 32, bench.seconds)
+            rows.setdefault("ours", []).append(figures(answers))
         for place, kind in enumerate(("def", "async")):
             with plain(bench.minilm, kind, 18_431 + place) as port:
-                found = bench.ask("closed", port, "/score", theirs, 32, bench.seconds)
-                rows.setdefault(kind, []).append(figures(found))
+                answers = bench.ask("closed", port, "/score", theirs, 32, bench.seconds)
+                rows.setdefault(kind, []).append(figures(answers))
         if bench.infinity:
             with infinity(bench.infinity, twin, 18_433) as port:
-                found = bench.ask(
+                answers = bench.ask(
                     "closed", port, "/classify", infinitys, 32, bench.seconds
                 )
-                rows.setdefault("infinity", []).append(figures(found))
+                rows.setdefault("infinity", []).append(figures(answers))
     speeds = {}
     for name, each in rows.items():
         speeds[name] = statistics.median(row["requests_a_second"] for row in each)
@@ -281,7 +287,7 @@ def latency(bench: Bench) -> dict[str, Any]:
     bodies = [json.dumps({"inputs": [text]}).encode() for text in texts]
     for name, folder in (("minilm", bench.minilm), ("linear", bench.linear)):
         model = tm.load(folder)
-        ratios, own, served = [], [], []
+        ratios, alone_p50, served = [], [], []
         with running(bench.command(folder)) as (_, port):
             for _ in range(bench.rounds):
                 alone = []
@@ -289,11 +295,15 @@ def latency(bench: Bench) -> dict[str, Any]:
                     began = time.perf_counter()
                     model.score(text)
                     alone.append(time.perf_counter() - began)
-                found = bench.ask("closed", port, "/score", bodies, 1, 3)
-                own.append(quantile(alone, 0.5))
-                served.append(quantile(found.seconds, 0.5))
-                ratios.append(round(served[-1] / own[-1], 2))
-        result[name] = {"own_p50_ms": own, "served_p50_ms": served, "times": ratios}
+                answers = bench.ask("closed", port, "/score", bodies, 1, 3)
+                alone_p50.append(quantile(alone, 0.5))
+                served.append(quantile(answers.seconds, 0.5))
+                ratios.append(round(served[-1] / alone_p50[-1], 2))
+        result[name] = {
+            "own_p50_ms": alone_p50,
+            "served_p50_ms": served,
+            "times": ratios,
+        }
     return result
 
 
@@ -303,8 +313,8 @@ def linear(bench: Bench) -> dict[str, Any]:
     speeds = []
     with running(serve(bench.linear)) as (_, port):
         for _ in range(bench.rounds):
-            found = bench.ask("closed", port, "/score", [body], 2, 4)
-            speeds.append(round(100 * len(found.seconds) / found.wall))
+            answers = bench.ask("closed", port, "/score", [body], 2, 4)
+            speeds.append(round(100 * len(answers.seconds) / answers.wall))
     return {"texts_a_second": speeds}
 
 
@@ -323,7 +333,7 @@ def overload(bench: Bench) -> dict[str, Any]:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        found = bench.ask("open", port, "/score", bench.ours, 10 * capacity, 30)
+        answers = bench.ask("open", port, "/score", bench.ours, 10 * capacity, 30)
         began = time.perf_counter()
         after = bench.ask("closed", port, "/score", bench.ours[:1], 1, 0.01)
         recovery = time.perf_counter() - began
@@ -331,13 +341,13 @@ def overload(bench: Bench) -> dict[str, Any]:
         watcher.join()
     return {
         "offered_a_second": round(10 * capacity, 1),
-        "statuses": dict(found.statuses),
-        "broken": found.broken,
-        "without_retry_after": found.without_retry_after,
-        "accepted_p50_ms": quantile(found.seconds, 0.5),
-        "accepted_p99_ms": quantile(found.seconds, 0.99),
+        "statuses": dict(answers.statuses),
+        "broken": answers.broken,
+        "without_retry_after": answers.without_retry_after,
+        "accepted_p50_ms": quantile(answers.seconds, 0.5),
+        "accepted_p99_ms": quantile(answers.seconds, 0.99),
         "answered_a_second_before": round(capacity, 1),
-        "answered_a_second": round(len(found.seconds) / 30, 1),
+        "answered_a_second": round(len(answers.seconds) / 30, 1),
         "memory_before_mb": round(held[0]),
         "memory_most_mb": round(max(held)),
         "after": dict(after.statuses),
@@ -356,13 +366,13 @@ def sigterm(bench: Bench) -> dict[str, Any]:
         began = time.perf_counter()
         code = process.wait(60)
         ended = time.perf_counter() - began
-        found = asking.result()
+        answers = asking.result()
     return {
         "exit_code": code,
         "seconds_to_end": round(ended, 2),
-        "answered": found.statuses[200],
-        "other_statuses": {s: n for s, n in found.statuses.items() if s != 200},
-        "refused_connections": found.broken,
+        "answered": answers.statuses[200],
+        "other_statuses": {s: n for s, n in answers.statuses.items() if s != 200},
+        "refused_connections": answers.broken,
     }
 
 
@@ -414,6 +424,7 @@ def main() -> None:
         reviews = [example.text for example in examples]
         bench = Bench(
             pool,
+            Path(folder),
             minilm,
             simple,
             reviews,

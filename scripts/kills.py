@@ -29,9 +29,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from safetensors import safe_open
 
@@ -39,8 +40,17 @@ CLOCKS = ("seconds", "_per_second")
 """Figures with such an ending differ from run to run."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
+FAILED = 70
+"""The exit code of a command that ended with an error of Python."""
 OUT = "OUT"
 """Stands for the output in a command that has no --out."""
+STORED = {
+    "items": "SELECT digest, ask, prompt, texts, wanted, judged FROM items ORDER BY digest",
+    "judgements": "SELECT key, answer, is_skip FROM judgements ORDER BY key",
+    # a store that is begun counts nothing
+    "counts": "SELECT name, value FROM counts WHERE value != 0 ORDER BY name",
+}
+"""What must be equal in two stores, by table."""
 LOOP = """
 judgements: rows.jsonl
 held_out: 0.2
@@ -99,11 +109,16 @@ def _listen_to_stores(pass_moment: Callable[[], None]) -> None:
         event.listen(Engine, name, lambda *_, **__: pass_moment())
 
 
+def import_everything() -> None:
+    """Import what a command may need, so that no fork of this process spends seconds on it."""
+    import sentence_transformers  # noqa: F401  # a saved model is opened by it
+
+    import tastemaker.loop.tasks  # noqa: F401  # all of this package
+
+
 def serve() -> None:
     """Run the commands that come on standard input, each in a fork; answer each with a line."""
-    import tastemaker.loop.tasks  # noqa: F401  # imports everything
-    from tastemaker.cli import main
-
+    import_everything()
     for line in sys.stdin:
         root, at, words, log = json.loads(line)
         child = os.fork()
@@ -111,50 +126,56 @@ def serve() -> None:
             with Path(log).open("w", encoding="utf-8") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            count = die_at(root, at)
-            code = 1
-            try:
-                main(words)
-                code = 0
-            except SystemExit as ending:
-                code = int(ending.code or 0)
-            finally:
-                sys.stderr.write(f"\nmoments {count[0]}\n")
-                sys.stderr.flush()
-                os._exit(code)
+                end_with(words, die_at(root, at), file)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-class Runner:
-    """A process that runs commands."""
+def end_with(words: list[str], count: Sequence[int], log: TextIO) -> None:
+    """Run a command, write the number of moments into a log, and end the process."""
+    from tastemaker.cli import main
 
-    def __init__(self, hash_seed: int) -> None:
+    code = FAILED
+    try:
+        main(words)
+        code = 0
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+    except BaseException:
+        traceback.print_exc(file=log)
+    finally:
+        log.write(f"\nmoments {count[0]}\n")
+        log.flush()
+        os._exit(code)
+
+
+def moments_in(printed: str) -> int:
+    """Return the number of moments that a process wrote; 0 for one that was killed."""
+    for line in reversed(printed.splitlines()):
+        if line.startswith("moments "):
+            return int(line.split()[1])
+    return 0
+
+
+class Runner:
+    """A process of a script that runs jobs: `script --serve` answers each line with a line."""
+
+    def __init__(self, script: str, hash_seed: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve"],
+            [sys.executable, script, "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
         )
 
-    def run(self, root: Path, at: int, words: list[str]) -> tuple[int, int]:
-        """Run a command and kill it at a moment; 0: never. Return its exit code and moments."""
+    def answer(self, job: Any) -> Any:
+        """Return what the process answers to a job."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
-            asked = json.dumps([str(root), at, words, log.name])
-            self.process.stdin.write(asked + "\n")
-            self.process.stdin.flush()
-            code = int(self.process.stdout.readline())
-            printed = log.read()
-        moments = 0
-        for line in printed.splitlines():
-            if line.startswith("moments "):
-                moments = int(line.split()[1])
-        if code not in (0, -signal.SIGKILL):
-            sys.stderr.write(printed)
-        return code, moments
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
         """End the process."""
@@ -163,10 +184,20 @@ class Runner:
         self.process.wait()
 
 
+def run(runner: Runner, root: Path, at: int, words: list[str]) -> tuple[int, int]:
+    """Run a command and kill it at a moment; 0: never. Return its exit code and moments."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
+        code: int = runner.answer([str(root), at, words, log.name])
+        printed = log.read()
+    if code not in (0, -signal.SIGKILL):
+        sys.stderr.write(printed)
+    return code, moments_in(printed)
+
+
 @contextlib.contextmanager
 def runners() -> Iterator[tuple[Runner, Runner]]:
     """Yield the process of runs that are killed, and that of runs after them."""
-    both = Runner(1), Runner(2)
+    both = Runner(__file__, 1), Runner(__file__, 2)
     try:
         yield both
     finally:
@@ -210,6 +241,15 @@ def visible(root: Path) -> list[Path]:
     return paths
 
 
+def differences(expected: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what differs between the contents of a whole run and of one that was killed."""
+    for path in sorted(expected.keys() | after.keys()):
+        if path not in after or path not in expected:
+            yield f"only one run has {path}"
+        elif after[path] != expected[path]:
+            yield f"{path} differs"
+
+
 def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
     by_name: dict[str, Any] = {}
@@ -241,7 +281,7 @@ def content_of(path: Path) -> Any:
 
 
 def _stored(path: Path) -> list[Any]:
-    """Return the items and answers of a store; none of one that was only begun.
+    """Return the items, answers and counts of a store; none of one that was only begun.
 
     A copy is opened, so that the next run finds the log as the kill left it.
     """
@@ -253,13 +293,9 @@ def _stored(path: Path) -> list[Any]:
             assert health == "ok", health
             tables = store.execute("SELECT name FROM sqlite_master").fetchall()
             rows: list[Any] = []
-            if ("judgements",) in tables:
-                rows += store.execute(
-                    "SELECT digest, ask, prompt, texts, wanted, judged FROM items ORDER BY digest"
-                ).fetchall()
-                rows += store.execute(
-                    "SELECT key, answer, is_skip FROM judgements ORDER BY key"
-                ).fetchall()
+            for table, query in STORED.items():
+                if (table,) in tables:
+                    rows += store.execute(query).fetchall()
             return rows
 
 
@@ -336,54 +372,58 @@ NAMES = {
 }
 
 
-def campaign(verb: str, moments: int, share: str, folder: Path) -> list[str]:
+def campaign(
+    pair: tuple[Runner, Runner], verb: str, moments: int, share: str, folder: Path
+) -> list[str]:
     """Kill one verb at so many moments; return what was wrong."""
     part, parts = (int(number) for number in share.split("/"))
+    killed, later = pair
     began = time.monotonic()
     problems = []
-    tried = 0
-    with runners() as (killed, later):
-        first, command = commands(folder)[verb]
-        for words in first:
-            if not Path(words[-1]).exists():
-                code, _ = killed.run(folder, 0, words)
-                assert code == 0, words
-        name = NAMES.get(verb, "out")
-        whole = folder / "work"
-        out = str(whole / name)
-        words = [out if word == OUT else word for word in command]
-        if OUT not in command:
-            words += ["--out", out]
+    first, command = commands(folder)[verb]
+    for words in first:
+        if not Path(words[-1]).exists():
+            code, _ = run(killed, folder, 0, words)
+            assert code == 0, words
+    name = NAMES.get(verb, "out")
+    whole = folder / "work"
+    out = str(whole / name)
+    words = [out if word == OUT else word for word in command]
+    if OUT not in command:
+        words += ["--out", out]
+    whole.mkdir()
+    code, count = run(killed, whole, 0, words)
+    assert code == 0, command
+    expected = contents(whole)
+    shutil.rmtree(whole)
+    chosen = sorted({1 + number * count // moments for number in range(moments)})
+    chosen = chosen[part - 1 :: parts]
+    for at in chosen:
         whole.mkdir()
-        code, count = killed.run(whole, 0, words)
-        assert code == 0, command
-        expected = contents(whole)
-        shutil.rmtree(whole)
-        chosen = sorted({1 + number * count // moments for number in range(moments)})
-        for at in chosen[part - 1 :: parts]:
-            whole.mkdir()
-            place = f"{verb}, moment {at} of {count}"
-            code, _ = killed.run(whole, at, words)
-            if code != -signal.SIGKILL:
-                problems.append(f"{place}: was not killed")
-            problems += [f"{place}: torn: {each}" for each in torn(whole, expected)]
-            code, _ = later.run(whole, 0, words)
-            if code != 0:
-                problems.append(f"{place}: the next run ends with {code}")
-            after = contents(whole)
-            for path in sorted(expected.keys() | after.keys()):
-                if path not in after or path not in expected:
-                    problems.append(f"{place}: only one run has {path}")
-                elif after[path] != expected[path]:
-                    problems.append(f"{place}: {path} differs")
-            shutil.rmtree(whole, ignore_errors=True)
-            tried += 1
+        place = f"{verb}, moment {at} of {count}"
+        code, _ = run(killed, whole, at, words)
+        if code != -signal.SIGKILL:
+            problems.append(f"{place}: was not killed")
+        problems += [f"{place}: torn: {each}" for each in torn(whole, expected)]
+        code, _ = run(later, whole, 0, words)
+        if code != 0:
+            problems.append(f"{place}: the next run ends with {code}")
+        for difference in differences(expected, contents(whole)):
+            problems.append(f"{place}: {difference}")
+        shutil.rmtree(whole, ignore_errors=True)
     seconds = round(time.monotonic() - began)
     print(
-        f"{verb}: {tried} of {count} moments, {len(problems)} problems, {seconds} s",
+        f"{verb}: {len(chosen)} of {count} moments, {len(problems)} problems, {seconds} s",
         flush=True,
     )
     return problems
+
+
+def end(problems: Sequence[str]) -> None:
+    """Print the problems, and end with 1 where there are any."""
+    for problem in problems:
+        print(f"  {problem}")
+    sys.exit(bool(problems))
 
 
 def main() -> None:
@@ -399,14 +439,11 @@ def main() -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     problems = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name, runners() as pair:
+        folder = Path(name).resolve()
         for verb in options.verbs:
-            problems += campaign(
-                verb, options.moments, options.share, Path(folder).resolve()
-            )
-    for problem in problems:
-        print(f"  {problem}")
-    sys.exit(bool(problems))
+            problems += campaign(pair, verb, options.moments, options.share, folder)
+    end(problems)
 
 
 if __name__ == "__main__":

@@ -18,20 +18,30 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kills import commands, contents, die_at, torn
+from kills import (
+    Runner,
+    commands,
+    contents,
+    die_at,
+    differences,
+    end,
+    end_with,
+    import_everything,
+    moments_in,
+    torn,
+)
 
 VERBS = ("fit", "pretrain", "steer")
 # a linear model works in one process
 NETWORK = ("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16")
-STEPS = ("--batch-size", "64", "--epochs", "3", "--evaluations", "3")
+STEPS = ("--batch-size", "64", "--epochs", "2", "--evaluations", "2")
 PATIENCE = 300.0
 """Seconds until a process that waits for a killed one counts as hanging."""
 Codes = list[int | None]
@@ -46,22 +56,24 @@ def die_at_exchange(at: int) -> list[int]:
     from tastemaker import processes
 
     count = [0]
-    exchange = processes.answering
 
-    def counted() -> Any:
-        count[0] += 1
-        if count[0] == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return exchange()
+    def counted(exchange: Callable[[], Any]) -> Callable[[], Any]:
+        def enter() -> Any:
+            count[0] += 1
+            if count[0] == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return exchange()
 
-    processes.answering = counted
+        return enter
+
+    for name in ("answering", "answering_while_computing"):
+        setattr(processes, name, counted(getattr(processes, name)))
     return count
 
 
 def serve() -> None:
     """Run the commands that come on standard input, each in forks; answer each with a line."""
-    import tastemaker.loop.tasks  # noqa: F401  # imports everything
-
+    import_everything()
     for line in sys.stdin:
         job = json.loads(line)
         with socket.socket() as free:
@@ -78,8 +90,6 @@ def serve() -> None:
 
 def work(job: dict[str, Any], number: int) -> None:
     """Be one of the processes of a command, and end with it."""
-    from tastemaker.cli import main
-
     with Path(f"{job['log']}.{number}").open("w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -89,17 +99,8 @@ def work(job: dict[str, Any], number: int) -> None:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job["port"])}
         at = job["at"] if job["killed"] == number else 0
         count = die_at_exchange(at) if number else die_at(job["root"], at)
-        code = 1
-        try:
-            main(job["words"])
-            code = 0
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        finally:
-            # into the file: the second process has closed its standard error
-            file.write(f"\nmoments {count[0]}\n")
-            file.flush()
-            os._exit(code)
+        # into the file: the second process has closed its standard error
+        end_with(job["words"], count, file)
 
 
 def ends_of(children: Sequence[int]) -> Codes:
@@ -122,60 +123,33 @@ def ends_of(children: Sequence[int]) -> Codes:
     return [codes[child] for child in children]
 
 
-class Runner:
-    """A process that runs commands."""
+def run(
+    runner: Runner,
+    root: Path,
+    words: list[str],
+    *,
+    processes: int = 2,
+    at: int = 0,
+    killed: int = 0,
+) -> tuple[Codes, list[int]]:
+    """Run a command; return the exit codes and the moments of its processes.
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(
-        self,
-        root: Path,
-        words: list[str],
-        *,
-        processes: int = 2,
-        at: int = 0,
-        killed: int = 0,
-    ) -> tuple[Codes, list[int]]:
-        """Run a command; return the exit codes and the moments of its processes.
-
-        at: the moment at which one of them is killed; 0: never. killed: which.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
-            log = Path(folder) / "log"
-            job = {"root": str(root), "words": words, "log": str(log)}
-            job |= {"processes": processes, "at": at, "killed": killed}
-            self.process.stdin.write(json.dumps(job) + "\n")
-            self.process.stdin.flush()
-            codes: Codes = json.loads(self.process.stdout.readline())
-            moments = []
-            for number, code in enumerate(codes):
-                printed = Path(f"{log}.{number}").read_text(encoding="utf-8")
-                moments.append(moments_in(printed))
-                if code not in (0, -signal.SIGKILL) and not at:
-                    sys.stderr.write(printed)
-        return codes, moments
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def moments_in(printed: str) -> int:
-    """Return the number of moments that a process told of; 0 for one that was killed."""
-    for line in reversed(printed.splitlines()):
-        if line.startswith("moments "):
-            return int(line.split()[1])
-    return 0
+    at: the moment at which one of them is killed; 0: never. killed: which.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        job = {"root": str(root), "words": words, "log": str(log)}
+        job |= {"processes": processes, "at": at, "killed": killed}
+        codes: Codes = runner.answer(job)
+        moments = []
+        for number, code in enumerate(codes):
+            printed = Path(f"{log}.{number}").read_text(encoding="utf-8")
+            moments.append(moments_in(printed))
+            # a process that loses another ends with 1
+            is_expected = code == 0 or (at and code in (1, -signal.SIGKILL))
+            if not is_expected:
+                sys.stderr.write(printed)
+    return codes, moments
 
 
 # --- the campaign
@@ -201,22 +175,17 @@ def problems_after(
     expected: dict[str, Any],
 ) -> Iterator[str]:
     """Kill a process of a run, let the run go on, and yield what was wrong."""
-    codes, _ = runner.run(root, words, **kill)
+    codes, _ = run(runner, root, words, **kill)
     if codes.pop(kill["killed"]) != -signal.SIGKILL:
         yield "was not killed"
     if codes[0] not in (0, 1):  # 0: it had nothing left to wait for
         yield f"the other process ends with {codes[0]}"
     for problem in torn(root, expected):
         yield f"torn: {problem}"
-    codes, _ = runner.run(root, words)
+    codes, _ = run(runner, root, words)
     if any(codes):
         yield f"the next run ends with {codes}"
-    after = contents(root)
-    for path in sorted(expected.keys() | after.keys()):
-        if path not in after or path not in expected:
-            yield f"only one run has {path}"
-        elif after[path] != expected[path]:
-            yield f"{path} differs"
+    yield from differences(expected, contents(root))
 
 
 def campaign(
@@ -226,11 +195,11 @@ def campaign(
     began = time.monotonic()
     for words in commands(folder)[verb][0]:
         if not Path(words[-1]).exists():
-            codes, _ = runner.run(folder, words, processes=1)
+            codes, _ = run(runner, folder, words, processes=1)
             assert codes == [0], words
     root = folder / "work"
     words = [*command_of(verb, folder, shard=shard), "--out", str(root / "out")]
-    codes, counts = runner.run(root, words)
+    codes, counts = run(runner, root, words)
     assert not any(codes), words
     expected = contents(root)
     shutil.rmtree(root)
@@ -265,7 +234,7 @@ def main() -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     problems = []
-    runner = Runner()
+    runner = Runner(__file__, 1)
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name).resolve()
@@ -275,9 +244,7 @@ def main() -> None:
                 )
     finally:
         runner.close()
-    for problem in problems:
-        print(f"  {problem}")
-    sys.exit(bool(problems))
+    end(problems)
 
 
 if __name__ == "__main__":

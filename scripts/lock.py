@@ -5,6 +5,7 @@ holds the rest: what the other extras and the tests need. torch goes first and b
 version: its plain name may bring gigabytes of CUDA packages.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ print("\\n".join(names))
 
 def name_of(line: str) -> str:
     """Return the name of a locked package, as the index compares names."""
-    return line.split("==", maxsplit=1)[0].replace("_", "-").replace(".", "-").lower()
+    return re.sub(r"[-_.]+", "-", line.split("==", maxsplit=1)[0]).lower()
 
 
 def main() -> None:

@@ -23,12 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tastemaker.data.chats import example_from
-from tastemaker.data.columns import HEAD, plan
+from tastemaker.data.columns import HEAD, Plan, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
-from tastemaker.data.prompts import PromptColumns
-from tastemaker.data.read_as import ReadAs
+from tastemaker.data.read_as import ReadAs, texts_read_as
 from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
@@ -114,12 +112,12 @@ class Part:
 class FileScores:
     """How many rows were scored, and how many of their texts were cut at the model's limit.
 
-    roles: the columns of the text and of the prompt.
+    read_as: which columns were read as what.
     """
 
     rows: int
     truncated: int
-    roles: dict[str, str] = field(default_factory=dict, compare=False)
+    read_as: ReadAs | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +212,8 @@ def score_file(
             done = last
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
-    return FileScores(done - chosen.start, truncated, table.roles)
+    shown = texts_read_as(source.name, table.plan.layout)
+    return FileScores(done - chosen.start, truncated, shown)
 
 
 def _texts(
@@ -317,23 +316,14 @@ class _Source:
     """A table to score, after the first pass. schema: its columns' types, where they are needed."""
 
     path: Path
-    text: str
-    prompts: PromptColumns
+    plan: Plan
     columns: tuple[str, ...] = ()
     rows: int = 0
     schema: pa.Schema | None = None
 
-    @property
-    def roles(self) -> dict[str, str]:
-        """The columns of the prompt and of the text."""
-        roles = {"prompt": str(self.prompts)} if self.prompts.names else {}
-        return roles | self.prompts.roles | {"text": self.text}
-
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
-        where = f"{self.path.name}:{number}"
-        prompt = self.prompts.read(row, where) if self.prompts.names else None
-        return example_from(row.get(self.text), prompt, where, self.text)
+        return self.plan.example(row, f"{self.path.name}:{number}")
 
 
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
@@ -346,7 +336,7 @@ def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
         columns,
         judged=False,
     )
-    source = _Source(path, chosen.text, chosen.prompts)
+    source = _Source(path, chosen)
     if kind == "parquet":
         return _look_at_parquet(source)
     return _look_at_rows(source, is_typed=is_typed)
@@ -478,7 +468,7 @@ def _batches(
 ) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
     """Yield (examples, record batch) of a Parquet file, `size` rows at a time."""
     number = 0
-    needed = [source.text, *source.prompts.all]
+    needed = [source.plan.text, *source.plan.prompts.all]
     columns = needed if is_text_only else None
     try:
         # pre_buffer, pyarrow's default, would take the whole file into memory

@@ -184,16 +184,16 @@ def _quiet_backend() -> Iterator[None]:
     """
     before, terminal = sys.stderr, os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    own = None
+    to_terminal = None
     if _writes_to(before, 2):
-        own = os.fdopen(
+        to_terminal = os.fdopen(
             os.dup(terminal),
             "w",
             1,
             encoding=before.encoding,
             errors="backslashreplace",
         )
-        sys.stderr = own
+        sys.stderr = to_terminal
     os.dup2(nowhere, 2)
     try:
         yield
@@ -201,11 +201,11 @@ def _quiet_backend() -> Iterator[None]:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)
-        if own is not None:
+        if to_terminal is not None:
             # a line of progress may have put another stream in place
-            if sys.stderr is own:
+            if sys.stderr is to_terminal:
                 sys.stderr = before
-            own.close()
+            to_terminal.close()
 
 
 def _writes_to(stream: Any, descriptor: int) -> bool:

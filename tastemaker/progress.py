@@ -28,6 +28,35 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def remark(line: str) -> None:
+    """Write a line on standard error, unless quiet; control characters are shown, not obeyed."""
+    if not _quiet:
+        sys.stderr.write(f"{visible(line)}\n")
+        sys.stderr.flush()
+
+
+_announcements: list[Callable[[], None]] = []
+
+
+@contextmanager
+def announced(say: Callable[[], None]) -> Iterator[None]:
+    """Call `say` when the first progress line of the block begins, at the latest at its end.
+
+    So what a run works on is said before the work, and not before an error of its settings.
+    """
+    _announcements.append(say)
+    try:
+        yield
+        _announce()
+    finally:
+        _announcements.clear()
+
+
+def _announce() -> None:
+    while _announcements:
+        _announcements.pop()()
+
+
 def _ignore(amount: float, note: str) -> None:
     """Show nothing."""
 
@@ -45,8 +74,9 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
     if _quiet or not processes.is_first():
         yield _ignore
         return
+    _announce()
     if not sys.stderr.isatty():
-        yield _heartbeat(title, total)
+        yield _heartbeat(_one_line(title), total)
         return
     from rich.console import Console
     from rich.progress import (
@@ -101,7 +131,9 @@ def _heartbeat(title: str, total: float | None) -> Advance:
             left = (total - done) * (now - began) / (done - first)
             words.append(f"and about {_minutes(max(left, 0.0))} left")
         line = " ".join(words)
-        sys.stderr.write(f"{line}; {note}\n" if note else f"{line}\n")
+        if note:
+            line += f"; {_one_line(note)}"
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
     return advance

@@ -45,6 +45,15 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def field_data() -> Path:
+    """The folder of small files that users had trouble with; skips where it is absent."""
+    folder = SHARED_DATA.parent / "field" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the files of users are not here: {folder}")
+    return folder
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run one command line in this process; returns exit code, stdout and stderr."""

@@ -83,9 +83,6 @@ class Head:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--head"]
         command += ["--block", f"--port={port}", "--num-cpus=2"]
         command += ["--include-dashboard=false", f"--temp-dir={self.folder}"]
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         tests = Path(__file__).resolve().parent
         self.process = subprocess.Popen(
             command,
@@ -100,6 +97,7 @@ class Head:
             lines.append(line)
             if b"runtime started" in line:
                 return
+        self.kill()
         raise AssertionError(b"".join(lines))
 
     def workers(self, title: str = "") -> list[Any]:
@@ -128,17 +126,23 @@ def _is_worker(process: Any, title: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Head]:
+def variables() -> Iterator[pytest.MonkeyPatch]:
+    """Variables of the environment, as they were again after this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(variables: pytest.MonkeyPatch) -> Iterator[Head]:
     """A head that RAY_ADDRESS names."""
     head = Head()
-    before = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = head.address
     try:
+        variables.setenv("RAY_ADDRESS", head.address)
         yield head
     finally:
-        del os.environ["RAY_ADDRESS"]
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before
         head.kill()
 
 
@@ -204,18 +208,20 @@ def test_a_head_that_goes_away_is_one_line_and_the_next_call_writes_all(
     out = tmp_path / "out.jsonl"
     out.write_text("of an earlier run\n")
     words = ("score", taste, "--file", source, "--out", out, "--engine", "ray")
-    gone = Head()
     command = [sys.executable, "-m", "tastemaker", *map(str, words), "--quiet"]
-    scoring = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "RAY_ADDRESS": gone.address},
-    )
-    while not gone.workers() and scoring.poll() is None:
-        time.sleep(0.02)
-    gone.kill()
+    gone = Head()
+    try:
+        scoring = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "RAY_ADDRESS": gone.address},
+        )
+        while not gone.workers() and scoring.poll() is None:
+            time.sleep(0.02)
+    finally:
+        gone.kill()
     printed, errors = scoring.communicate(timeout=60)
     fails((scoring.returncode, printed, errors), "Ray head", "went away")
     assert out.read_text() == "of an earlier run\n"

@@ -121,7 +121,9 @@ def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
     )
     printed = json.loads(out)
     assert (code, printed["rows"]) == (0, 6)
-    assert printed["read_as"] == [{"source": "in.jsonl", "roles": {"text": "text"}}]
+    (read_as,) = printed["read_as"]
+    assert (read_as["source"], read_as["roles"]) == ("in.jsonl", {"text": "text"})
+    assert read_as["unused"] == ["id"]
     rows = [
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
     ]

@@ -2,14 +2,20 @@
 
 import http.server
 import json
+import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tastemaker as tm
 from tastemaker.rl import HttpReward, reward_of
+from tests.nano import nano
 from tests.shell import fails
 
 TOKEN = "0123456789abcdefSECRET"
@@ -66,14 +72,20 @@ ANSWERS: dict[str, tuple[str, Any]] = {
 
 
 class Peer:
-    """A server of one of the peers. kind may be changed while it runs."""
+    """A server of one of the peers. kind may be changed while it runs.
+
+    failing: statuses of the next answers; 0 is an answer of a byte now and then. pause: the
+    Retry-After of these.
+    """
 
     kind = "tei"
-    asked: list[str]
     classes = 1
+    pause = 0
 
-    def __init__(self) -> None:
-        self.asked = []
+    def __init__(self, port: int = 0) -> None:
+        self.asked: list[str] = []
+        self.bodies: list[Any] = []
+        self.failing: list[int] = []
         peer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -83,11 +95,30 @@ class Peer:
                 body = json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if peer.pause:
+                    self.send_header("Retry-After", str(peer.pause))
                 self.end_headers()
                 self.wfile.write(body)
 
+            def drip(self) -> None:
+                """Send a head whose end is seconds away; each byte comes soon."""
+                self.close_connection = True
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 40:
+                    try:
+                        self.wfile.write(bytes([byte]))
+                    except OSError:  # the client has left
+                        return
+                    time.sleep(0.05)
+
             def refuses(self) -> bool:
                 peer.asked.append(f"{self.command} {self.path}")
+                if peer.failing:
+                    status = peer.failing.pop(0)
+                    if status:
+                        self.answer(status, {"error": "not now"})
+                    else:
+                        self.drip()
+                    return True
                 if self.headers.get("Authorization") == f"Bearer {TOKEN}":
                     return False
                 self.answer(401, {"error": "no token"})
@@ -103,6 +134,7 @@ class Peer:
                 path, reply = ANSWERS[peer.kind]
                 if self.refuses():
                     return
+                peer.bodies.append(body)
                 if self.path != path:
                     self.answer(404, {"error": "not here"})
                     return
@@ -114,20 +146,28 @@ class Peer:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
 
+@contextmanager
+def running(port: int = 0) -> Iterator[Peer]:
+    peer = Peer(port)
+    try:
+        yield peer
+    finally:
+        peer.server.shutdown()
+        peer.thread.join()
+        peer.server.server_close()
+
+
 @pytest.fixture
 def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     monkeypatch.setenv("TASTEMAKER_TOKEN", TOKEN)
-    running = Peer()
-    yield running
-    running.server.shutdown()
-    running.thread.join()
-    running.server.server_close()
+    with running() as started:
+        yield started
 
 
 TEXTS = ["a", "bbb", "cc"]
@@ -171,8 +211,7 @@ def test_steering_asks_each_of_them(peer: Peer) -> None:
         for address in (peer.address, peer.address + path):
             reward = reward_of(address)
             assert reward.score([written, written]) == [8, 8], address
-            is_by_path = address.endswith("/get_reward")
-            assert isinstance(reward, HttpReward) == is_by_path
+            assert isinstance(reward, HttpReward) == (kind == "openrlhf")
 
 
 def test_several_classes_and_no_token_are_one_line(
@@ -182,3 +221,86 @@ def test_several_classes_and_no_token_are_one_line(
     fails(run("score", peer.address, "A text."), "1 finite numbers", "/predict")
     monkeypatch.delenv("TASTEMAKER_TOKEN")
     fails(run("score", peer.address + "/predict", "A text."), "401", "no token")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 0])
+def test_a_look_that_fails_decides_nothing(status: int, peer: Peer) -> None:
+    """A server that is still starting is no server of ours."""
+    peer.kind, peer.failing = "openrlhf", [status]
+    remote = tm.RemoteReward(peer.address, token=TOKEN, retries=0, seconds=1)
+    began = time.monotonic()
+    words = f"status {status}" if status else "timed out"
+    with pytest.raises(tm.RewardError, match=f"{words}.*wire is not known.*/get_re"):
+        remote.score(TEXTS)
+    assert time.monotonic() - began < 5  # of a whole page, and not of each byte
+    assert peer.asked == ["GET /info"]
+    assert remote.score(TEXTS) == [1, 3, 2]
+    assert peer.asked[-1] == "POST /get_reward"
+
+
+def test_a_look_is_repeated(peer: Peer) -> None:
+    peer.failing = [503, 429]
+    assert tm.RemoteReward(peer.address, token=TOKEN).score("bbb") == 3
+    assert peer.asked == ["GET /info"] * 3 + ["POST /predict"]
+    peer.failing, peer.kind = [503], "openrlhf"
+    assert isinstance(reward_of(peer.address), HttpReward)
+
+
+def test_a_server_that_comes_later_is_asked_on_its_wire() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    remote = tm.RemoteReward(f"http://127.0.0.1:{port}", token=TOKEN, retries=0)
+    with pytest.raises(tm.RewardError, match=r"did not answer: .*refused"):
+        remote.score("a")
+    with running(port) as peer:
+        assert remote.score("bbb") == 3
+        assert peer.asked[-1] == "POST /predict"
+
+
+def test_the_pause_that_a_busy_server_asks_for_is_kept(peer: Peer) -> None:
+    remote = tm.RemoteReward(peer.address + "/predict", token=TOKEN)
+    peer.failing, peer.pause = [429, 503], 1
+    began = time.monotonic()
+    assert remote.score("bbb") == 3
+    assert 2 <= time.monotonic() - began < 20
+    assert peer.asked == ["POST /predict"] * 3
+    # what asking again cannot change is told at once
+    peer.failing = [413]
+    with pytest.raises(tm.RewardError, match=r"413.*not now"):
+        remote.score("bbb")
+    assert len(peer.asked) == 4
+
+
+def test_waits_double(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    peer.failing = [503] * 6
+    with pytest.raises(tm.RewardError, match="is busy"):
+        tm.RemoteReward(peer.address + "/predict", token=TOKEN).score("bbb")
+    longest = [0.4, 0.8, 1.6, 3.2, 6.4]
+    assert len(waits) == len(longest)
+    for wait, most in zip(waits, longest, strict=True):
+        assert most / 2 <= wait <= most
+
+
+@pytest.mark.parametrize("column", ["label", "ground_truth"])
+@pytest.mark.parametrize("path", ["", "/get_reward"])
+def test_steering_sends_the_labels_of_the_prompts(
+    column: str, path: str, peer: Peer, run: Any, tmp_path: Path
+) -> None:
+    """OpenRLHF's wire takes them; the other wires do not."""
+    peer.kind = "openrlhf"
+    nano().save(tmp_path / "gpt")
+    rows = [{"prompt": "One", column: "1"}, {"prompt": "Two", column: "2"}]
+    prompts = tmp_path / "asked.jsonl"
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = ("--steps", 1, "--batch", 8, "--max-tokens", 4, "--measured", 8)
+    reward = ("--reward", peer.address + path, "--prompts", prompts)
+    out = ("--algorithm", "rloo", "--out", tmp_path / "run", "--quiet")
+    code, _, err = run("steer", tmp_path / "gpt", *reward, *few, *out)
+    assert code == 0, err
+    assert len(peer.bodies) >= 2
+    for body in peer.bodies:
+        expected = ["1" if prompt == "One" else "2" for prompt in body["prompts"]]
+        assert body["labels"] == expected
+        assert all(re.match("One|Two", text) for text in body["query"])

@@ -51,6 +51,47 @@ def asks_by_tokens(server: Server, taste: Path, expected: list[float]) -> None:
         assert server.ask("/classify", cut)[0] == status
 
 
+WAYS = {
+    "alone",
+    "in batches of 2",
+    "in batches of 4",
+    "in batches of 8",
+    "beside the longest text",
+    "in another order",
+}
+SAMPLE = ["Wonderful."]
+"""The first of the texts with which the start measures."""
+
+
+def takes_the_faster(taste: Path, engines: set[str]) -> None:
+    """Check what `auto` takes of the engines that are within 1e-4."""
+    server = start(taste, "--port", 0)
+    (model,) = server.ask("/info")[1]["models"]
+    seconds = model["engine_seconds"]
+    if engines == {"torch"}:
+        assert (model["engine"], seconds) == ("torch", {})
+    else:
+        assert set(seconds) == engines
+        assert model["engine"] == min(seconds, key=seconds.__getitem__)
+    reply = server.ask("/score", {"inputs": TEXTS})[1]
+    assert reply["scores"] == pytest.approx(tm.load(taste).score(TEXTS), abs=1e-4)
+    assert stop(server) == ""
+
+
+def damage(path: Path) -> None:
+    """Add 0.01 to the score that an ONNX file gives."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(path)
+    (bias,) = [
+        one
+        for one in model.graph.initializer
+        if one.name.endswith("classifier.bias") and list(one.dims) == [1]
+    ]
+    values = onnx.numpy_helper.to_array(bias) + 0.01
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(model, path)
+
+
 @pytest.mark.slow
 def test_the_engines(taste: Path, run: Run) -> None:
     fails(run("serve", taste, "--engine", "onnx"), "no ONNX file", "export")
@@ -68,7 +109,26 @@ def test_the_engines(taste: Path, run: Run) -> None:
         (model,) = server.ask("/info")[1]["models"]
         assert model["engine"] == engine
         assert 0 <= model["engine_difference"] < tolerance
+        differences = model["engine_differences"]
+        assert set(differences) == WAYS
+        assert max(differences.values()) == model["engine_difference"]
+        if engine == "onnx-int8":
+            # 8 bits are never exact, and what is shown is true
+            assert differences["alone"] > 0
+            alone = server.ask("/score", {"inputs": SAMPLE})[1]["scores"][0]
+            exact = tm.load(taste).score(SAMPLE[0])
+            assert abs(alone - exact) <= differences["alone"] + 1e-6
         assert stop(server) == ""
+    takes_the_faster(taste, {"torch", "onnx"})
+    path = taste / "onnx" / "model.onnx"
+    written = path.read_bytes()
+    damage(path)
+    fails(run("serve", taste, "--engine", "onnx"), "differs by 0.01,", "over 0.0001")
+    takes_the_faster(taste, {"torch"})
+    path.write_bytes(b"no such graph")
+    fails(run("serve", taste, "--engine", "onnx"), "cannot open it", "export")
+    takes_the_faster(taste, {"torch"})
+    path.write_bytes(written)
     # a file of other weights is not taken
     source = taste / "onnx" / "source.json"
     values = json.loads(source.read_text())
@@ -84,3 +144,25 @@ def test_what_no_engine_does(tmp_path: Path, run: Run) -> None:
     fails(run("serve", tmp_path / "linear", "--engine", "onnx"), "single network")
     fails(run("serve", tmp_path / "linear", "--device", "tpu"), "device")
     fails(run("serve", tmp_path / "linear", "--engine", "tensorflow"), "engine")
+
+
+@pytest.mark.slow
+def test_weights_in_bfloat16_are_served_in_float32(
+    taste: Path, tmp_path: Path, run: Run
+) -> None:
+    """No engine computes in bfloat16: a score would depend on the texts beside it."""
+    folder = tmp_path / "short"
+    judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
+    encoder = tm.Encoder(str(taste), max_length=64, dtype="bfloat16")
+    training = tm.Training(epochs=1, lr=3e-3)
+    tm.fit(judgements, backbone=encoder, training=training, out=folder)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+    server = start(folder, "--port", 0)
+    info = server.ask("/info")[1]
+    assert info["model_dtype"] == "float32"
+    assert max(info["models"][0]["differences"].values()) <= 1e-4
+    expected = tm.load(folder).score(TEXTS)
+    reply = server.ask("/score", {"inputs": TEXTS})[1]
+    assert reply["scores"] == pytest.approx(expected, abs=1e-4)
+    assert stop(server) == ""
+    fails(run("serve", folder, "--dtype", "bfloat16"), "--dtype")

@@ -6,28 +6,25 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "kills.py"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["score", "fit"])
-def test_a_killed_command_ends_as_a_whole_one(verb: str) -> None:
-    command = [sys.executable, str(SCRIPT), "--verbs", verb, "--moments", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_when_either_was_killed() -> None:
-    script = SCRIPT.with_name("kills_of_two.py")
-    command = [
-        sys.executable,
-        str(script),
-        "--verbs",
-        "fit",
-        "--moments",
-        "1",
-        "--shard",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kills.py --verbs score fit --moments 2",
+        # each of the two processes is killed once
+        "kills_of_two.py --verbs fit --moments 2 --shard",
+    ],
+    ids=["one process", "two processes"],
+)
+def test_a_killed_command_ends_as_a_whole_one(command: str) -> None:
+    script, *options = command.split()
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / script), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -90,17 +90,25 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report_runs([folder / "data", run], folder / "out", language="zh")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_report_in_a_browser(browser: Any, report: Path, theme: str) -> None:
+@pytest.fixture(params=["light", "dark"])
+def report_on_a_phone(
+    browser: Any, report: Path, request: pytest.FixtureRequest
+) -> Any:
+    """The browser, which shows the report with all its details."""
     browser.get_log("browser")
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": theme}
+    feature = {"name": "prefers-color-scheme", "value": request.param}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     browser.get(report.as_uri())
     browser.execute_script(
         "document.querySelectorAll('details').forEach(d => d.open = true)"
     )
+    return browser
+
+
+def test_a_report_in_a_browser(report_on_a_phone: Any, report: Path) -> None:
+    browser = report_on_a_phone
     measured = browser.execute_script(MEASURED)
     assert measured.pop("language") == "zh-CN"
     assert measured.pop("title")
@@ -110,7 +118,10 @@ def test_a_report_in_a_browser(browser: Any, report: Path, theme: str) -> None:
     assert {name: value for name, value in measured.items() if value} == {}
     assert browser.get_log("browser") == []
     assert report.stat().st_size < MOST_BYTES
-    assert barriers(browser) == []
+
+
+def test_a_report_has_no_barriers(report_on_a_phone: Any) -> None:
+    assert barriers(report_on_a_phone) == []
 
 
 class _Silent(http.server.SimpleHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import re
 import threading
 import time
@@ -174,6 +175,21 @@ def test_the_wires_of_tei(server: Server, model: tm.RewardModel) -> None:
     assert {row["text"]: row["score"] for row in rows}[TEXTS[1]] == pair
 
 
+def test_hugging_faces_own_client(
+    server: Server, model: tm.RewardModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what TEI's `/predict` answers."""
+    from huggingface_hub import InferenceClient, constants
+
+    # this server is not the hub
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    client = InferenceClient(f"{server.address}/predict")
+    # it takes the first of a list, here of one label
+    answer: Any = client.text_classification(TEXTS[0])
+    expected = 1 / (1 + math.exp(-model.score(TEXTS[0])))
+    assert (answer.label, answer.score) == ("LABEL_0", pytest.approx(expected))
+
+
 def test_token_ids_are_refused_where_a_model_reads_none(server: Server) -> None:
     for body in ({"input": [1, 2]}, {"input": "a", "truncate_prompt_tokens": 4}):
         status, reply, _ = server.ask("/classify", body)
@@ -276,10 +292,10 @@ def test_the_document_of_the_paths(server: Server) -> None:
         operation = paths[path]["post"]
         assert {"200", "400", "413", "422", "424", "429"} <= set(operation["responses"])
         assert operation["parameters"][0]["schema"]["enum"] == ["taste", "five"]
-    own, *vllm = paths["/score"]["post"]["requestBody"]["content"]["application/json"][
+    ours, *vllm = paths["/score"]["post"]["requestBody"]["content"]["application/json"][
         "schema"
     ]["anyOf"]
-    assert own["required"] == ["inputs"]
+    assert ours["required"] == ["inputs"]
     assert len(vllm) == 1
 
 
@@ -411,3 +427,14 @@ def test_what_cannot_be_served(
     fails(run("serve", taste, "--token", "short"), "at least 16")
     fails(run("serve", taste, taste), "second model")
     fails(run("serve", taste / "none"), "no such model folder")
+
+
+def test_nothing_is_served_where_a_wire_gives_another_score(
+    taste: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """OpenRLHF's wire removes a word that ordinary texts have: another text, another score."""
+    words = ("OpenRLHF /get_reward", "over 0.0001", "--strip removes")
+    fails(run("serve", taste, "--port", 0, "--strip", "film"), *words)
+    fails(
+        run("serve", taste, "--port", 0, "--strip", "Wonderful."), "/get_reward", "400"
+    )

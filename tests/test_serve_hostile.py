@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -146,24 +147,26 @@ def test_two_thousand_hostile_bodies(server: Server) -> None:
     assert held[-1] - held[0] < 20_000
 
 
-@pytest.mark.peers
+@pytest.mark.slow
 def test_schemathesis_on_the_whole_openapi(server: Server) -> None:
     """Bodies that fit the document are scored, others refused as it says; no 500."""
-    program = shutil.which("schemathesis")
+    beside = Path(sys.executable).with_name("schemathesis")
+    program = shutil.which(beside) or shutil.which("schemathesis")
     if program is None:
-        pytest.skip(
-            "schemathesis is not on the PATH: it needs an environment of its own"
-        )
+        pytest.skip("schemathesis is not installed: it is in requirements-dev.lock")
     configuration = Path(__file__).with_name("schemathesis.toml")
     asked = f"{server.address}/openapi.json"
     command = [program, "--config-file", configuration, "run", asked]
+    bounds = ("--phases", "examples,coverage,fuzzing", "--max-examples", "20")
     ended = subprocess.run(
-        [*command, "--max-examples", "40", "--seed", "1", "--no-color"],
+        [*command, *bounds, "--seed", "1", "--no-color"],
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stdout
+    assert " operations" in ended.stdout
 
 
 def opened(server: Server) -> socket.socket:
@@ -197,10 +200,10 @@ def test_a_connection_that_never_asks_is_closed_in_time(
 
 def test_a_connection_asks_again_after_a_while(server: Server) -> None:
     ask = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with opened(server) as kept:
+    with opened(server) as connection:
         for _ in range(2):
-            kept.sendall(ask)
-            assert b" 200 " in kept.recv(4096)
+            connection.sendall(ask)
+            assert b" 200 " in connection.recv(4096)
             time.sleep(2.5)  # longer than the head of a request may take
 
 

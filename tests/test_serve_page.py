@@ -1,6 +1,8 @@
 """The page of `tastemaker serve`, as it is written and in a real browser."""
 
+import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from html import unescape
@@ -146,11 +148,53 @@ def test_texts_are_never_markup(server: Server) -> None:
 def test_nothing_comes_from_outside(server: Server) -> None:
     _, page, _ = server.ask("/")
     names = re.findall(r'(?:src|href)="(.*?)"', page)
-    assert sorted(names) == ["page.css", "page.js"]
+    assert sorted(names) == ["docs", "page.css", "page.js"]
+    names.remove("docs")
     for name in names:
         status, text, _ = server.ask(f"/{name}")
         assert status == 200
         assert not re.findall(r"url\(|https?:|@import", text)
+
+
+def test_the_page_of_the_paths(server: Server, model: tm.RewardModel) -> None:
+    """Every line for a shell is right, and so is every reply."""
+    status, page, headers = server.ask("/docs")
+    assert status == 200
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "script" not in Page(page).tags
+    assert "style=" not in page
+    names = re.findall(r'(?:src|href)="([^#]*?)"', page)
+    assert sorted(names) == ["./", "openapi.json", "page.css"]
+    paths = server.ask("/openapi.json")[1]["paths"]
+    lines = re.findall(r"<pre><code>curl (.*?)</code></pre>", page)
+    replies = iter(re.findall(r"<pre><code>([^c].*?)</code></pre>", page, re.DOTALL))
+    asked = set()
+    for line in lines:
+        address, *options = shlex.split(unescape(line))
+        path = address.removeprefix(server.address)
+        asked.add(path)
+        if options:
+            assert options[0] == "-d"
+            got, reply, _ = server.ask(path, options[1].encode())
+            shown = json.loads(unescape(next(replies)))
+            changes = {"id": None, "created": None}
+            if isinstance(reply, dict):
+                assert {**reply, **changes} == {**shown, **changes}
+            else:
+                assert reply == shown
+        else:
+            got = server.ask(path)[0]
+            if path not in ("/health", "/ready"):
+                next(replies)
+        assert got == 200, line
+    assert next(replies, None) is None
+    assert asked == set(paths)
+    # two peers share a path: both are shown
+    assert sum("/rerank " in line for line in lines) == 2 + 2
+    own = f'"scores": [\n    {model.score("A warm and clever film.")}'
+    assert own in unescape(page)
+    for method, path in (("POST", "/classify"), ("GET", "/info")):
+        assert f"{method} <code>{path}</code>" in page
 
 
 def test_a_model_of_an_earlier_version(server: Server) -> None:
@@ -223,10 +267,11 @@ return {
 """
 
 
-@pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
-def test_two_texts_in_a_browser(
-    browser: Any, server: Server, width: int, theme: str
-) -> None:
+THEMES = pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
+
+
+def show_two_texts(browser: Any, server: Server, width: int, theme: str) -> None:
+    """Send one text, then two with a prompt, and wait for the answer."""
     emulate(browser, width, theme)
     browser.get(server.address)
     browser.execute_script("window.isFirstPage = true")
@@ -242,9 +287,16 @@ def test_two_texts_in_a_browser(
     # Ctrl + Enter
     find("id", "other").send_keys("\ue009\ue007")
     wait_for(browser, ".card", 2)
-    assert browser.execute_script("return window.isFirstPage")
-    assert "A scores higher" in find("id", "result").text
     wait_for(browser, "svg line.marker", 2)
+
+
+@THEMES
+def test_two_texts_in_a_browser(
+    browser: Any, server: Server, width: int, theme: str
+) -> None:
+    show_two_texts(browser, server, width, theme)
+    assert browser.execute_script("return window.isFirstPage")
+    assert "A scores higher" in browser.find_element("id", "result").text
     layout = browser.execute_script(LAYOUT)
     assert layout["wide"] <= width
     assert layout["cut"] == []
@@ -253,6 +305,33 @@ def test_two_texts_in_a_browser(
     assert layout["contrast"] >= 4.5
     assert layout["sideBySide"] == (width > 500)
     assert browser.title == "Tastemaker"
+    assert browser.get_log("browser") == []
+
+
+@THEMES
+def test_two_texts_have_no_barriers(
+    browser: Any, server: Server, width: int, theme: str
+) -> None:
+    show_two_texts(browser, server, width, theme)
+    assert barriers(browser) == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
+def test_the_page_of_the_paths_in_a_browser(
+    browser: Any, server: Server, width: int, theme: str
+) -> None:
+    emulate(browser, width, theme)
+    browser.get(server.address)
+    browser.find_element("link text", "The paths of this server").click()
+    wait_for(browser, "nav")
+    for element in browser.find_elements("css selector", "summary"):
+        element.click()
+    layout = browser.execute_script(LAYOUT)
+    assert layout["wide"] <= width
+    assert layout["cut"] == []
+    assert layout["smallest"] >= 13
+    assert layout["isDark"] == (theme == "dark")
+    assert layout["contrast"] >= 4.5
     assert browser.get_log("browser") == []
     assert barriers(browser) == []
 

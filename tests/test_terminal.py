@@ -94,6 +94,37 @@ def test_progress_shows_control_characters(
     assert "\x07" not in err
 
 
+ROWS = [{"prompt": "Q", "chosen": "a", "rejected": "a"}] * 2
+
+
+def test_names_of_files_show_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {**ROWS[0], "rejected": "b"}
+    path = tmp_path / f"r{TITLE.replace('/', '')}.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in (*ROWS, good)))
+    tm.read(path)
+    err = capsys.readouterr().err
+    assert "2 rows hold no judgement" in err
+    assert not OBEYED & set(err)
+    for option in ("--quiet", "-q"):
+        code, _, err = shell(capsys, "doctor", path, option)
+        assert (code, err) == (0, "")
+
+
+def test_logs_show_control_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal there is a line a minute; a log is looked at on a terminal later."""
+    clock = iter([0.0, 100.0])
+    monkeypatch.setattr("tastemaker.progress.time.monotonic", lambda: next(clock))
+    with progress(f"reading {TITLE}", None) as advance:
+        advance(1, TITLE)
+    err = capsys.readouterr().err
+    assert err.count("owned") == 2
+    assert not OBEYED & set(err)
+
+
 CELLS = ['=HYPERLINK("http://x")', "+1 good film", "-", "@home", "-3.5", "plain", "'=1"]
 
 

@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "--debug" in words:
         words.remove("--debug")
         words.insert(0, "--debug")
-    if "--quiet" in words or "-q" in words:
+    is_quiet = "--quiet" in words or "-q" in words
+    if is_quiet:
         from tastemaker.progress import set_quiet
 
         set_quiet(True)
@@ -112,12 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         # click raises its own error from Ctrl-C
         cause = error.__cause__ or error
-        kept = "stopped from outside; what was finished is kept."
+        advice = "stopped from outside; what was finished is kept."
         code = 130
-        problems = [str(cause) or kept]
+        problems = [str(cause) or advice]
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
+    if is_quiet:
+        set_quiet(False)  # for whoever called this function
     code = code if isinstance(code, int) else 0
     if processes.count() > 1:
         problems = end_together(code, problems)

@@ -198,9 +198,9 @@ def doctor(
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
-        tested = _readable(
-            test, replace(reading, split=split, limit=None, read_as=[]), []
-        )
+        # its report goes into the same list
+        as_a_whole = replace(reading, split=split, limit=None)
+        tested = _readable(test, as_a_whole, [])
     if backbone is None and max_length is not None:
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)

@@ -10,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli.reading import sayer
 from tastemaker.cli.serving import TOKEN
+from tastemaker.errors import UsageError
 
 _LISTED = 20
 """Items that were left out are listed up to this many."""
@@ -169,7 +170,9 @@ def rank(
     scale = (1, 7) if form is None else form.scale
     chosen = _read(items, question, quiet=quiet)
     if calibration is not None:
-        chosen += calibration_items(calibration, scale=scale)
+        read_as: list[Any] = []
+        chosen += calibration_items(calibration, scale=scale, report=read_as)
+        _say_read_as(read_as, quiet=quiet)
     if prompts is not None:
         from tastemaker.data.texts import open_prompts
 
@@ -254,8 +257,6 @@ def _import(
 
 def _check_policies(policies: tuple[str, ...], prompts: Path | None) -> None:
     """Raise UsageError for policies without prompts or the reverse, and for one named twice."""
-    from tastemaker.errors import UsageError
-
     if bool(policies) != (prompts is not None):
         raise UsageError(
             "--policy and --prompts belong together: who writes, and to what."

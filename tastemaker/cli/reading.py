@@ -334,16 +334,9 @@ def rewardbench_items(source: str, reading: Reading) -> Any:
     if reading.columns.describes_a_table:
         return None
     return sources.rewardbench_items(
-        source, split=reading.split, format=reading.format
+        source,
+        split=reading.split,
+        format=reading.format,
+        columns=reading.columns,
+        report=reading.read_as,
     )
-
-
-def say_roles(
-    roles: dict[str, str],
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """Print on stderr which columns of a file were read as what."""
-    parts = [f"{role}={column}" for role, column in roles.items()]
-    o.note(f"read as: {', '.join(parts)}", quiet=json or quiet)

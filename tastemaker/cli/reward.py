@@ -1,6 +1,5 @@
 """The verbs about reward models: `fit`, `score` and `evaluate`."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tastemaker.cli.serving import (
     say_part_done,
 )
 from tastemaker.cli.trust import describe_fit, explanations, say_fit_memory
+from tastemaker.progress import announced
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -162,22 +162,22 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
-    # before the training where somebody watches, else with the result: an error is one line
-    is_watched = sys.stderr.isatty()
-    reading.say(json=json, quiet=quiet or not is_watched)
-    o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
-            anchor, split=reading.split, columns=reading.columns
+            anchor,
+            split=reading.split,
+            columns=reading.columns,
+            report=reading.read_as,
         )
-    model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
+    o.note_skipped(skipped, quiet=quiet)
+    with announced(lambda: reading.say(json=json, quiet=quiet)):
+        model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     if not processes.is_first():
         return
     seconds = time.monotonic() - started
     if report:
         report_fit(model, out, quiet=quiet or json)
     if not json:
-        reading.say(json=False, quiet=quiet or is_watched)
         describe_fit(model, out, seconds)
         return
     contract = model.contract
@@ -324,8 +324,8 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, file.name, out, json=json)
-        r.say_roles(counts.roles, json=json, quiet=quiet)
+        say_scored(taste, counts, out, json=json)
+        r.sayer([], json=json, quiet=quiet)(counts.read_as)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
         rows, truncated = score_standard_input(

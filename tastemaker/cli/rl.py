@@ -297,6 +297,7 @@ def _prompts(
         limit=limit,
         seed=reading.seed,
         split=reading.split,
+        report=reading.read_as,
     )
 
 

@@ -16,9 +16,7 @@ def provenance(taste: Any) -> dict[str, str]:
     return {} if contract is None else {"provenance": contract.provenance}
 
 
-def say_scored(
-    taste: Any, counts: Any, source: str, out: Path, *, json: bool
-) -> None:
+def say_scored(taste: Any, counts: Any, out: Path, *, json: bool) -> None:
     """Say how many rows of a file were scored."""
     if not json:
         o.say(f"{counts.rows:,} rows scored into {out}")
@@ -27,7 +25,7 @@ def say_scored(
         "out": str(out),
         "rows": counts.rows,
         "truncated": counts.truncated,
-        "read_as": [{"source": source, "roles": counts.roles}],
+        "read_as": [counts.read_as.as_dict()],
     }
     o.say_json({**result, **provenance(taste)})
 

@@ -118,10 +118,10 @@ def check_names(names: list[str], delimiter: str, file: str) -> None:
         return
     for other, word in _DELIMITERS.items():
         if other != delimiter and other in names[0]:
-            own = _DELIMITERS[delimiter]
+            divider = _DELIMITERS[delimiter]
             raise DataError(
-                f"{file}: {word} divide its first line, and {own} none. Write the file with "
-                f"{own}, or name a file with tabs .tsv."
+                f"{file}: {word} divide its first line, and {divider} none. Write the file with "
+                f"{divider}, or name a file with tabs .tsv."
             )
 
 

@@ -99,11 +99,12 @@ class Plan:
     layout: Layout
     has_repeated_prompts: bool = False
 
-    def _example(
+    def example(
         self,
         row: Row,
         where: str,
     ) -> Example:
+        """Return the text of a row and its prompt. Raises DataError for a bad cell."""
         prompt = self.prompts.read(row, where) if self.prompts.names else None
         example = example_from(row.get(self.text), prompt, where, self.text)
         if self.has_repeated_prompts:
@@ -122,7 +123,7 @@ class Plan:
         if not self.prompts.names:
             return self
         try:
-            examples = [self._example(row, "") for row in head]
+            examples = [self.example(row, "") for row in head]
         except DataError:  # reading the rows says where
             return self
         if not repeat_their_prompts(examples):
@@ -133,7 +134,7 @@ class Plan:
     def examples(self) -> Iterator[Example]:
         """Yield the text of every row. Raises DataError at the first row that cannot be read."""
         for number, row in self.table.rows():
-            yield self._example(row, self.table.place(number))
+            yield self.example(row, self.table.place(number))
 
     def judgements(
         self,
@@ -152,7 +153,7 @@ class Plan:
         number: int,
         row: Row,
     ) -> list[Judgement]:
-        example = self._example(row, self.table.place(number))
+        example = self.example(row, self.table.place(number))
         metadata = self.metadata.read(
             row, self.table, number, self.layout.left_out
         )

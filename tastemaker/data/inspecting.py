@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Unpack
 
 from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgement_columns import JUDGEMENTS
 from tastemaker.data.judgements import Judgement
+from tastemaker.data.packed import unpacked_name
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns, Roles, with_roles
@@ -125,9 +127,10 @@ def _changes(
 ) -> list[str]:
     """Return a line for each option that would read a source in another way."""
     changes = []
-    for column, cell in shown.cells.items():
-        if cell[:1] not in {"'", '"'} or " " not in cell:
+    for column in _prose(shown):
+        if column not in shown.cells:
             continue
+        cell = shown.cells[column]
         for role in ("text", "prompt"):
             if role != "prompt" or role not in shown.roles:
                 changes.append(
@@ -145,7 +148,47 @@ def _changes(
         changes.append(
             f"--rating-column {column}: any number instead of steps of a scale"
         )
+    return [*changes, *_changed_values(shown)]
+
+
+def _changed_values(shown: ReadAs) -> list[str]:
+    """Return a line for each option about values, rather than columns, that would apply."""
+    changes = []
+    details = shown.details
+    if shown.format == "table" and "label" in shown.roles:
+        now = details.get("label") or "none is"
+        changes.append(f"--positive VALUE: another label is good; now {now}")
+        changes.append(
+            "--order WORST,...,BEST: classes of the label column as grades"
+        )
+    if shown.format == "table" and {"grade", "rating"} & shown.roles.keys():
+        now = details.get("grade") or details.get("rating") or "as the values"
+        changes.append(f"--scale LOWEST,HIGHEST: another scale; now {now}")
+        if " < " in now:
+            changes.append("--order WORST,...,BEST: another order")
+    if shown.format == "answers":
+        now = details.get("better") or details.get("answers", "best first")
+        changes.append(
+            "--answers COLUMN,... --better COLUMN: other columns are compared"
+        )
+        changes.append(f"--first VALUE, --tie VALUE: what wins; now {now}")
+    elif shown.format == "table" and len(_prose(shown)) > 1:
+        columns = ",".join(_prose(shown))
+        changes.append(
+            f"--answers {columns}: they would be compared, the best first"
+        )
+    if Path(unpacked_name(Path(shown.source))).suffix in (".csv", ".tsv"):
+        changes.append("--header NAME,...: the first line would be a row")
     return changes
+
+
+def _prose(shown: ReadAs) -> list[str]:
+    """Return the text column, and the columns not used that hold texts of several words."""
+    columns = [shown.roles["text"]] if "text" in shown.roles else []
+    for column, cell in shown.cells.items():
+        if cell[:1] in {"'", '"'} and " " in cell:
+            columns.append(column)
+    return columns
 
 
 _SWITCHED = (

@@ -22,7 +22,12 @@ from tastemaker.data.cells import (
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Table
-from tastemaker.data.values import parse_number, show, word_of
+from tastemaker.data.values import (
+    LABEL_PAIRS,
+    parse_number,
+    show,
+    word_of,
+)
 from tastemaker.data.worded_numbers import Numbered, numbered
 from tastemaker.errors import DataError
 
@@ -30,17 +35,6 @@ Target = Literal["label", "rating"]
 
 MOST_STEPS = 20
 """Whole numbers on at most so many steps are grades; on more steps they are ratings."""
-
-PAIRS = (
-    ("false", "true"),
-    ("0", "1"),
-    ("-1", "1"),
-    ("neg", "pos"),
-    ("negative", "positive"),
-    ("no", "yes"),
-    ("bad", "good"),
-)
-"""(negative, positive): the pairs of labels that need no `positive`."""
 
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
@@ -273,7 +267,7 @@ class JudgementColumns:
                 )
             meanings = {word: word == word_for_positive for word in words}
             return LabelCells(column, meanings, unlabelled)
-        for pair in PAIRS:
+        for pair in LABEL_PAIRS:
             if set(words) <= set(pair):
                 meanings = dict(zip(pair, (False, True), strict=True))
                 return LabelCells(column, meanings, unlabelled)

@@ -16,7 +16,13 @@ from typing import Any, TypeAlias
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
 from tastemaker.data.roles import plain_name, written_by_score
-from tastemaker.data.values import is_missing, parse_number, show
+from tastemaker.data.values import (
+    LABEL_PAIRS,
+    is_missing,
+    parse_number,
+    show,
+    word_of,
+)
 from tastemaker.errors import DataError
 from tastemaker.readable import notebook_html
 
@@ -34,6 +40,12 @@ _VALUE_WORDS = (
     "preference winner"
 )
 _VALUES = frozenset(_VALUE_WORDS.split())
+_VERDICT_WORDS = (
+    "verdict decision result outcome good bad correct accepted approved liked "
+    "positive safe toxic"
+)
+_VERDICTS = _VALUES | frozenset(_VERDICT_WORDS.split())
+"""Words in the name of a column of yes or no that may judge."""
 _WEIGHTS = frozenset(("weight", "weights"))
 _PROSE = 4
 """Words on average: a column of more is text that somebody wrote."""
@@ -276,9 +288,23 @@ def likely_role(
         "weight": bool(words & _WEIGHTS) and is_number,
         "prompt": plain in PROMPTS and is_text,
         "rating": bool(words & _VALUES) and is_number,
+        "label": not is_number and _may_label(words, filled),
         "text": is_text and _words_in(filled) > _PROSE,
     }
     return next((role for role, is_it in looks_like.items() if is_it), None)
+
+
+def _may_label(
+    words: Collection[str],
+    cells: Sequence[Any],
+) -> bool:
+    """Return whether cells are yes or no of a text, by the column's name or by the words."""
+    values = {word_of(cell) for cell in cells if isinstance(cell, str | bool)}
+    if len(values) != 2 or not all(isinstance(c, str | bool) for c in cells):
+        return False
+    negative_first = [pair for pair in LABEL_PAIRS if values == set(pair)]
+    is_plain = values & {"good", "pos", "positive"}
+    return bool(negative_first) and bool(is_plain or _VERDICTS & {*words})
 
 
 def _words_in(

@@ -22,7 +22,7 @@ from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
-from tastemaker.data.formats import TABLE, ranked
+from tastemaker.data.formats import ranked, table_format
 from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
     Comparison,
@@ -241,19 +241,36 @@ def rewardbench_items(
     *,
     split: str | None = None,
     format: str | None = None,
+    columns: Columns | None = None,
+    report: list[ReadAs] | None = None,
 ) -> list[ranked.Item] | None:
-    """Return the rows of a source in the format of RewardBench 2; None for another format."""
-    source, columns, settings = described_source(source)
+    """Return the rows of a source in the format of RewardBench 2; None for another format.
+
+    columns: those that somebody named. report: a list that takes what the source was read as.
+    """
+    source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     if format not in (None, "rewardbench") or columns.describes_a_table:
         return None
     opened = open_source(source, settings.get("split", split), columns.header)
     if not isinstance(opened, tables.Table):
         return None
-    reading = recognise(opened, format, past_bad=True)
+    reading = recognise(opened, format, columns, past_bad=True)
     if reading is None or reading.format.name != "rewardbench":
         return None
-    return list(ranked.items(reading.table))
+    if columns.is_off("prompt"):
+        raise UsageError(
+            f"{source}: RewardBench 2 compares answers to a prompt. "
+            "Leave out --prompt-column none."
+        )
+    items = list(ranked.items(reading.table, reading.prompts))
+    if report is not None:
+        shown = read_as(opened.name, reading.layout, ())
+        count = len(items)
+        report.append(
+            replace(shown, judgements=count, kinds={"ranking": count})
+        )
+    return items
 
 
 def has_splits(
@@ -307,24 +324,6 @@ def _open_store(source: str | Path, split: str | None) -> tables.Table:
             "Leave out the split."
         )
     return store_table(source)
-
-
-def table_format(
-    columns: Columns | None,
-    format: str | None,
-) -> str | None:
-    """Return the format to read a table in: with named columns it is read column by column.
-
-    Raises UsageError where both a format and columns are named.
-    """
-    if columns is None or not columns.describes_a_table:
-        return format
-    if format not in (None, TABLE):
-        raise UsageError(
-            f"format {format!r} has its own columns. "
-            "Leave out the format, or the columns that are named."
-        )
-    return TABLE
 
 
 def check_no_format(
@@ -435,6 +434,10 @@ def _texts_of(
     A table with one text a row needs no judgements.
     """
     reading = recognise(table, format, columns)
+    if reading is None:
+        answers = answers_plan(table, columns)
+        if answers is not None:
+            return answers.layout, answers.examples()
     if reading is None or (
         format is None and column_for(RECOGNISED["text"], reading.columns, ())
     ):

@@ -178,8 +178,8 @@ class Reading:
         return left
 
     def _own_columns(self) -> frozenset[str]:
-        own = (*self.format.columns, *self.format.optional)
-        return frozenset((*own, *self.prompts.all))
+        columns = (*self.format.columns, *self.format.optional)
+        return frozenset((*columns, *self.prompts.all))
 
     def _read(
         self,
@@ -378,14 +378,14 @@ def _layout(
     prompts: PromptColumns,
 ) -> Layout:
     """Return what is known of a table in a format before it is read."""
-    own = {*format.columns, *format.optional}
+    of_format = {*format.columns, *format.optional}
     metadata = metadata_columns(
-        names, frozenset((*own, *prompts.all)), columns
+        names, frozenset((*of_format, *prompts.all)), columns
     ).roles
     roles: dict[str, str] = {}
     if prompts.names:
         roles[PROMPT] = str(prompts)
-        own.discard(PROMPT)
+        of_format.discard(PROMPT)
     roles.update(prompts.roles)
     # `annotator2` is read where the format has `annotator1`
     stems = {_stem(name) for name in format.columns if _stem(name) != name}
@@ -397,7 +397,9 @@ def _layout(
         [empty | row for row in first_rows],
     )
     for name in names:
-        is_own = name in own or _stem(name) in stems or format.excludes_others
+        is_own = (
+            name in of_format or _stem(name) in stems or format.excludes_others
+        )
         role = PROMPT if format.holds_prompt(name) else format.role_of(name)
         is_off = role in ROLES and columns.is_off(role)
         if is_own and name in looked_at and not is_off:

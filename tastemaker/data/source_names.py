@@ -17,15 +17,15 @@ def is_several(source: Any) -> bool:
 
 
 def distinct_names(sources: Sequence[Any]) -> dict[Any, str]:
-    """Return names for the files that share theirs with another: the shortest ends that differ.
+    """Return names for the paths that share theirs with another: the shortest ends that differ.
 
-    helpful/train.jsonl and harmless/train.jsonl are named so. Files of different names, folders and
-    names of the hub keep theirs.
+    helpful/train.jsonl and harmless/train.jsonl are named so. Paths of different names, and names
+    of the hub, keep theirs.
     """
     paths = {}
     for source in sources:
         path = Path(described_source(source)[0])
-        if path.is_file():
+        if path.exists():
             paths[source] = path.absolute()
     names = {}
     for source, path in paths.items():

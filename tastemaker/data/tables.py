@@ -10,7 +10,6 @@ its places are `name:row`.
 
 import gzip
 import json
-import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -34,6 +33,7 @@ from tastemaker.data.values import (
     show,
 )
 from tastemaker.errors import DataError, SaysNothing
+from tastemaker.progress import remark
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
@@ -144,7 +144,7 @@ class Table:
         rows = "1 row holds no judgement and was left out"
         if silent > 1:
             rows = f"{silent:,} rows hold no judgement and were left out"
-        sys.stderr.write(f"{self.name}: {rows}; the first: {first}\n")
+        remark(f"{self.name}: {rows}; the first: {first}")
 
     def _check_bad(
         self, skipped: list[DataError], before: int, good: int

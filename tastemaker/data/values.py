@@ -11,6 +11,17 @@ from tastemaker.errors import DataError
 
 _SHOWN = 40
 
+LABEL_PAIRS = (
+    ("false", "true"),
+    ("0", "1"),
+    ("-1", "1"),
+    ("neg", "pos"),
+    ("negative", "positive"),
+    ("no", "yes"),
+    ("bad", "good"),
+)
+"""(negative, positive): the pairs of labels that need no `positive`."""
+
 
 def show(value: object) -> str:
     """Return the value as one short line for a message."""

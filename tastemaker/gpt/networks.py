@@ -271,10 +271,10 @@ def open_causal(
     """Return the causal language model of a folder or hub name, dropout off.
 
     A folder of adapters gives the base that it names, with them merged. dtype: of the weights in
-    memory; "auto" is that of the saved ones. lora: adapters that may leave them in 4 bits. A
-    tokenizer without an end token is given one, with a
-    row of its own in the embeddings: `notes` say so. Raises ModelError for a folder that is not
-    there, holds another kind of model, or lacks weights.
+    memory; "auto" is that of the saved ones. lora: settings of adapters, with `quantize` for
+    weights in 4 bits. A tokenizer without an end token is given one, with a row of its own in the
+    embeddings: `notes` say so. Raises ModelError for a folder that is not there, holds another kind
+    of model, or lacks weights.
     """
     name = str(source)
     if is_path(name) and not Path(name).is_dir():
@@ -368,7 +368,8 @@ def _give_end_token(opened: Opened) -> None:
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
-            # the same each time: adapters opened alone draw the row anew
+            # the new row is random: with one seed, a base opened again for its adapters equals
+            # the one that they were trained on
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 module.resize_token_embeddings(

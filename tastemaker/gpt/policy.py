@@ -468,8 +468,8 @@ class Policy:
     ) -> "Policy":
         """Open a folder or hub name; of a folder of adapters, the base with them merged.
 
-        dtype: of the weights; "auto": as saved. lora: what may leave them in 4 bits. Raises
-        ModelError for what is no causal language model.
+        dtype: of the weights; "auto": as saved. lora: settings of adapters, with `quantize` for
+        weights in 4 bits. Raises ModelError for what is no causal language model.
         """
         opened = open_causal(source, choose_weights(dtype), lora)
         width = opened.module.config.get_text_config().hidden_size

@@ -22,15 +22,17 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data import texts as plain
+from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.chats import completion_from, messages_of, with_chat
-from tastemaker.data.columns import RECOGNISED, plan
+from tastemaker.data.columns import HEAD, RECOGNISED, plan
+from tastemaker.data.formats import table_format
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name
 from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.read_as import Layout, ReadAs, texts_read_as
-from tastemaker.data.reading import check_no_format, open_source, table_format
+from tastemaker.data.reading import check_no_format, open_source
 from tastemaker.data.recognising import Reading, recognise
-from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.roles import Columns, column_for, described_source
 from tastemaker.data.source_names import distinct_names
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.texts import Each
@@ -46,7 +48,6 @@ PLAYGROUND_REVIEWS = 40_000
 
 _PLAYGROUND = "playground"
 _CHATS = ("messages",)
-_FIRST_ROWS = 100
 _NOTES = ("readme", "license", "licence")  # beside tables, notes about them
 _Skipped: TypeAlias = list[DataError] | None
 _Report: TypeAlias = Callable[[str, Layout], None]
@@ -66,11 +67,11 @@ def documents(
 ) -> Iterator[Example]:
     """Return an iterator over the documents of a source, in its order.
 
-    The source is opened at once and read lazily. source: see the table at the top of this file; a
-    file or folder that is named as the playground takes precedence over it. split: of a source with
-    splits, one or several joined by "+"; by default "train", for aclImdb "train+unsup". columns,
-    format: those of `read`, for tables. each: one document of a text file, "file", "paragraph" or
-    "line"; one longer than `plain.LONGEST` characters is cut. skip_bad: a list that gets the errors
+    The source is opened at once and read lazily. source: see the table at the top of this file;
+    columns may follow a path, as for `read`; a file called playground is that file. split: of a
+    source with splits, one or several joined by "+"; by default "train", for aclImdb "train+unsup".
+    columns, format: those of `read`, for tables. each: one document of a text file, "file",
+    "paragraph" or "line"; a longer one is cut. skip_bad: a list that gets the errors
     of unreadable rows, which are then left out. name: what a table is called in messages. report:
     is called with what the source is read as, when the first text is asked for. Raises DataError,
     one line with file and row or line, when it reaches bad input, and at the end of a source
@@ -80,6 +81,11 @@ def documents(
         raise UsageError(
             f"each {each!r}: one document is a {', a '.join(plain.EACH)}."
         )
+    source, columns, settings = described_source(source, columns)
+    split, format = (
+        settings.get("split", split),
+        settings.get("format", format),
+    )
     format_of_table = table_format(columns, format)
     before = len(skip_bad or ())
 
@@ -92,14 +98,8 @@ def documents(
         examples = _reported(examples, str(source), each, report_part)
     else:
         examples = chain.from_iterable(
-            _of_part(
-                part,
-                columns or Columns(),
-                format_of_table,
-                skip_bad,
-                report_part,
-            )
-            for part in _named(_parts(source, split, format), name)
+            _of_part(part, columns, format_of_table, skip_bad, report_part)
+            for part in _named(_parts(source, split, format, columns), name)
         )
     return _never_empty(examples, str(source), skip_bad, before)
 
@@ -249,7 +249,10 @@ def _is_note(path: Path) -> bool:
 
 
 def _parts(
-    source: str | Path, split: str | None, format: str | None
+    source: str | Path,
+    split: str | None,
+    format: str | None,
+    columns: Columns,
 ) -> list[Table | tuple[Path, str]]:
     """Open the splits of a source."""
     path = Path(source)
@@ -264,7 +267,7 @@ def _parts(
         raise UsageError(
             f"split {split!r}: a name is missing. Several are written as train+test."
         )
-    parts = [open_source(source, name) for name in names]
+    parts = [open_source(source, name, columns.header) for name in names]
     first = parts[0]
     if isinstance(first, Table):
         return parts
@@ -292,7 +295,8 @@ def _of_part(
         report(f"{folder.name}[{split}]", Layout("aclimdb", roles))
         yield from (review.example() for review in aclimdb.reviews(*part))
         return
-    reading = recognise(part, format, past_bad=skipped is not None)
+    past_bad = skipped is not None
+    reading = recognise(part, format, columns, past_bad=past_bad)
     if reading is None:
         yield from _of_rows(part, columns, skipped, report)
         return
@@ -300,7 +304,9 @@ def _of_part(
     yield from _best_of(reading, skipped)
 
 
-def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
+def _best_of(
+    reading: Reading | Answers, skipped: _Skipped
+) -> Iterator[Example]:
     """Yield the texts of each row that are best by all of its judgements together."""
     judged = reading.judgements(skipped)
     for _, judgements in groupby(
@@ -329,7 +335,7 @@ def _of_rows(
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
-    first_rows = islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)
+    first_rows = islice(table.rows_past([] if past_bad else None), HEAD)
     head = [row for _, row in first_rows]
     names = list(dict.fromkeys(name for row in head for name in row))
     chats = None if columns.text else column_for(_CHATS, names, ())
@@ -345,6 +351,11 @@ def _of_rows(
         layout.used = frozenset(layout.roles.values())
         report(table.name, layout)
     else:
+        answers = answers_plan(table, columns, past_bad=past_bad)
+        if answers is not None:
+            report(table.name, answers.layout)
+            yield from _best_of(answers, skipped)
+            return
         planned = plan(table, columns, judged=False, past_bad=past_bad)
         text = planned.text
         prompts = planned.prompts
@@ -439,14 +450,13 @@ class Documents:
         )
 
     def _of(self, source: str | Path) -> Iterator[Example]:
-        bad = self.bad if self.leave_out_bad else None
         return documents(
             source,
             split=self.split,
             columns=self.columns,
             format=self.format,
             each=self.each,
-            skip_bad=bad,
+            skip_bad=self.bad if self.leave_out_bad else None,
             name=distinct_names(self.sources).get(source),
             report=self._report,
         )
@@ -477,7 +487,7 @@ class Documents:
         if self.columns is not None:
             description["columns"] = asdict(self.columns)
         description["sources"] = [
-            [str(s), _size(Path(s))] for s in self.sources
+            [str(s), _size(Path(described_source(s)[0]))] for s in self.sources
         ]
         return description
 
@@ -485,7 +495,6 @@ class Documents:
 def _size(path: Path) -> int | None:
     """Return the bytes of a file, or of all files of a folder; None for another source."""
     if path.is_dir():
-        return sum(
-            file.stat().st_size for file in path.rglob("*") if file.is_file()
-        )
+        files = filter(Path.is_file, path.rglob("*"))
+        return sum(file.stat().st_size for file in files)
     return path.stat().st_size if path.is_file() else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from tastemaker.data.formats.single import from_row, to_row
 from tastemaker.data.judgements import Example, Judgement, fingerprint
+from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read, read_examples
 from tastemaker.data.roles import Columns
 from tastemaker.data.source_names import distinct_names
@@ -163,6 +164,7 @@ def _read_all(
     skips = options.pop("skip_bad", False)
     skipped: list[DataError] | None = [] if skips else None
     names = distinct_names(list(sources))
+    report: list[ReadAs] = []
     for number, source in enumerate(sources):
         if is_playground(source):
             place = apart + _APART * number
@@ -174,8 +176,12 @@ def _read_all(
             columns=Columns(**groups["columns"]),
             skip_bad=skipped,
             name=names.get(source),
+            report=report,
             **options,
         )
+    for shown in report:
+        for line in (f"{shown.source} {shown}", *shown.notes):
+            work.say(line)
     if skipped:
         work.say(f"{len(skipped):,} rows were left out, such as {skipped[0]}")
 

@@ -364,7 +364,7 @@ def _log_normal(values: Tensor, mean: float, sd: float) -> Tensor:
 # longer than a whole linear fit.
 
 _TOLERANCE = 1e-12  # of the value, relative
-_GRADIENT = 1e-7  # the search ends where no derivative is larger
+SMALLEST_GRADIENT = 1e-7  # the search ends where no derivative is larger
 
 
 def minimise(
@@ -372,7 +372,7 @@ def minimise(
     parameters: Sequence[Tensor],
     *,
     iterations: int,
-    steepest: float = _GRADIENT,
+    steepest: float = SMALLEST_GRADIENT,
 ) -> None:
     """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
 

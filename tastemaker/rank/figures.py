@@ -188,15 +188,15 @@ class _Shared:
     def __init__(self, sample: Sample) -> None:
         is_new = sample.is_new[sample.row]
         judge = sample.judge[sample.row]
-        self.n = _alike(is_new, sample.unit) - _alike(
+        self.n = _count_equal(is_new, sample.unit) - _count_equal(
             is_new, sample.unit, judge
         )
-        self.hits = _alike(is_new, sample.unit, sample.value)
-        self.hits -= _alike(is_new, sample.unit, sample.value, judge)
+        self.hits = _count_equal(is_new, sample.unit, sample.value)
+        self.hits -= _count_equal(is_new, sample.unit, sample.value, judge)
         self.n[~is_new] = self.hits[~is_new] = 0
 
 
-def _alike(is_counted: Any, *columns: Any) -> Any:
+def _count_equal(is_counted: Any, *columns: Any) -> Any:
     """Return of how many counted rows [V] the columns are equal to those of each row [V]."""
     group = group_numbers(*columns)
     counted = np.bincount(group, is_counted, int(group.max(initial=0)) + 1)
@@ -207,8 +207,8 @@ def _judges(sample: Sample, shared: _Shared) -> dict[int, JudgeFigures]:
     judge = sample.judge[sample.row]
     is_new = sample.is_new[sample.row]
     is_repeat = ~is_new
-    before = is_repeat * _alike(is_new, sample.unit, judge)
-    equal = is_repeat * _alike(is_new, sample.unit, judge, sample.value)
+    before = is_repeat * _count_equal(is_new, sample.unit, judge)
+    equal = is_repeat * _count_equal(is_new, sample.unit, judge, sample.value)
     agrees = _by_judge(sample, shared.hits, shared.n, "no_shared_item")
     consistent = _by_judge(sample, equal, before, "no_repeat")
     hits, ordered = _shown_first(sample)

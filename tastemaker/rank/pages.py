@@ -151,10 +151,10 @@ def _of_each(
 
 def reasons_in(request: Request, counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts of skip reasons, those of the page's own in the reader's language."""
-    own = words()[language(request)]["reasons"]
+    in_language = words()[language(request)]["reasons"]
     translated: dict[str, str] = {}
     for phrases in words().values():
-        translated.update(zip(phrases["reasons"], own, strict=True))
+        translated.update(zip(phrases["reasons"], in_language, strict=True))
     totals: Counter[str] = Counter()
     for reason, count in counts.items():
         totals[translated.get(reason, reason)] += count

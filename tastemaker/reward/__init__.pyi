@@ -49,7 +49,7 @@ from .explain import explain as explain
 from .explain import pieces_of as pieces_of
 from .explain import without_each as without_each
 from .export import OnnxScorer as OnnxScorer
-from .export import difference_of as difference_of
+from .export import differences_of as differences_of
 from .export import export_onnx as export_onnx
 from .export import exportable as exportable
 from .export import exported as exported

@@ -80,7 +80,11 @@ class Division:
             by_source.setdefault(judgement.source, []).append(judgement)
         reason = ""
         if len(by_source) < 2:
-            reason = "all judgements are of one source"
+            (name,) = by_source
+            reason = (
+                f"all judgements are of one source, {name!r} (files of one name are told apart "
+                "where they are read together, as a list)"
+            )
         elif all(example.prompt is None for example in self.train.examples):
             reason = "no judgement has a prompt"
         if reason:

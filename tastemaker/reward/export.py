@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import MissingExtra, ModelError, UsageError
@@ -35,6 +36,7 @@ _SOURCE = "source.json"
 _INPUTS = ["input_ids", "attention_mask"]
 _OUTPUT = "logits"
 _BATCH_TOKENS = 2048
+_BATCHES = (1, 2, 4, 8)
 
 
 class _Logits(torch.nn.Module):
@@ -56,18 +58,29 @@ class _Logits(torch.nn.Module):
 
 
 class OnnxScorer:
-    """A network's scores by ONNX Runtime. path: of an exported file."""
+    """A network's scores by ONNX Runtime. path: of an exported file.
+
+    Raises ModelError for a file that it cannot open.
+    """
 
     def __init__(self, network: Network, path: Path) -> None:
         runtime = _runtime("the engine onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.network = network
-        self.session = runtime.InferenceSession(
-            str(path),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        try:
+            self.session = runtime.InferenceSession(
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        # its exceptions share no other base
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(
+                f"{path}: ONNX Runtime cannot open it ({reason:.200}). Write the file again with "
+                f"`tastemaker export {path.parents[1]} --onnx`."
+            ) from error
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """Return the scores of examples, in order."""
@@ -100,7 +113,8 @@ def export_onnx(folder: Path | str) -> tuple[Path, float]:
     with filling_folder(folder / _FOLDER, last=_SOURCE) as temporary:
         path = temporary / _MODEL
         _write(network, path)
-        difference = difference_of(model, OnnxScorer(network, path))
+        scorer = OnnxScorer(network, path)
+        difference = max(differences_of(model, scorer).values())
         if not difference <= ONNX_TOLERANCE:
             raise ModelError(
                 f"{folder}: ONNX Runtime answers another score: by {difference:.2g}, over "
@@ -141,19 +155,29 @@ def in_8_bits(path: Path, target: Path) -> None:
         )
 
 
-def difference_of(model: RewardModel, scorer: OnnxScorer) -> float:
-    """Return the largest difference from the model's scores: alone, padded, in another order."""
+def differences_of(model: RewardModel, scorer: OnnxScorer) -> dict[str, float]:
+    """Return the largest difference from the model's scores by size of the batch and padding."""
     examples = [Example(text) for text in SAMPLES]
     expected = model.score_all(examples).values
-    alone = [float(scorer.score([e]).values[0]) for e in examples]
-    batch = scorer.score(examples).values
-    padded = scorer.score([*examples[::-1], *examples]).values
-    differences = [
-        np.abs(alone - expected).max(),
-        np.abs(batch - expected).max(),
-        np.abs(padded[len(examples) :] - expected).max(),
-    ]
-    return float(max(differences))
+    differences = {}
+    for size in _BATCHES:
+        parts = []
+        for start in range(0, len(examples), size):
+            parts.append(scorer.score(examples[start : start + size]).values)
+        way = "alone" if size == 1 else f"in batches of {size}"
+        differences[way] = _largest(np.concatenate(parts), expected)
+    # padded to the longest one
+    padded = [scorer.score([e, examples[-1]]).values[0] for e in examples]
+    differences["beside the longest text"] = _largest(padded, expected)
+    reverse = scorer.score([*examples[::-1], *examples]).values
+    differences["in another order"] = _largest(
+        reverse[len(examples) :], expected
+    )
+    return differences
+
+
+def _largest(scores: Any, expected: NDArray[np.float64]) -> float:
+    return float(np.abs(np.asarray(scores) - expected).max())
 
 
 def exportable(model: RewardModel) -> Network:

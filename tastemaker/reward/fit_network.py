@@ -39,6 +39,7 @@ from tastemaker.reward.observation import (
     links_alone,
 )
 from tastemaker.scores import Scores
+from tastemaker.train.checkpoint import best_in, with_best
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import recompute_layers
 from tastemaker.train.sharding import (
@@ -315,9 +316,7 @@ class FitTask(Task):
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the tokens read so far; the weights, and the best ones."""
-        tensors = self._weights()
-        for name, tensor in self.best.items():
-            tensors[f"best.{name}"] = tensor
+        tensors = with_best(self._weights(), self.best)
         return {"tokens": self.tokens}, tensors
 
     def load(
@@ -326,13 +325,8 @@ class FitTask(Task):
         """Take over what `state` returned."""
         self.tokens = values["tokens"]
         self._put(tensors)
-        weights = self._weights()
-        for name, tensor in tensors.items():
-            if name.startswith("best."):
-                kept = name.removeprefix("best.")
-                self.best[kept] = share_like(
-                    tensor.to(self.device), weights[kept]
-                )
+        best = best_in(tensors, self._weights())
+        self.best = {name: one.to(self.device) for name, one in best.items()}
 
     def finish(self) -> None:
         """Put the best weights in place, whole."""

@@ -314,9 +314,9 @@ class _Fit:
         assert self.grid is not None  # that of the full model
         total = self.grid.log_likelihood.sum(0)
         posterior = posterior_on(self.grid, total, self.population)
-        kept = self._kept_information(self.grid)
+        information = self._kept_information(self.grid)
         relative = self.grid.discrimination / self.population.centre
-        reliability = relative[:, :, None] * kept
+        reliability = relative[:, :, None] * information
         ends = weighted_quantiles(reliability, posterior, (0.5, 0.025, 0.975))
         return JudgeEstimates(
             names,

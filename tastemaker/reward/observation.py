@@ -28,7 +28,7 @@ from tastemaker.evaluate.evaluation import Scorer
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
-from tastemaker.maths.likelihoods import minimise
+from tastemaker.maths.likelihoods import SMALLEST_GRADIENT, minimise
 from tastemaker.maths.statistics import spearman
 from tastemaker.reward.corpus import AllEvidence, Corpus, Evidence, Links
 from tastemaker.reward.division import Division
@@ -43,7 +43,7 @@ _PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
 _NOTHING = 0.1  # prior probability that the score tells nothing
 _WHOLE_FIT = 1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
-_STEEPEST = 1e-5  # squared derivative, times judgements: log-likelihoods are right to 1e-4
+_STEEPEST = 1e-5  # n g², g: derivative of the mean loss of n judgements; their sum is right to 1e-4
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
 _CONTROL_PULL = 30.0
@@ -397,7 +397,7 @@ class _Calibration:
         mass = float(torch.trapezoid(density, slopes))
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
-        self.steepest = 1e-7  # the link that remains is exact
+        self.steepest = SMALLEST_GRADIENT  # the link that remains is exact
         self._height(factor * slope)
         if not all(
             bool(torch.isfinite(p).all()) for p in self.fitted.parameters()

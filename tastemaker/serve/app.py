@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from tastemaker.costs import versions
@@ -27,10 +28,16 @@ from tastemaker.serve.openapi import (
     wire_operation,
     wire_responses,
 )
-from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.refusals import Refusal
 from tastemaker.serve.served import Served, Shelf
 from tastemaker.serve.settings import Serving
-from tastemaker.serve.wires import PATHS, Answer, Work, wire_of
+from tastemaker.serve.wires import (
+    PATHS,
+    Answer,
+    Work,
+    error_at,
+    wire_of,
+)
 from tastemaker.serve.wires.tei import LABEL
 
 _GONE = 499
@@ -58,9 +65,7 @@ class Service:
             served = self.shelf.named(model)
             examples = work.examples_for(served)
             scores = await self.scores(request, served, examples)
-            response = json_response(
-                self._reply(served, work, examples, scores)
-            )
+            response = self._response(served, work, examples, scores)
         except Refusal as refusal:
             response = json_response(
                 wire.error(refusal), refusal.status, refusal.headers
@@ -73,12 +78,14 @@ class Service:
         return response
 
     @staticmethod
-    def _reply(
+    def _response(
         served: Served, work: Work, examples: list[Example], scores: Scores
-    ) -> Any:
+    ) -> Response:
         tokens = sum(served.estimated_tokens(e) for e in examples)
         values = checked_numbers(scores.as_list())
-        return work.reply(Answer(served, scores, values, tokens))
+        return json_response(
+            work.reply(Answer(served, scores, values, tokens))
+        )
 
     async def body(self, request: Request) -> bytes:
         """Return the body of a request. Raises Refusal for a large or a slow one."""
@@ -133,6 +140,7 @@ class Service:
             "version": versions()["tastemaker"],
             "models": [one.about() for one in self.shelf.models.values()],
             "limits": self.settings.limits(),
+            "cors": list(self.settings.cors),
         }
 
 
@@ -165,18 +173,27 @@ def make_app(service: Service) -> FastAPI:
     page.add_to(app, service)
 
     async def refuse(request: Request, error: Exception) -> Response:
-        del request
         status = error.status_code if isinstance(error, HTTPException) else 500
         words = {404: "no such path.", 405: "no such method here."}
         message = words.get(status, "the server failed.")
         refusal = Refusal(status, message)
         # a 405 names the methods that there are
         headers = getattr(error, "headers", None)
-        return json_response(as_tastemaker(refusal), status, headers)
+        write = error_at(request.scope["path"])
+        return json_response(write(refusal), status, headers)
 
     app.add_exception_handler(HTTPException, refuse)
     app.add_exception_handler(Exception, refuse)
     app.add_middleware(Guard, settings=service.settings)
+    # outside of the guard: a browser's question whether it may ask has no token
+    if service.settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
     # FastAPI builds the document once
     add_security(app.openapi(), service.settings)
     return app

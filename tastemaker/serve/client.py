@@ -4,15 +4,9 @@ Asks the wire that the address shows: that of `tastemaker serve`, OpenRLHF, Text
 Inference or vLLM (`client_wires`).
 """
 
-import http.client
 import json
 import os
-import random
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -23,18 +17,14 @@ import numpy as np
 from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, RewardError, UsageError
 from tastemaker.scores import Scores
+from tastemaker.serve.asking import Reply, asked, request_of
 from tastemaker.serve.client_wires import (
     OWN,
     ClientWire,
-    request_of,
     wire_at,
     wire_by_path,
 )
 
-_MOST_BYTES = 2**26
-_WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BUSY = frozenset({429, 503})
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _LOOK = 10.0
 """The seconds that a look at what an address is takes at most."""
 TOKEN = "TASTEMAKER_TOKEN"
@@ -44,16 +34,6 @@ TOKEN = "TASTEMAKER_TOKEN"
 def is_address(name: object) -> bool:
     """Return whether a name is an HTTP address and not a folder."""
     return isinstance(name, str) and name.startswith(("http://", "https://"))
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """One answer. status: 0 where there was none. pause: the seconds of its Retry-After."""
-
-    status: int
-    value: Any = None
-    problem: str = ""
-    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +54,7 @@ class RemoteReward:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if not is_address(self.address) or not urlsplit(self.address).hostname:
-            raise UsageError(
-                f"{self.name!r}: no address. Write it as http://127.0.0.1:8000."
-            )
+        check_address(self.address)
         if self.batch < 1 or self.retries < 0 or not self.seconds > 0:
             raise UsageError(
                 "a remote reward needs a batch of at least 1, retries of at least 0 and a "
@@ -86,10 +63,8 @@ class RemoteReward:
 
     @property
     def name(self) -> str:
-        """The address without the path and the query, which may hold a token."""
-        parts = urlsplit(self.address)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}"
+        """The address without what may hold a token: a query, and a path that is no wire's."""
+        return shown_address(self.address)
 
     @overload
     def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts
@@ -145,12 +120,14 @@ class RemoteReward:
 
     @cached_property
     def wire(self) -> ClientWire:
-        """What is posted to the address: by its path, or by what it answers, else our own."""
+        """What is posted to the address: by its path, or by what it answers, else our own.
+
+        Raises RewardError, and looks again the next time, where the server is away or busy.
+        """
         by_path = wire_by_path(self.address)
         if by_path is not None:
             return by_path
-        seconds = min(self.seconds, _LOOK)
-        return wire_at(self.address, self.headers, seconds) or OWN
+        return wire_at(self.address, self.name, self.look) or OWN
 
     @property
     def headers(self) -> dict[str, str]:
@@ -171,12 +148,8 @@ class RemoteReward:
 
     def _numbers(self, reply: Any, count: int) -> list[float]:
         """Return the scores of a reply, one for each text."""
-        values = self.wire.numbers(reply)
-        values = values if isinstance(values, list) else []
-        if count != 1 and len(values) == 1 and isinstance(values[0], list):
-            values = values[0]
-        numbers = [n for n in map(_number, values) if n is not None]
-        if len(numbers) != count or not np.isfinite(numbers).all():
+        numbers = self.wire.scores(reply, count)
+        if numbers is None:
             raise RewardError(
                 f"{self.name} did not answer with {count} finite numbers, one for each text "
                 f"({self.wire.name} wire, {self.wire.path})."
@@ -185,38 +158,41 @@ class RemoteReward:
 
     def _ask(self, body: bytes) -> Any:
         """Return the JSON of an answer; ask again where the server is busy or away."""
-        reply = _Reply(0)
-        for attempt in range(self.retries + 1):
-            if attempt:
-                longest = min(_LONGEST_WAIT, _SHORTEST_WAIT * 2**attempt)
-                # jitter keeps clients that were refused together apart
-                wait = longest * random.uniform(0.5, 1)
-                time.sleep(max(wait, min(reply.pause, _LONGEST_WAIT)))
-            reply = _within(self.seconds, lambda: self._post(body))
-            if reply.status == 200:
-                return reply.value
-            if reply.status and reply.status not in _WORTH_RETRYING:
-                break
-        state = "is busy" if reply.status in _BUSY else "did not answer"
-        if reply.status:
-            state += f" (status {reply.status})"
-        problem = f": {reply.problem}" if reply.problem else ""
-        raise RewardError(f"{self.name} {state}{problem}")
-
-    def _post(self, body: bytes) -> _Reply:
         url = self.wire.url(self.address)
         request = request_of(url, self.headers, body)
-        try:
-            with urllib.request.urlopen(
-                request, timeout=self.seconds
-            ) as answer:
-                return _Reply(200, json.loads(answer.read(_MOST_BYTES)))
-        except urllib.error.HTTPError as error:
-            with error:
-                return _refused(error)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            return _Reply(0, problem=" ".join(str(reason).split()))
+        reply = asked(request, self.seconds, self.retries)
+        if reply.status != 200 or reply.problem:
+            raise RewardError(f"{self.name} {reply}")
+        return reply.value
+
+    def look(self, url: str) -> Reply:
+        """Return the answer of a page, for what it tells of the server."""
+        request = request_of(url, self.headers)
+        return asked(request, min(self.seconds, _LOOK), self.retries)
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError for what is no HTTP address, and for one with a user or a password."""
+    parts = urlsplit(address)
+    if not is_address(address) or not parts.hostname:
+        raise UsageError(
+            f"{shown_address(address)!r}: no address. Write it as http://127.0.0.1:8000."
+        )
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"{shown_address(address)}: a user name in an address would stand in logs. Leave it "
+            f"out, and give a token in the variable {TOKEN}."
+        )
+
+
+def shown_address(address: str) -> str:
+    """Return an address without what may hold a token: a user, a query, a path of no wire."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    wire = wire_by_path(address)
+    end = "" if wire is None else wire.path
+    has_more = parts.path.rstrip("/") != end
+    return f"{parts.scheme}://{host}{'/…' if has_more else ''}{end}"
 
 
 def remote_reward(address: str) -> RemoteReward:
@@ -227,35 +203,3 @@ def remote_reward(address: str) -> RemoteReward:
 def token_of_server() -> str | None:
     """Return the token that the variable TASTEMAKER_TOKEN holds."""
     return os.environ.get(TOKEN, "").strip() or None
-
-
-def _number(value: Any) -> float | None:
-    """Return a number; a list may wrap it."""
-    if isinstance(value, list) and len(value) == 1:
-        return _number(value[0])
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value)
-
-
-def _refused(error: urllib.error.HTTPError) -> _Reply:
-    pause = error.headers.get("Retry-After", "")
-    try:
-        body = json.loads(error.read(65536))
-        problem = body["error"]
-        problem = problem["message"] if isinstance(problem, dict) else problem
-    except (OSError, ValueError, KeyError, TypeError):
-        problem = error.reason
-    seconds = float(pause) if pause.isdecimal() else 0.0
-    return _Reply(error.code, None, " ".join(str(problem).split()), seconds)
-
-
-def _within(seconds: float, call: Callable[[], _Reply]) -> _Reply:
-    """Return the reply of a call, or that it took longer: a server may send a byte a second."""
-    replies: list[_Reply] = []
-    worker = threading.Thread(
-        target=lambda: replies.append(call()), daemon=True
-    )
-    worker.start()
-    worker.join(seconds)
-    return replies[0] if replies else _Reply(0, problem="timed out")

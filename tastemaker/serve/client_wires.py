@@ -10,18 +10,16 @@
 A path at the end of an address names its wire without a question.
 """
 
-import http.client
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from tastemaker.data.judgements import Example, Prompt, plain
+from tastemaker.errors import RewardError
+from tastemaker.serve.asking import Reply
 
-_MOST_BYTES = 2**22
 _MOST_OF_TEI = 32
 """Texts of a request that TEI takes unless it says otherwise."""
 
@@ -49,10 +47,29 @@ class ClientWire:
             return address
         return address + self.path
 
+    def scores(self, reply: Any, count: int) -> list[float] | None:
+        """Return the scores of a reply; None where these are not so many finite numbers."""
+        values = self.numbers(reply)
+        values = values if isinstance(values, list) else []
+        if count != 1 and len(values) == 1 and isinstance(values[0], list):
+            values = values[0]
+        numbers = [n for n in map(_number, values) if n is not None]
+        is_whole = len(numbers) == count and all(map(math.isfinite, numbers))
+        return numbers if is_whole else None
+
     def at_once(self, examples: Sequence[Example], batch: int) -> int:
         """Return how many of the texts one request has."""
         has_prompts = any(example.prompt is not None for example in examples)
         return min(batch, self.most_prompted if has_prompts else self.most)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number; a list may wrap it."""
+    if isinstance(value, list) and len(value) == 1:
+        return _number(value[0])
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)
 
 
 def _own_body(examples: Sequence[Example]) -> dict[str, Any]:
@@ -169,64 +186,45 @@ def base_of(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def wire_at(
-    address: str, headers: Mapping[str, str], seconds: float
-) -> ClientWire | None:
-    """Return the wire that an address shows by what it answers; None where it shows none."""
-    try:
-        return _shown(address.rstrip("/"), headers, seconds)
-    # nobody is there: no second page is asked for
-    except (OSError, http.client.HTTPException):
-        return None
+Look: TypeAlias = Callable[[str], Reply]
+"""Asks for a page, again where that may help; the answer may still be that nobody answers."""
 
 
-def _shown(
-    base: str, headers: Mapping[str, str], seconds: float
-) -> ClientWire | None:
-    about = _get(f"{base}/info", headers, seconds)
-    fields = about if isinstance(about, dict) else {}
+def wire_at(address: str, name: str, look: Look) -> ClientWire | None:
+    """Return the wire that an address shows by what it answers; None where it shows none.
+
+    name: of the address in messages. Raises RewardError where a page is not answered, or the server
+    is busy or broken: what it would show is not known.
+    """
+
+    def page(path: str) -> dict[str, Any]:
+        reply = look(address.rstrip("/") + path)
+        if reply.is_worth_retrying:
+            raise RewardError(
+                f"{name} {reply}. So its wire is not known; start the server, or write the wire's "
+                f"path: {name}{OWN.path}, {OPENRLHF.path}, {TEI.path} or {VLLM.path}."
+            )
+        return reply.value if isinstance(reply.value, dict) else {}
+
+    about = page("/info")
     # ours has TEI's fields too
-    if "models" in fields:
+    if "models" in about:
         return OWN
-    if {"model_id", "model_type"} <= fields.keys():
-        most = fields.get("max_client_batch_size")
+    if {"model_id", "model_type"} <= about.keys():
+        most = about.get("max_client_batch_size")
         size = most if isinstance(most, int) and most > 0 else _MOST_OF_TEI
         return replace(TEI, most=size, most_prompted=size)
-    models = _get(f"{base}/v1/models", headers, seconds)
-    rows = models.get("data") if isinstance(models, dict) else None
+    rows = page("/v1/models").get("data")
     if isinstance(rows, list):
         owners = [row.get("owned_by") for row in rows if isinstance(row, dict)]
         if "vllm" in owners:
             return VLLM
-    page = _get(f"{base}/openapi.json", headers, seconds)
-    paths = page.get("paths") if isinstance(page, dict) else None
+    paths = page("/openapi.json").get("paths")
     if isinstance(paths, dict):
         for wire in (OWN, OPENRLHF, TEI, VLLM):
             if wire.path in paths:
                 return wire
     return None
-
-
-def request_of(
-    url: str, headers: Mapping[str, str], body: bytes | None = None
-) -> urllib.request.Request:
-    """Return a request with JSON; a redirect to another place does not get the headers."""
-    request = urllib.request.Request(url, body)
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
-    for name, value in headers.items():
-        request.add_unredirected_header(name, value)
-    return request
-
-
-def _get(url: str, headers: Mapping[str, str], seconds: float) -> Any:
-    """Return the JSON of a page; None where an answer has none. Raises OSError without answer."""
-    request = request_of(url, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            return json.loads(answer.read(_MOST_BYTES))
-    except (urllib.error.HTTPError, ValueError):
-        return None
 
 
 def as_json(prompt: Prompt) -> Any:

@@ -2,8 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.export import (
     ONNX_TOLERANCE,
     OnnxScorer,
-    difference_of,
+    differences_of,
     exportable,
     exported,
     in_8_bits,
@@ -31,11 +31,21 @@ Score = Callable[[Sequence[Example]], Scores]
 
 @dataclass(frozen=True)
 class Chosen:
-    """An engine. difference: the largest from the model's own scores, measured at the start."""
+    """An engine, as it was measured at the start.
+
+    differences: from the model's own scores, by size of the batch and padding; none for torch.
+    seconds: that each engine took for the same texts, where the faster one was chosen.
+    """
 
     name: str
     score: Score
-    difference: float = 0.0
+    differences: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float:
+        """The largest of the differences."""
+        return max(self.differences.values(), default=0.0)
 
     @property
     def is_exact(self) -> bool:
@@ -87,13 +97,14 @@ def _move(model: RewardModel, device: str) -> None:
 
 def _checked(folder: Path, model: RewardModel, path: Path) -> Chosen:
     scorer = OnnxScorer(exportable(model), path)
-    difference = difference_of(model, scorer)
+    chosen = Chosen("onnx", scorer.score, differences_of(model, scorer))
+    difference = chosen.difference
     if not difference <= ONNX_TOLERANCE:
         raise ModelError(
             f"{folder}: the engine onnx differs by {difference:.2g}, over {ONNX_TOLERANCE:g}. "
             f"Write the file again with `tastemaker export {folder} --onnx`."
         )
-    return Chosen("onnx", scorer.score, difference)
+    return chosen
 
 
 def _in_8_bits(model: RewardModel, path: Path) -> Chosen:
@@ -101,8 +112,7 @@ def _in_8_bits(model: RewardModel, path: Path) -> Chosen:
         target = Path(folder) / "int8.onnx"
         in_8_bits(path, target)
         scorer = OnnxScorer(exportable(model), target)
-    difference = difference_of(model, scorer)
-    return Chosen("onnx-int8", scorer.score, difference)
+    return Chosen("onnx-int8", scorer.score, differences_of(model, scorer))
 
 
 def _faster_file(folder: Path, model: RewardModel) -> Chosen | None:
@@ -131,4 +141,4 @@ def _faster(first: Chosen, second: Chosen) -> Chosen:
             times.append(time.perf_counter() - began)
         seconds[engine.name] = min(times)
     is_second = seconds[second.name] < seconds[first.name]
-    return second if is_second else first
+    return replace(second if is_second else first, seconds=seconds)

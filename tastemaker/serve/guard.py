@@ -5,8 +5,9 @@ import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.refusals import Refusal
 from tastemaker.serve.settings import Serving
+from tastemaker.serve.wires import error_at
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """What probes ask without a token; nothing about the models is in the answers."""
@@ -57,15 +58,19 @@ class Guard:
         if refusal is None:
             await self.app(scope, receive, safe_send)
         else:
-            await _refuse(refusal, safe_send)
+            await _send_refusal(refusal, scope["path"], safe_send)
 
     def _is_own_name(self, host: bytes) -> bool:
         name = host.decode("latin-1").lower()
         # a port follows, and an IPv6 address has colons of its own
         if not name.endswith("]"):
             name = name.rpartition(":")[0] or name
-        own = {*_LOCAL_NAMES, self.settings.host, f"[{self.settings.host}]"}
-        return name in own
+        of_this_machine = {
+            *_LOCAL_NAMES,
+            self.settings.host,
+            f"[{self.settings.host}]",
+        }
+        return name in of_this_machine
 
     def _checked(
         self, scope: Scope, headers: dict[bytes, bytes]
@@ -88,8 +93,20 @@ class Guard:
         )
 
 
-async def _refuse(refusal: Refusal, send: Send) -> None:
-    body = json.dumps(as_tastemaker(refusal)).encode()
+async def refuse_connection(
+    scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request of a connection that is one too many."""
+    del receive
+    refusal = Refusal(
+        503, "too many connections: try again later.", retry_after=1
+    )
+    await _send_refusal(refusal, scope["path"], send)
+
+
+async def _send_refusal(refusal: Refusal, path: str, send: Send) -> None:
+    """Send a refusal in the shape of the wire that the path names."""
+    body = json.dumps(error_at(path)(refusal)).encode()
     headers = [(b"content-type", b"application/json")]
     headers.append((b"content-length", str(len(body)).encode()))
     for name, value in refusal.headers.items():

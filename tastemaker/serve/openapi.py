@@ -1,13 +1,15 @@
-"""What `/openapi.json` says: bodies, replies and refusals of every path."""
+"""What `/openapi.json` and `/docs` say: bodies, replies and refusals of every path."""
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import Wire
 from tastemaker.serve.wires.schemas import (
     ERROR,
-    STRING,
     TEI_ERROR,
     Schema,
     one_of,
@@ -26,6 +28,9 @@ _REFUSALS = {
     503: "Too many connections.",
 }
 _OF_STATES = (401, 403, 503)
+STATES = frozenset({"/info", "/v1/models", "/metrics"})
+"""Paths whose answers are shown as they were at the start."""
+_SHOWN_LINES = 8
 _BEARER, _KEY = "bearer", "key"
 
 
@@ -38,15 +43,9 @@ def _refusals(
 ) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        # uvicorn answers 503 itself, and the guard before any wire
-        content = _content(schema)
-        if status == 503:
-            content = {"text/plain": {"schema": STRING}}
-        elif status in (401, 403):
-            content = _content(ERROR)
         responses[status] = {
             "description": _REFUSALS[status],
-            "content": content,
+            "content": _content(schema),
         }
     return responses
 
@@ -113,3 +112,90 @@ def add_security(document: dict[str, Any], settings: Serving) -> None:
     document["security"] = [{_BEARER: []}, {_KEY: []}]
     for path in ("/health", "/ready"):
         document["paths"][path]["get"]["security"] = []
+
+
+def add_reply(operation: dict[str, Any], name: str, reply: Any) -> None:
+    """Add what was answered to an example. name: of the example; a text is JSON or lines."""
+    (content,) = operation["responses"]["200"]["content"].values()
+    if isinstance(reply, str):
+        reply = _shown(reply)
+    content.setdefault("examples", {})[name] = {"value": reply}
+
+
+def _shown(text: str) -> Any:
+    """Return the JSON of a text, or its first lines."""
+    if text.startswith("{"):
+        return json.loads(text)
+    return "\n".join([*text.splitlines()[:_SHOWN_LINES], "…"])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One example of `/docs`. name: of the wire. curl: a line for a shell. reply: as text."""
+
+    name: str
+    curl: str
+    reply: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path on the page `/docs`. refusals: description by status."""
+
+    method: str
+    path: str
+    summary: str
+    calls: list[Call]
+    refusals: dict[str, str]
+
+
+def operations(document: dict[str, Any], address: str) -> Iterator[Operation]:
+    """Return what the page shows of each path. address: of the server, for the lines."""
+    has_token = "security" in document
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            responses = dict(operation["responses"])
+            good = responses.pop("200")
+            needs_token = has_token and operation.get("security") != []
+            command = ["curl", address + path]
+            if needs_token:
+                command += ["-H", "Authorization: Bearer $TASTEMAKER_TOKEN"]
+            replies = _examples(good) or {"reply": ""}
+            bodies = _examples(operation.get("requestBody", {}))
+            calls = []
+            for name, reply in replies.items():
+                asked = list(command)
+                if name in bodies:
+                    body = json.dumps(bodies[name], ensure_ascii=False)
+                    asked += ["-d", body]
+                calls.append(Call(name, _line(asked), _as_text(reply)))
+            yield Operation(
+                method.upper(),
+                path,
+                operation.get("description", operation["summary"]),
+                calls,
+                {code: r["description"] for code, r in responses.items()},
+            )
+
+
+def _examples(part: dict[str, Any]) -> dict[str, Any]:
+    examples: dict[str, Any] = {}
+    for content in part.get("content", {}).values():
+        for name, example in content.get("examples", {}).items():
+            examples[name] = example["value"]
+    return examples
+
+
+def _line(command: list[str]) -> str:
+    """Return a command for a shell; the variable of the token stays one."""
+    words = []
+    for word in command:
+        has_variable = word.startswith("Authorization")
+        words.append(f'"{word}"' if has_variable else shlex.quote(word))
+    return " ".join(words)
+
+
+def _as_text(reply: Any) -> str:
+    if isinstance(reply, str):
+        return reply
+    return json.dumps(reply, indent=2, ensure_ascii=False)

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from tastemaker.data.judgements import Example
 from tastemaker.serve.bodies import Reader, checked_numbers
+from tastemaker.serve.openapi import operations
 from tastemaker.serve.refusals import Refusal
 from tastemaker.serve.standing import Question, histogram, preference, signed
 
@@ -37,8 +38,8 @@ _FILES = {
 
 
 @cache
-def _template() -> Template:
-    text = (_FOLDER / "page.html").read_text(encoding="utf-8")
+def _template(name: str) -> Template:
+    text = (_FOLDER / name).read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["signed"] = signed
     environment.filters["place"] = _place
@@ -62,15 +63,17 @@ def _percent(probability: float) -> str:
     return "over 99.9 %" if percent >= 99.95 else f"{percent:.1f} %"
 
 
-def _page(service: Any, status: int = 200, **values: Any) -> Response:
+def _page(
+    service: Any, status: int = 200, name: str = "page.html", **values: Any
+) -> Response:
     names = list(service.shelf.models)
-    html = _template().render(models=names, **values)
+    html = _template(name).render(models=names, **values)
     headers = {"Content-Security-Policy": _POLICY}
     return Response(html, status, headers, "text/html; charset=utf-8")
 
 
 def add_to(app: FastAPI, service: Any) -> None:
-    """Add the page and its two files."""
+    """Add the page, its two files, and `/docs`: the paths with examples."""
 
     @app.get("/", include_in_schema=False)
     async def show() -> Response:
@@ -90,6 +93,18 @@ def add_to(app: FastAPI, service: Any) -> None:
         except ClientDisconnect:
             return Response(status_code=400)
         return _page(service, fields=fields, **values)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        document = app.openapi()
+        url = request.url
+        address = f"{url.scheme}://{url.netloc}"
+        return _page(
+            service,
+            name="docs.html",
+            operations=list(operations(document, address)),
+            has_token="security" in document,
+        )
 
     for name, kind in _FILES.items():
         _add_file(app, name, kind)

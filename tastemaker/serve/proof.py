@@ -14,12 +14,15 @@ import numpy as np
 from tastemaker.data.judgements import Example
 from tastemaker.errors import ModelError
 from tastemaker.reward.roundtrip import SAMPLES
+from tastemaker.serve.openapi import STATES, add_reply
 from tastemaker.serve.served import Served
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import PATHS, Wire
+from tastemaker.serve.wires.openrlhf import GET_REWARD
 
 TOLERANCE = 1e-4
 """The largest difference between two ways to the same score, in units of the score."""
+_STRIPPED = f"{GET_REWARD.name} /get_reward"
 
 
 async def prove(app: Any, served: Served, settings: Serving) -> None:
@@ -45,10 +48,12 @@ async def prove(app: Any, served: Served, settings: Serving) -> None:
         return
     for way, difference in differences.items():
         if not difference <= TOLERANCE:
+            advice = "please report the architecture and versions"
+            if settings.strip and way == _STRIPPED:
+                advice = "--strip removes a part of ordinary texts"
             raise ModelError(
                 f"{served.name}: a text scores differently alone and through {way}: by "
-                f"{difference:.2g}, over {TOLERANCE:g}. Nothing is served; please report the "
-                "architecture and versions."
+                f"{difference:.2g}, over {TOLERANCE:g}. Nothing is served; {advice}."
             )
 
 
@@ -68,14 +73,30 @@ async def _through(
 ) -> list[float]:
     """Return the scores of the samples as one wire answers them."""
     body = json.dumps(wire.probe(list(SAMPLES))).encode()
-    reply = await _post(app, path, body, served.name, settings)
-    return wire.numbers(reply)
+    reply = await _asked(app, path, served.name, settings, body)
+    return wire.numbers(json.loads(reply))
 
 
-async def _post(
-    app: Any, path: str, body: bytes, model: str, settings: Serving
-) -> Any:
-    """Call the application as a server does, without a connection."""
+async def add_examples(app: Any, served: Served, settings: Serving) -> None:
+    """Write what each path answers into the document of the paths."""
+    for path, operations in app.openapi()["paths"].items():
+        for wire in PATHS.get(path, ()):
+            body = json.dumps(wire.example).encode()
+            reply = await _asked(app, path, served.name, settings, body)
+            add_reply(operations["post"], wire.name, json.loads(reply))
+        if path in STATES:
+            reply = await _asked(app, path, served.name, settings)
+            add_reply(operations["get"], "reply", reply.decode())
+
+
+async def _asked(
+    app: Any,
+    path: str,
+    model: str,
+    settings: Serving,
+    body: bytes | None = None,
+) -> bytes:
+    """Call the application as a server does, without a connection. body: to be posted."""
     headers = [(b"host", b"localhost")]
     if settings.token:
         headers.append((b"authorization", f"Bearer {settings.token}".encode()))
@@ -84,7 +105,7 @@ async def _post(
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": "GET" if body is None else "POST",
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
@@ -103,7 +124,8 @@ async def _post(
         if is_sent:
             await asyncio.Event().wait()  # the client stays
         is_sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        message = {"type": "http.request", "body": body or b""}
+        return {**message, "more_body": False}
 
     async def send(message: Any) -> None:
         nonlocal status
@@ -114,4 +136,4 @@ async def _post(
     if status != 200:
         text = b"".join(parts).decode()
         raise ModelError(f"{model}: {path} answers {status} ({text}).")
-    return json.loads(b"".join(parts))
+    return b"".join(parts)

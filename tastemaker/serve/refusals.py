@@ -30,12 +30,15 @@ class Refusal(Exception):
             headers["Retry-After"] = str(self.retry_after)
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Connection"] = "close"
         return headers
 
 
 _NAMES = {
     400: "BadRequestError",
     401: "AuthenticationError",
+    403: "PermissionDeniedError",
     404: "NotFoundError",
     405: "MethodNotAllowedError",
     408: "TimeoutError",

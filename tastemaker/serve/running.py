@@ -62,7 +62,8 @@ def listening(host: str, port: int) -> socket.socket:
 async def _run(
     service: Any, app: Any, listener: socket.socket, say: Say
 ) -> None:
-    from tastemaker.serve.proof import prove
+    from tastemaker.serve.guard import refuse_connection
+    from tastemaker.serve.proof import add_examples, prove
 
     for served in service.shelf.models.values():
         await prove(app, served, service.settings)
@@ -74,13 +75,20 @@ async def _run(
             f"largest difference {difference:.1e} ({way}); engine {served.engine.name}"
         )
 
+    await add_examples(app, service.shelf.first, service.settings)
+
     def announce(address: str) -> None:
         service.is_ready = True
         say(f"serving on {address}")
 
     settings = service.settings
     await run_app(
-        app, listener, settings.connections, announce, settings.body_seconds
+        app,
+        listener,
+        settings.connections,
+        announce,
+        settings.body_seconds,
+        full=refuse_connection,
     )
 
 
@@ -90,22 +98,30 @@ async def run_app(
     connections: int,
     announce: Say,
     head_seconds: float = 10.0,
+    *,
+    full: Any = None,
 ) -> None:
     """Run a web application until SIGTERM or Ctrl-C.
 
     connections: at once; more get 503. announce: gets `http://HOST:PORT` once the server listens.
-    head_seconds: a connection is closed where the head of a request takes longer.
+    head_seconds: a connection is closed where the head of a request takes longer. full: the
+    application that answers connections too many; without it they get a line of text.
     """
     import uvicorn
+    from uvicorn.protocols.http.flow_control import service_unavailable
+
+    async def bounded(scope: Any, receive: Any, send: Any) -> None:
+        is_full = len(server.server_state.connections) > connections
+        chosen = (full or service_unavailable) if is_full else app
+        await chosen(scope, receive, send)
 
     config = uvicorn.Config(
-        app,
+        bounded,
         http=_protocol(head_seconds),
         log_level="warning",
         access_log=False,  # a path may hold a token
         lifespan="off",
         server_header=False,
-        limit_concurrency=connections,
         timeout_keep_alive=30,
     )
     server = uvicorn.Server(config)

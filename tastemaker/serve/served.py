@@ -118,6 +118,8 @@ class Served:
             "weights": contract.weights,
             "engine": self.engine.name,
             "engine_difference": self.engine.difference,
+            "engine_differences": self.engine.differences,
+            "engine_seconds": self.engine.seconds,
             "differences": self.differences,
         }
 

@@ -1,6 +1,7 @@
 """The settings of a server. The module imports no web library, so that `--help` is fast."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -17,7 +18,9 @@ from tastemaker.settings import (
 Engine = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 _LIMITS = "Limits"
+_ACCESS = "Access"
 _SHORTEST_TOKEN = 16
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Serving:
         POSITIVE,
         group=_LIMITS,
     )
+    cors: Sequence[str] = setting(
+        (),
+        "Origin of web pages whose scripts may ask, such as https://example.org. May be repeated.",
+        group=_ACCESS,
+    )
     connections: int = setting(
         1000, "Connections at once. More get 503.", at_least(2), group=_LIMITS
     )
@@ -95,6 +103,12 @@ class Serving:
 
     def __post_init__(self) -> None:
         check(self)
+        for origin in self.cors:
+            if not _ORIGIN.fullmatch(origin):
+                raise UsageError(
+                    f"--cors {origin}: write each origin as a browser sends it, such as "
+                    "https://example.org or http://localhost:3000: no path, no *."
+                )
         if self.token is not None:
             self._check_token(self.token)
         elif not self.is_loopback:

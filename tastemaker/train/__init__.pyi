@@ -1,3 +1,4 @@
+from .checkpoint import Checkpoint as Checkpoint
 from .loop import DONE as DONE
 from .loop import Progress as Progress
 from .loop import StopTraining as StopTraining
@@ -11,7 +12,6 @@ from .memory import state_bytes as state_bytes
 from .recomputing import recompute_layers as recompute_layers
 from .recomputing import recomputing as recomputing
 from .run import CONTRACT as CONTRACT
-from .run import Checkpoint as Checkpoint
 from .run import Run as Run
 from .run import model_folder as model_folder
 from .run import open_run as open_run

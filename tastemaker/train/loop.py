@@ -23,7 +23,9 @@ from tastemaker import processes
 from tastemaker.costs import on_device, stage
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
-from tastemaker.train.run import Checkpoint, Run
+from tastemaker.progress import remark
+from tastemaker.train.checkpoint import Checkpoint
+from tastemaker.train.run import Run
 from tastemaker.train.step import (
     Metrics,
     NotFinite,
@@ -138,9 +140,10 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     torch.manual_seed(seed)
     on_device(str(task.device))
     if task.is_sharded and processes.is_first():
-        sys.stderr.write(
-            f"the weights are divided over {processes.count()} processes: steps take the network's "
-            "own pass; ours reads whole weights, to measure and to write.\n"
+        remark(
+            f"the weights are divided over {processes.count()} processes: transformers' own pass "
+            "computes the steps, as Tastemaker's faster one needs whole weights. That one still "
+            "measures and writes."
         )
     _begin_alike(task, _resume(task, run))
     progress = task.progress
@@ -299,9 +302,9 @@ def _resume(task: Task, run: Run) -> Checkpoint | None:
     if before != processes.count():
         number = processes.count()
         now = "1 process" if number == 1 else f"{number} processes"
-        sys.stderr.write(
+        remark(
             f"going on with {now} instead of {before}: sums are added up in another order, so the "
-            "last digits are not those of an uninterrupted run.\n"
+            "last digits are not those of an uninterrupted run."
         )
     _take_over(task, checkpoint.state, checkpoint.tensors)
     return checkpoint

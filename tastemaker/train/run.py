@@ -18,25 +18,24 @@ A run that replaces OUT first renames it to `.OUT.old`, so that nothing is lost 
     when the model is saved    `.OUT.old` is removed, at the latest by the next command
 """
 
-import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from tastemaker import processes
 from tastemaker.costs import Cost, cost_now, measured, versions
 from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import locked, sweep, writing_file, writing_folder
+from tastemaker.progress import remark
+from tastemaker.train.checkpoint import (
+    Checkpoint,
+    checkpoints_in,
+    read_checkpoint,
+)
 
 RUN = "run"
 FORMAT = 3
@@ -46,15 +45,6 @@ Say = Callable[[str], None]
 CONTRACT = "tastemaker.json"
 """The file of a reward model that says what its scores mean."""
 _SETTINGS = "settings.json"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything a run needs to go on: plain numbers and tensors by name."""
-
-    step: int
-    state: dict[str, Any]
-    tensors: dict[str, Tensor]
 
 
 def check_same(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -147,11 +137,13 @@ class Run:
         checkpoint = None
         while folders and checkpoint is None:
             folder = folders.pop()
-            checkpoint = self._read(folder)
-            if checkpoint is None:
+            saved = read_checkpoint(folder)
+            if saved is not None:
+                checkpoint, self._lines = saved
+            else:
                 before = folders[-1].name if folders else "the beginning"
-                sys.stderr.write(
-                    f"{folder}: this checkpoint is damaged; going on from {before}.\n"
+                remark(
+                    f"{folder}: this checkpoint is damaged; going on from {before}."
                 )
                 shutil.rmtree(folder)
         self._cut_metrics(self._lines if checkpoint is not None else 0)
@@ -171,49 +163,12 @@ class Run:
         self._begin(self.folder)
         name = f"checkpoint-{checkpoint.step:08d}"
         with writing_folder(self.folder / name) as temporary:
-            twins = _twins(checkpoint.tensors)
-            tensors = checkpoint.tensors.items()
-            save_file(
-                {name: one for name, one in tensors if name not in twins},
-                temporary / "tensors.safetensors",
-            )
-            digest = _digest(temporary / "tensors.safetensors")
-            state = {
-                "step": checkpoint.step,
-                "metric_lines": self._lines,
-                "tensors": digest,
-                "twins": twins,
-                **checkpoint.state,
-            }
-            (temporary / "state.json").write_text(
-                json.dumps(state), encoding="utf-8"
-            )
+            checkpoint.write(temporary, self._lines)
         for folder in [f for f in self._checkpoints() if f.name != name][:-1]:
             shutil.rmtree(folder)
         cost = cost_now()
         if cost is not None:
             cost.write(self.folder)
-
-    def _read(self, folder: Path) -> Checkpoint | None:
-        """Return a checkpoint, None where it is damaged."""
-        try:
-            state = json.loads(
-                (folder / "state.json").read_text(encoding="utf-8")
-            )
-            if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
-                return None
-            self._lines = state.pop("metric_lines")
-            tensors = load_file(folder / "tensors.safetensors")
-            for name, twin in state.pop("twins", {}).items():
-                tensors[name] = tensors[twin].clone()
-            return Checkpoint(state.pop("step"), state, tensors)
-        # no file, no JSON, an incomplete one
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-        ):
-            return None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write one measurement to metrics.jsonl and to TensorBoard."""
@@ -267,10 +222,7 @@ class Run:
     def _checkpoints(self) -> list[Path]:
         if self.folder is None:
             return []
-        folders = sorted(self.folder.glob("checkpoint-*"))
-        return [
-            folder for folder in folders if (folder / "state.json").is_file()
-        ]
+        return checkpoints_in(self.folder)
 
     def _cut_metrics(self, lines: int) -> None:
         """Drop the log lines after the checkpoint; the same values will be measured again."""
@@ -282,26 +234,6 @@ class Run:
         all_lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with writing_file(path) as temporary:
             temporary.write_text("".join(all_lines[:lines]), encoding="utf-8")
-
-
-_BEST = "best."
-"""Before the names of the best weights so far, in a checkpoint."""
-
-
-def _twins(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the names of best weights that are the present ones, with the names of those."""
-    twins = {}
-    for name, tensor in tensors.items():
-        other = name.removeprefix(_BEST)
-        is_best = other != name and other in tensors
-        if is_best and torch.equal(tensor, tensors[other]):
-            twins[name] = other
-    return twins
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 _MODEL = (CONTRACT, "config.json", "player.json")

@@ -16,7 +16,7 @@ def _sequences(*lengths: int) -> list[list[int]]:
     return [random.integers(5, 300, size=n).tolist() for n in lengths]
 
 
-def _own(module, batch: Batch) -> torch.Tensor:
+def _of_module(module, batch: Batch) -> torch.Tensor:
     return module(input_ids=batch.ids, attention_mask=batch.is_text.long()).logits[:, 0]
 
 
@@ -24,7 +24,7 @@ def _own(module, batch: Batch) -> torch.Tensor:
 @pytest.mark.parametrize("family", ENCODERS)
 def test_scores_equal_the_own_forward(make_module, family, lengths):
     module, batch = make_module(family), collate(_sequences(*lengths), 0)
-    expected = _own(module, batch)
+    expected = _of_module(module, batch)
     assert supports(module)
     assert len(lengths) == 1 or expected.std() > 1e-3
     torch.testing.assert_close(
@@ -37,7 +37,7 @@ def test_gradients_equal_the_own_forward(make_module, family):
     module, batch = make_module(family).train(), collate(_sequences(20, 13, 2), 0)
     weights = torch.tensor([1.0, -2.0, 0.5])
     expected = torch.autograd.grad(
-        (_own(module, batch) * weights).sum(), list(module.parameters())
+        (_of_module(module, batch) * weights).sum(), list(module.parameters())
     )
     slopes = torch.autograd.grad(
         (scores(module, batch)[:, 0] * weights).sum(), list(module.parameters())
@@ -80,7 +80,7 @@ def test_dropout_in_training_takes_the_own_forward(make_module, family):
         collate(_sequences(20, 13), 0),
     )
     torch.manual_seed(0)
-    expected = _own(module, batch)
+    expected = _of_module(module, batch)
     torch.manual_seed(0)
     assert torch.equal(scores(module, batch)[:, 0], expected)
     module.eval()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 ENCODERS = ("bert", "roberta", "distilbert")
 
 
-def _seen(*values: torch.Tensor) -> Range:
+def _range_of(*values: torch.Tensor) -> Range:
     observed = Range()
     for value in values:
         observed.include(value)
@@ -40,7 +40,7 @@ def _sequences(count: int, seed: int) -> list[list[int]]:
 
 
 def test_a_range_knows_least_greatest_and_mean_of_every_channel():
-    observed = _seen(
+    observed = _range_of(
         torch.tensor([[[1.0, -4.0], [3.0, 0.0]]]), torch.tensor([[5.0, 1.0]])
     )
     assert observed.low.tolist() == [1, -4]
@@ -50,7 +50,7 @@ def test_a_range_knows_least_greatest_and_mean_of_every_channel():
 
 def test_codes_give_back_values_to_half_a_step_and_stop_at_the_ends():
     values = torch.randn(500, 6) * torch.tensor([0.1, 1, 1, 3, 30, 1]) + 2
-    codes = _Codes.of(_seen(values), torch.randn(4, 6))
+    codes = _Codes.of(_range_of(values), torch.randn(4, 6))
     back = (codes(values).float() - codes.zeros) * codes.steps
     assert ((back - values).abs() <= codes.steps * 0.501).all()
     assert codes(torch.tensor([[1e6, -1e6]]).repeat(1, 3)).tolist() == [[255, 0] * 3]
@@ -59,7 +59,7 @@ def test_codes_give_back_values_to_half_a_step_and_stop_at_the_ends():
 def test_a_product_of_codes_is_close_to_the_product():
     torch.manual_seed(0)
     values, weight, bias = torch.randn(50, 64) + 1, torch.randn(16, 64), torch.randn(16)
-    observed = _seen(values)
+    observed = _range_of(values)
     codes = _Codes.of(observed, weight)
     product = _Product.of(weight, bias, codes, observed.mean)(codes(values))
     expected = values @ weight.T + bias
@@ -67,7 +67,7 @@ def test_a_product_of_codes_is_close_to_the_product():
 
 
 def test_hidden_units_are_grouped_by_their_ranges():
-    wide = _seen(
+    wide = _range_of(
         torch.randn(1000, 64) * torch.ones(64).index_fill(0, torch.tensor([3]), 50)
     )
     groups = _groups(wide)

@@ -26,19 +26,19 @@ class Counting(gymnasium.Env[Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.episode, self.count = self.episode + 1, 0
-        return self._seen(), {}
+        return self._observation(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.count += 1
         return (
-            self._seen(),
+            self._observation(),
             10.0 * self.count,
             self.count >= self.ends,
             self.count >= self.cut,
             {},
         )
 
-    def _seen(self) -> Any:
+    def _observation(self) -> Any:
         return np.array([self.episode, self.count], np.float32)
 
 

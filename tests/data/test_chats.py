@@ -116,9 +116,9 @@ def test_a_bracket_alone_makes_no_chat(tmp_path: Path) -> None:
 
 
 def test_an_image_is_refused(tmp_path: Path) -> None:
-    seen = [{"type": "image_url", "image_url": {"url": "x.png"}}, *parts("Q")]
+    content = [{"type": "image_url", "image_url": {"url": "x.png"}}, *parts("Q")]
     row = {
-        "prompt": [{"role": "user", "content": seen}],
+        "prompt": [{"role": "user", "content": content}],
         "chosen": "good",
         "rejected": "bad",
     }

@@ -10,7 +10,7 @@ from tastemaker.errors import DataError, MissingExtra
 
 datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
 
-FOUND = [
+ROWS = [
     {"text": "a", "score": 7},
     {"text": "b", "score": 2},
     {"text": "c", "score": 5},
@@ -60,45 +60,43 @@ def test_what_may_be_a_hub_name() -> None:
 
 
 def test_a_dataset_saved_alone(tmp_path: Path) -> None:
-    datasets.Dataset.from_list(FOUND).save_to_disk(tmp_path / "d")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "d")
     assert not has_splits(tmp_path / "d")
-    assert rows(tmp_path / "d") == list(enumerate(FOUND, 1))
+    assert rows(tmp_path / "d") == list(enumerate(ROWS, 1))
     with pytest.raises(DataError, match="'test'"):
         rows(tmp_path / "d", "test")
 
 
 def test_saved_splits(tmp_path: Path) -> None:
-    whole = datasets.Dataset.from_list(FOUND)
+    whole = datasets.Dataset.from_list(ROWS)
     saved = datasets.DatasetDict(
         {"train": whole.select([0, 1]), "test": whole.select([2])}
     )
     saved.save_to_disk(tmp_path / "d")
     assert has_splits(tmp_path / "d")
-    assert rows(tmp_path / "d") == [(1, FOUND[0]), (2, FOUND[1])]
-    assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
+    assert rows(tmp_path / "d") == [(1, ROWS[0]), (2, ROWS[1])]
+    assert rows(tmp_path / "d", "test") == [(1, ROWS[2])]
     with pytest.raises(DataError, match=r"'dev'.*'train', 'test'"):
         rows(tmp_path / "d", "dev")
 
 
 def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "d/train.jsonl", FOUND[:2])
-    write_jsonl(tmp_path / "d/test.jsonl", FOUND[2:])
+    write_jsonl(tmp_path / "d/train.jsonl", ROWS[:2])
+    write_jsonl(tmp_path / "d/test.jsonl", ROWS[2:])
     dataset = opened(tmp_path / "d")
-    assert (
-        list(dataset.rows()) == list(dataset.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
-    )
+    assert list(dataset.rows()) == list(dataset.rows()) == [(1, ROWS[0]), (2, ROWS[1])]
     assert dataset.place(2).endswith("d[train]:2")
-    assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
+    assert rows(tmp_path / "d", "test") == [(1, ROWS[2])]
     with pytest.raises(DataError, match="dev"):
         rows(tmp_path / "d", "dev")
 
 
 def test_the_folder_data_of_a_repository(tmp_path: Path) -> None:
     (tmp_path / "d/data").mkdir(parents=True)
-    datasets.Dataset.from_list(FOUND).to_parquet(
+    datasets.Dataset.from_list(ROWS).to_parquet(
         tmp_path / "d/data/train-00000-of-00001.parquet"
     )
-    assert [row for _, row in rows(tmp_path / "d")] == FOUND
+    assert [row for _, row in rows(tmp_path / "d")] == ROWS
 
 
 def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
@@ -156,7 +154,7 @@ def test_bars_are_off_only_while_reading(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     were_disabled = datasets.are_progress_bars_disabled()
-    write_jsonl(tmp_path / "d/train.jsonl", FOUND)
+    write_jsonl(tmp_path / "d/train.jsonl", ROWS)
     rows(tmp_path / "d")
     assert datasets.are_progress_bars_disabled() == were_disabled
     assert capfd.readouterr() == ("", "")

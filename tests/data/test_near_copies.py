@@ -63,8 +63,8 @@ def changed(text: str, seed: int, edits: int = 1) -> str:
 def test_a_copy_with_another_character_is_found_at_every_length(words: int) -> None:
     texts = [prose(seed, words) for seed in range(100)]
     copies = [changed(text, seed) for seed, text in enumerate(texts)]
-    found = {tuple(pair) for pair in alike_pairs(sketches([*texts, *copies])).tolist()}
-    assert found == {(i, i + 100) for i in range(100)}
+    pairs = {tuple(pair) for pair in alike_pairs(sketches([*texts, *copies])).tolist()}
+    assert pairs == {(i, i + 100) for i in range(100)}
 
 
 def test_case_white_space_and_punctuation_make_no_difference() -> None:
@@ -110,8 +110,8 @@ def test_what_is_found_depends_neither_on_the_order_nor_on_the_other_texts() -> 
 def test_the_estimate_is_the_share_of_common_shingles() -> None:
     """A long text, and what keeps so much of it that 5 of 6 shingles of the two are common."""
     text = prose(0, 3000)
-    for kept, is_copy in ((0.95, True), (0.6, False)):
-        cut = text[: int(kept * len(text))]
+    for share, is_copy in ((0.95, True), (0.6, False)):
+        cut = text[: int(share * len(text))]
         assert bool(len(alike_pairs(sketches([text, cut])))) is is_copy
 
 

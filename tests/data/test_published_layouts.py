@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from further_layouts import FURTHER_LAYOUTS
-from more_layouts import MORE_LAYOUTS
+from answer_layouts import ANSWER_LAYOUTS
 from published_layouts import LAYOUTS
 from published_rows import write
+from review_layouts import REVIEW_LAYOUTS
+from tool_layouts import TOOL_LAYOUTS
 
 import tastemaker as tm
 from tastemaker.data import FORMATS
 
-ALL = LAYOUTS | MORE_LAYOUTS | FURTHER_LAYOUTS
+ALL = LAYOUTS | ANSWER_LAYOUTS | REVIEW_LAYOUTS | TOOL_LAYOUTS
 
 
-def said(judgement: Any) -> tuple[Any, ...]:
+def meaning(judgement: Any) -> tuple[Any, ...]:
     """Return what a judgement says: kind, prompt, texts, direction."""
     order = judgement.ranks or (judgement.value, judgement.scale)
     return type(judgement), judgement.prompt, judgement.texts, order
@@ -39,4 +40,6 @@ def test_every_format_has_a_layout(tmp_path: Path) -> None:
 def test_a_published_layout(name: str, tmp_path: Path) -> None:
     layout = ALL[name]
     judgements = tm.read(write(tmp_path / "rows.jsonl", *layout.rows))
-    assert [said(one) for one in judgements] == [said(one) for one in layout.right]
+    assert [meaning(one) for one in judgements] == [
+        meaning(one) for one in layout.right
+    ]

@@ -182,6 +182,48 @@ def test_inspect_shows_examples_and_options(reviews: Path) -> None:
     assert values["judgements"] == 3
 
 
+def changed(source: Path, **settings: Any) -> set[str]:
+    """Return the options that `inspect` names."""
+    options = set()
+    for change in tm.inspect(source, **settings).changes:
+        options |= {word for word in change.split(":")[0].split() if "--" in word}
+    return options
+
+
+def test_inspect_names_the_options_about_values(reviews: Path, tmp_path: Path) -> None:
+    assert {"--scale", "--header", "--rating-column"} <= changed(reviews)
+    labels = write(
+        tmp_path / "l.jsonl",
+        {"text": "a b c", "label": "good", "other": "b c d e f"},
+        {"text": "b c d", "label": "bad", "other": "a b c d e"},
+    )
+    assert {"--positive", "--order", "--answers"} <= changed(labels)
+    assert "--header" not in changed(labels)
+    answers = {"response_1": "a", "response_2": "b", "label": 1}
+    options = changed(write(tmp_path / "a.jsonl", answers, {**answers, "label": 2}))
+    assert {"--answers", "--better", "--first", "--tie"} <= options
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "is_noted"),
+    [
+        ("remark", ("good", "bad"), True),
+        ("verdict", ("yes", "no"), True),
+        ("is_correct", (True, False), True),
+        ("is_deleted", (True, False), False),
+        ("colour", ("red", "blue"), False),
+    ],
+)
+def test_a_left_over_judgement_in_words_is_a_note(
+    tmp_path: Path, column: str, cells: tuple[Any, Any], is_noted: bool
+) -> None:
+    rows = [{"text": "a", "stars": 1, column: cells[0]}]
+    rows.append({"text": "b", "stars": 5, column: cells[1]})
+    notes = reported(write(tmp_path / "r.jsonl", *rows)).notes
+    option = f"--label-column {column}"
+    assert any(option in note for note in notes) == is_noted
+
+
 def test_the_shell_says_what_was_read(run: Any, reviews: Path, tmp_path: Path) -> None:
     code, out, err = run("inspect", reviews, "--json")
     assert (code, err) == (0, "")

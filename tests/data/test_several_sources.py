@@ -1,5 +1,6 @@
 """`Documents`: several sources, read as often as wanted."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_another_file_or_setting_is_described_otherwise(
 def test_what_the_sources_are_read_as_is_said_once(
     sources: list[Path], tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    notices: list[str] = []
     (tmp_path / "d").mkdir()
     chats = tmp_path / "d" / "b.jsonl"
     chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
@@ -87,12 +88,12 @@ def test_what_the_sources_are_read_as_is_said_once(
         [*sources, chats, "playground:en:3"],
         each="line",
         leave_out_bad=True,
-        say_read_as=lambda one: said.append(f"{one.source} {one}"),
+        say_read_as=lambda one: notices.append(f"{one.source} {one}"),
     )
     before = documents.describe()
     for _ in range(2):
         list(documents)
-    assert said == [
+    assert notices == [
         "a.txt read as: text=each line (format text)",
         f"{tmp_path.name}/b.jsonl read as: text=text",
         "d/b.jsonl read as: text=messages (the assistant's turns); not used: remark",
@@ -131,6 +132,13 @@ def test_files_of_one_name_are_read_together_and_known_by_path(tmp_path: Path) -
         for path in paths
     ]
     assert [one.source for one in tm.read(described)][::2] == names
+    folders = [path.parent / "data" for path in paths]
+    for path, folder in zip(paths, folders, strict=True):
+        folder.mkdir()
+        with gzip.open(folder / "train.csv.gz", "wb") as packed:
+            packed.write(path.read_bytes())
+    in_folders = [one.source for one in tm.read(folders)]
+    assert in_folders[::2] == ["helpful/data", "harmless/data"]
     with pytest.raises(UsageError, match="inspect shows one source"):
         tm.inspect(paths)
     with pytest.raises(DataError, match="list:1"):

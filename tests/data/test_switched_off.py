@@ -14,7 +14,7 @@ from tastemaker.errors import DataError, UsageError
 PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
 CHAT = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "a"}]
 SYSTEM = {"messages": CHAT, "rejected_response": "b", "system": "Be brief."}
-OWN = {
+OURS = {
     "kind": "comparison",
     **PAIR,
     "judge": "ann",
@@ -54,18 +54,18 @@ def test_no_system_prompt_of_a_framework(tmp_path: Path) -> None:
 
 
 def test_no_judge_time_or_weight_of_own_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", OWN)
+    path = write(tmp_path / "r.jsonl", OURS)
     (whole,) = read(path)
     assert (whole.judge, whole.weight) == ("ann", 2.0)
     (bare,) = read(path, judge="none", time="none", weight="none")
     assert bare == Comparison("a", "b", prompt="Q", source="r.jsonl")
     assert (bare.judge, bare.time, bare.weight) == (None, None, 1.0)
-    broken = write(tmp_path / "b.jsonl", {**OWN, "time": "noon"})
+    broken = write(tmp_path / "b.jsonl", {**OURS, "time": "noon"})
     assert len(read(broken, time="none")) == 1
 
 
 def test_another_judge_of_own_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", {**OWN, "person": "bob"})
+    path = write(tmp_path / "r.jsonl", {**OURS, "person": "bob"})
     assert read(path, judge="person")[0].judge == "bob"
 
 
@@ -77,7 +77,7 @@ def test_a_format_of_labels_needs_them(tmp_path: Path) -> None:
 
 def test_own_rows_without_their_labels(tmp_path: Path) -> None:
     label = {"kind": "label", "text": "good", "positive": True}
-    path = write(tmp_path / "r.jsonl", label, OWN)
+    path = write(tmp_path / "r.jsonl", label, OURS)
     assert [one.kind for one in read(path, label="none")] == ["comparison"]
 
 

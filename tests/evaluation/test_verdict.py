@@ -145,6 +145,8 @@ def test_the_level_is_that_of_the_new_texts() -> None:
     model = Table(LabelLink(), 1e6)
     for text, quality in zip(TEXTS[:150], QUALITY, strict=False):
         model.scores[text] = quality * 1e6
-    known = np.sort(fingerprints(TEXTS[:150]))
-    verdict = evaluate(model, labels(), training_fingerprints=known).verdict()
+    fingerprint_values = np.sort(fingerprints(TEXTS[:150]))
+    verdict = evaluate(
+        model, labels(), training_fingerprints=fingerprint_values
+    ).verdict()
     assert verdict.startswith("Not usable for ordering")

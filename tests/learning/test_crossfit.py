@@ -29,8 +29,8 @@ CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
 
 
 def estimated(kind: str, seed: int, n: int = 600) -> JudgeEstimates:
-    said = judgements(n, kind=kind, judges=CROWD, seed=seed)
-    judges = cross_fit(divide(said, None, Likelihood(), 0)).judges
+    crowd = judgements(n, kind=kind, judges=CROWD, seed=seed)
+    judges = cross_fit(divide(crowd, None, Likelihood(), 0)).judges
     assert judges is not None
     return judges
 
@@ -254,10 +254,10 @@ def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
 
 def test_independent_scores_come_from_fits_that_share_nothing() -> None:
     # one word tells good from bad, so both fits agree; no fit has seen the text that it scores
-    said: list[Judgement] = [
+    labels: list[Judgement] = [
         Label(f"{'good' if i % 2 else 'bad'} t{i}", i % 2 == 1) for i in range(120)
     ]
-    division = divide(said, [Label("x", True)], Likelihood(), 0)
+    division = divide(labels, [Label("x", True)], Likelihood(), 0)
     fresh = partial(ObservationModel.untrained, division)
     pair = independent_scores(division.train, fresh, CrossFit({}, None), 0)
     assert pair.shape == (2, 120)
@@ -267,10 +267,10 @@ def test_independent_scores_come_from_fits_that_share_nothing() -> None:
 
 def test_a_model_is_fitted_to_scores() -> None:
     # labels of scores ±1, three of four as the score says: logits ±ln 3, so the slope is ln 3
-    said: list[Judgement] = [
+    labels: list[Judgement] = [
         Label(f"t{i:02d}", (i % 2 == 0) ^ (i % 8 < 2)) for i in range(80)
     ]
-    division = divide(said, [Label("x", True)], Likelihood(), 0)
+    division = divide(labels, [Label("x", True)], Likelihood(), 0)
     scores = torch.tensor(
         [1.0 if i % 2 == 0 else -1.0 for i in range(80)], dtype=torch.float64
     )

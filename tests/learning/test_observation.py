@@ -90,8 +90,8 @@ def test_a_judge_sees_scores_as_far_from_neutral_as_they_discriminate() -> None:
     model = ObservationModel(its, Likelihood(), corpus)
     assert model.judges is not None
     model.judges.discrimination.fill_(0.5)
-    found = model.log_likelihood(torch.zeros(1), corpus.evidence)
-    assert found.item() == pytest.approx(
+    log_likelihood = model.log_likelihood(torch.zeros(1), corpus.evidence)
+    assert log_likelihood.item() == pytest.approx(
         -math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6
     )
 

@@ -291,6 +291,14 @@ def judged() -> list[tm.Judgement]:
     ]
 
 
+def labels_file(folder: Path) -> Path:
+    """Write labels of twenty texts into a file."""
+    path = folder / "rows.csv"
+    lines = [f"text {number},{number % 2}\n" for number in range(20)]
+    path.write_text("text,label\n" + "".join(lines))
+    return path
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_fit_goes_on_from_a_trained_head(tmp_path: Path, dtype: torch.dtype) -> None:
     folder = reward_model(tmp_path / "rm")

@@ -11,7 +11,13 @@ from safetensors.torch import load_file
 import tastemaker as tm
 from tastemaker.adapters import Lora
 from tastemaker.reward import Network
-from tests.models.test_adopted import TEXTS, classifier, judged, reward_model
+from tests.models.test_adopted import (
+    TEXTS,
+    classifier,
+    judged,
+    labels_file,
+    reward_model,
+)
 from tests.shell import fails
 
 pytest.importorskip("peft")
@@ -103,10 +109,8 @@ def test_the_layers_that_are_named_get_adapters(
 def test_a_layer_that_is_not_there_is_refused_in_one_line(
     folders: tuple[Path, Path], tmp_path: Path, run: Any
 ) -> None:
-    (tmp_path / "rows.csv").write_text(
-        "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(20))
-    )
-    words = ("fit", tmp_path / "rows.csv", "--backbone", folders[0], "--lora", RANK)
+    rows = labels_file(tmp_path)
+    words = ("fit", rows, "--backbone", folders[0], "--lora", RANK)
     more = ("--lora-targets", "query", "--out", tmp_path / "out", "--quiet")
     fails(run(*words, *more), "'query'", "q_proj", "down_proj")
     assert not (tmp_path / "out" / "config.json").exists()

@@ -18,7 +18,7 @@ from tastemaker.adapters import Lora, is_quantised
 from tastemaker.fast import supports
 from tastemaker.gpt import Policy
 from tastemaker.reward import Network, fit_memory
-from tests.models.test_adopted import TEXTS, judged, reward_model
+from tests.models.test_adopted import TEXTS, judged, labels_file, reward_model
 from tests.shell import fails
 
 pytest.importorskip("peft")
@@ -50,13 +50,6 @@ def gpt(base: Path) -> Path:
     return base.with_name("gpt")
 
 
-def rows(folder: Path) -> Path:
-    path = folder / "rows.csv"
-    lines = [f"text {number},{number % 2}\n" for number in range(20)]
-    path.write_text("text,label\n" + "".join(lines))
-    return path
-
-
 @pytest.mark.skipif(
     find_spec("bitsandbytes") is not None, reason="the extra `qlora` is installed"
 )
@@ -64,7 +57,7 @@ def test_without_the_package_it_is_one_line(
     base: Path, gpt: Path, tmp_path: Path, run: Any
 ) -> None:
     four = ("--lora", RANK, "--quantize", "4bit", "--quiet", "--out", tmp_path / "out")
-    data = rows(tmp_path)
+    data = labels_file(tmp_path)
     for words in (
         ("fit", data, "--backbone", base),
         ("fit", data, "--backbone", base, "--dry-run"),
@@ -78,7 +71,14 @@ def test_without_the_package_it_is_one_line(
 def test_4_bits_without_adapters_are_one_line(
     base: Path, tmp_path: Path, run: Any
 ) -> None:
-    words = ("fit", rows(tmp_path), "--backbone", base, "--out", tmp_path / "out")
+    words = (
+        "fit",
+        labels_file(tmp_path),
+        "--backbone",
+        base,
+        "--out",
+        tmp_path / "out",
+    )
     fails(run(*words, "--quantize", "4bit", "--quiet"), "do not learn", "--lora 16")
 
 

@@ -25,7 +25,7 @@ from tastemaker.gpt import (
 
 PROMPTS = ["The film", "", "这部电影很好看，", "warm"]
 ANSWERS = [" is warm", "The end", "很精彩。", ""]
-KNOWN = {  # what the model card tells of the training
+TRAINING = {  # what the model card tells of the training
     "corpus": {"train": {"documents": 5}, "held_out": {"tokens": 7}},
     **{"tokens": 9, "steps": 3, "measured_tokens": 7},
     **{
@@ -171,9 +171,9 @@ def test_a_critic_expects_nothing_at_first_and_shares_the_network(policy):
 
 
 def test_a_critic_keeps_what_is_known_of_the_policy(fresh):
-    fresh.figures, fresh.notes = KNOWN, ["a note"]
+    fresh.figures, fresh.notes = TRAINING, ["a note"]
     critic = fresh.with_value_head()
-    assert (critic.figures, critic.notes) == (KNOWN, ["a note"])
+    assert (critic.figures, critic.notes) == (TRAINING, ["a note"])
 
 
 def test_a_value_is_a_weighted_sum_of_the_hidden_state():
@@ -190,11 +190,11 @@ def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
     critic = fresh.with_value_head()
     with torch.no_grad():
         critic.value_head.linear.weight.normal_()
-    critic.figures = KNOWN
+    critic.figures = TRAINING
     critic.save(tmp_path / "gpt")
     again = Policy.load(tmp_path / "gpt")
     assert torch.equal(again.value_head.linear.weight, critic.value_head.linear.weight)
-    assert again.figures == KNOWN
+    assert again.figures == TRAINING
     theirs = AutoModelForCausalLM.from_pretrained(
         tmp_path / "gpt"
     )  # other tools do not mind it
@@ -212,7 +212,7 @@ def test_a_critic_of_another_width_is_refused(fresh, tmp_path):
 
 def test_a_folder_saved_over_keeps_nothing_of_the_older_policy(fresh, tmp_path):
     older = fresh.with_value_head()
-    older.figures = KNOWN
+    older.figures = TRAINING
     older.save(tmp_path / "gpt")
     (tmp_path / "gpt" / "metrics.jsonl").write_text("{}\n")
     plain = Policy(fresh.module, fresh.tokenizer)

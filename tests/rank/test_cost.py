@@ -21,9 +21,9 @@ def test_the_counts_are_those_of_the_rows(address: str, tmp_path: Path) -> None:
     store = Store(address)
     draws = random.Random(3)
     store.add([Item(("a", "b"), f"prompt {n}") for n in range(20)], wanted=2)
-    known = tmp_path / "known.jsonl"
-    known.write_text(json.dumps({"kind": "ranking", "tiers": [["a"], ["c"]]}))
-    store.add(calibration_items(known))
+    calibration = tmp_path / "known.jsonl"
+    calibration.write_text(json.dumps({"kind": "ranking", "tiers": [["a"], ["c"]]}))
+    store.add(calibration_items(calibration))
     pairs = [tm.Comparison("a", "b", prompt=f"prompt {n}") for n in range(15, 25)]
     pairs.append(pairs[0])
     assert import_judgements(store, pairs).items == 5

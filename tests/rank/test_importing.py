@@ -110,8 +110,8 @@ def test_the_demo_keeps_what_its_judges_judged(tmp_path: Path) -> None:
         written(tmp_path / "collect" / f"{name}.jsonl", part)
     for _ in range(2):  # a second run of the demo
         keep_judgements(tmp_path)
-        kept = tm.read(tmp_path / "judgements.db")
-        assert kept == [*parts["train"], *parts["held_out"]]
+        stored = tm.read(tmp_path / "judgements.db")
+        assert stored == [*parts["train"], *parts["held_out"]]
     store = Store(tmp_path / "judgements.db")
     view = store.next_view(store.judge("me"))
     assert view is not None

@@ -4,12 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
+from accessibility import barriers
 from rank_pages import answered, at_size, element_of, press
 
 import tastemaker as tm
@@ -73,30 +73,15 @@ def judge_one(browser: Any, key: str) -> None:
     answered(browser, lambda: press(browser, key))
 
 
-def violations(browser: Any) -> list[Any]:
+def barriers_in_both_themes(browser: Any) -> list[Any]:
     """Return what axe-core finds on the page: all in light, contrast in dark as well."""
-    package = find_spec("axe_playwright_python")
-    if package is None or package.submodule_search_locations is None:
-        pytest.skip("no axe-core: the pages were not checked for accessibility")
-    script = Path(package.submodule_search_locations[0]) / "axe.min.js"
-    barriers = []
-    browser.execute_script(script.read_text(encoding="utf-8"))
-    # a colour that is still changing would be measured half-way
-    browser.execute_script(
-        "document.head.insertAdjacentHTML('beforeend',"
-        "'<style>* { transition: none !important }</style>')"
-    )
-    for theme, only in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+    result = []
+    for theme, rules in (("light", ()), ("dark", ("color-contrast",))):
         media = [{"name": "prefers-color-scheme", "value": theme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        result = browser.execute_async_script(
-            "const [only, done] = arguments;"
-            "axe.run(document, only).then(r => done(r.violations.map("
-            "v => [v.id, v.nodes.map(n => n.html.slice(0, 120) + n.failureSummary)])))",
-            only,
-        )
-        barriers += [[theme, browser.current_url[-12:], *each] for each in result]
-    return barriers
+        place = [theme, browser.current_url[-12:]]
+        result += [[*place, *each] for each in barriers(browser, *rules)]
+    return result
 
 
 def test_markdown_is_shown_and_runs_nothing(chromium: Any, page: Any) -> None:
@@ -183,13 +168,13 @@ def test_no_page_has_an_accessibility_violation(
 ) -> None:
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     at_size(chromium, 1200, 900)
-    barriers = []
+    problems = []
     for link in (page.links["lead"], page.links["lead"] + "?lang=zh"):
         chromium.get(link)
         chromium.execute_script(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
         )
-        barriers += violations(chromium)
+        problems += barriers_in_both_themes(chromium)
     form = tmp_path / "form.yaml"
     words = ("strength", "comment", "grade_each", "label_each")
     lines = [f"{word}: true\n" for word in words]
@@ -207,13 +192,13 @@ def test_no_page_has_an_accessibility_violation(
             mode = element_of(chromium, "item").get_attribute("data-mode")
             modes.add(mode)
             press(chromium, *{"rank": "123"}.get(mode, ""), "s")
-            barriers += violations(chromium)
+            problems += barriers_in_both_themes(chromium)
             answered(chromium, lambda: press(chromium, "1"))
     assert modes == {"rank", "pair", "grade"}
-    barriers += violations(chromium)
+    problems += barriers_in_both_themes(chromium)
     chromium.get(judged.links["judge"].rpartition("/j/")[0] + "/j/nobody/")
     assert element_of(chromium, "notice").is_displayed()
-    barriers += violations(chromium)
+    problems += barriers_in_both_themes(chromium)
     chromium.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert barriers == [], json.dumps(barriers, indent=1)[:4000]
+    assert problems == [], json.dumps(problems, indent=1)[:4000]

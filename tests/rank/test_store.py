@@ -187,10 +187,10 @@ def test_each_item_goes_to_as_many_judges_as_are_wanted(store: Store) -> None:
 def test_planned_repeats_and_known_answers(
     store: Store, address: str, tmp_path: Path
 ) -> None:
-    known = tmp_path / "known.jsonl"
+    calibration = tmp_path / "known.jsonl"
     row = {"kind": "ranking", "tiers": [["a"], ["b", "c"]], "prompt": "known"}
-    known.write_text(json.dumps(row))
-    store.add(calibration_items(known))
+    calibration.write_text(json.dumps(row))
+    store.add(calibration_items(calibration))
     store.add([Item(TEXTS, f"prompt {n}") for n in range(40)])
     store.set("plan", {"repeats": 0.3, "calibration": 0.2})
     ann = store.judge("ann")

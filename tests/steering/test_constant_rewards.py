@@ -69,6 +69,6 @@ def test_a_reward_of_the_prompt_alone_is_said(policy: Policy, algorithm: str) ->
     few = Steering(steps=1, batch=8, measured=32, windows=1)
     reward = lambda prompts, texts: [len(prompt) for prompt in prompts]  # noqa: E731
     steered(policy, reward, algorithm=algorithm, steering=few, say=lines.append)
-    said = [line for line in lines if "tells prompts apart, not texts" in line]
-    assert len(said) == 1
-    assert "each of 3 prompts" in said[0] or "each of 2 prompts" in said[0]
+    notices = [line for line in lines if "tells prompts apart, not texts" in line]
+    assert len(notices) == 1
+    assert "each of 3 prompts" in notices[0] or "each of 2 prompts" in notices[0]

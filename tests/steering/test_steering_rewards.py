@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nano import nano
 
 from tastemaker.data import Message
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.gpt import Completion
+from tastemaker.gpt import Completion, Sampling
 from tastemaker.rl import (
     FunctionReward,
     HttpReward,
@@ -25,6 +26,7 @@ from tastemaker.rl import (
     TextReward,
     checked,
     reward_of,
+    steer,
 )
 from tastemaker.scores import Scores
 
@@ -244,7 +246,11 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
     ASKED.clear()
     assert checked(reward_of(f"{address}/rewards"), [wrote("aa"), chat]) == [4, 1]
     assert ASKED == [
-        {"query": ["p aa", "b"], "prompts": ["p ", [{"role": "user", "content": "hi"}]]}
+        {
+            "query": ["p aa", "b"],
+            "prompts": ["p ", [{"role": "user", "content": "hi"}]],
+            "labels": ["", ""],
+        }
     ]
     assert checked(reward_of(f"{address}/scores"), TWO) == [1, 2]
     assert checked(reward_of(f"{address}/list"), TWO) == [3, 4.5]
@@ -254,31 +260,29 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/error", ".*HTTP Error 500"),
-        ("/half", ".*JSON.*Expecting value"),
-        ("/garbage", ".*JSON.*what[?]"),
-        ("/slow", ".*timed out"),
-        (
-            "/number",
-            r'.*{"rewards": \[numbers\]}',
-        ),
-        ("/other", ".*list of rewards"),
-        ("/few", r".*\b1 scores\b.*\b2 completions\b"),
-        ("/nan", r".*\bnan\b.*'b'"),
-        ("/text", ".*'1'"),
+        ("/error", "status 500"),
+        ("/half", "JSON.*Expecting value"),
+        ("/garbage", "what[?]"),
+        ("/slow", "timed out"),
+        ("/number", r'{"rewards": \[numbers\]}'),
+        ("/other", "2 rewards"),
+        ("/few", "2 rewards"),
+        ("/nan", "2 rewards"),
+        ("/text", "2 rewards"),
     ],
 )
 def test_an_address_that_fails(address: str, path: str, words: str) -> None:
-    with pytest.raises(RewardError, match=rf"^{address}{path} {words}[^\n]*$"):
-        checked(HttpReward(address + path, seconds=0.3 if path == "/slow" else 10), TWO)
+    seconds = 0.3 if path == "/slow" else 10
+    with pytest.raises(RewardError, match=rf"^{address}/… [^\n]*{words}[^\n]*$"):
+        checked(HttpReward(address + path, seconds=seconds, retries=0), TWO)
 
 
 @pytest.mark.parametrize("path", ["/drip", "/drip-head"])
 def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
     """Each byte comes in time, the answer does not."""
     began = time.monotonic()
-    with pytest.raises(RewardError, match=rf"^{address}{path} .*timed out$"):
-        HttpReward(address + path, seconds=0.5).score(TWO)
+    with pytest.raises(RewardError, match=rf"^{address}/… .*timed out$"):
+        HttpReward(address + path, seconds=0.5, retries=0).score(TWO)
     assert time.monotonic() - began < 2
     assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
 
@@ -298,7 +302,7 @@ def test_an_address_that_is_busy_is_asked_again(address: str) -> None:
 def test_an_address_where_nobody_is() -> None:
     with pytest.raises(
         RewardError,
-        match=r"^http://127\.0\.0\.1:9/x .*refused",
+        match=r"^http://127\.0\.0\.1:9/… .*refused",
     ):
         HttpReward("http://127.0.0.1:9/x", seconds=5, retries=1).score(TWO)
 
@@ -401,8 +405,30 @@ def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
     assert one.address == "http://host/TOKEN/get_reward?key=abc"  # type: ignore[attr-defined]
     # a name stands in logs, and a token does not
     assert one.name == "http://host/…/get_reward"
-    weighted = reward_of("http://me:secret@host/score?key=abc=0.5")
-    assert weighted.name == "0.5 × http://host/score"
+    weighted = reward_of("http://host/get_reward?key=abc=0.5")
+    assert weighted.name == "0.5 × http://host/get_reward"
+    for address in ("http://me:secret@host/get_reward", "http://me:secret@host"):
+        with pytest.raises(UsageError, match="TASTEMAKER_TOKEN") as caught:
+            reward_of(address)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_run_does_not_go_on_with_another_address(
+    address: str, tmp_path: Path
+) -> None:
+    """The two addresses have one name, which shows no path that may hold a token."""
+    settings: dict[str, Any] = {
+        "prompts": ["A"],
+        "algorithm": "rloo",
+        "steering": {"steps": 1, "batch": 4, "measured": 4},
+        "sampling": Sampling(max_tokens=4),
+        "out": tmp_path / "run",
+    }
+    steer(nano(), f"{address}/rewards", **settings)
+    again = steer(nano(), f"{address}/rewards", resume=True, **settings)
+    assert again.figures["steps"] == 1
+    with pytest.raises(UsageError, match="reward"):
+        steer(nano(), f"{address}/others", resume=True, **settings)
 
 
 def test_a_function_in_the_working_folder_is_found(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.judgements import Comparison, Judgement, Ranking
+from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
@@ -125,6 +126,24 @@ def register_format(
             f"format {format.name!r}: there is one of this name. Choose another name."
         )
     FORMATS[format.name] = format
+
+
+def table_format(
+    columns: Columns | None,
+    format: str | None,
+) -> str | None:
+    """Return the format to read a table in: with named columns it is read column by column.
+
+    Raises UsageError where both a format and columns are named.
+    """
+    if columns is None or not columns.describes_a_table:
+        return format
+    if format not in (None, TABLE):
+        raise UsageError(
+            f"format {format!r} has its own columns. "
+            "Leave out the format, or the columns that are named."
+        )
+    return TABLE
 
 
 def instruction_of(

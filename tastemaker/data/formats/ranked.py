@@ -19,7 +19,7 @@ from tastemaker.data.formats import (
     tiers_of,
 )
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
-from tastemaker.data.prompts import earlier_turns
+from tastemaker.data.prompts import PromptColumns, earlier_turns
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import (
     answer_of,
@@ -196,10 +196,22 @@ class Item(NamedTuple):
     id: str
 
 
-def items(table: Table) -> Iterator[Item]:
-    """Yield the rows of a table as items. Raises DataError at the first bad row."""
+def items(
+    table: Table, prompts: PromptColumns | None = None
+) -> Iterator[Item]:
+    """Yield the rows of a table as items. Raises DataError at the first bad row.
+
+    prompts: the columns of the prompt, where it is not in a column of that name.
+    """
     for number, row in table.rows():
-        yield _item(row, table.place(number))
+        where = table.place(number)
+        item = _item(row, where)
+        if prompts is not None and prompts.names:
+            prompt = prompts.read(row, where)
+            if prompt is None:
+                raise empty_cell(where, str(prompts), "text")
+            item = item._replace(prompt=prompt)
+        yield item
 
 
 def _item(row: Row, where: str) -> Item:

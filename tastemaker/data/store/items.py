@@ -166,11 +166,17 @@ def read_items(
 
 
 def calibration_items(
-    source: Any, *, scale: tuple[int, int] = (1, 7)
+    source: Any,
+    *,
+    scale: tuple[int, int] = (1, 7),
+    report: list[ReadAs] | None = None,
 ) -> list[Item]:
-    """Return the judgements of a source as items whose answers are known."""
+    """Return the judgements of a source as items whose answers are known.
+
+    report: a list that takes what the source was read as.
+    """
     items: dict[str, Item] = {}
-    for judgement in read(source):
+    for judgement in read(source, report=report):
         item = _with_answer(judgement, scale)
         items.setdefault(item.digest, item)
     return list(items.values())

@@ -299,7 +299,7 @@ class Composition:
     def check_shard(
         self, settings: Linear | Encoder | Tiny, training: Training | None
     ) -> None:
-        """Raise UsageError where weights cannot be divided, or not all processes are to."""
+        """Raise UsageError for `--shard` where weights cannot be divided, or in some processes."""
         if training is None:
             return
         check_shard(shard=training.shard, lora=getattr(settings, "lora", 0))

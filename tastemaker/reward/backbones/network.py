@@ -231,15 +231,15 @@ class Network:
                     save_module(self.module, folder, self.saved_as)
                 if heads is not None:
                     save_file(heads, folder / _HEADS)
+                set_cut(self.tokenizer, self.cut, self.max_length)
                 self.tokenizer.save_pretrained(folder)
                 if self.adapter is not None:
                     self.adapter.save(folder / ADAPTER_FOLDER, self.module)
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
                 share_weights(folder)
-            except (
-                SafetensorError
-            ) as error:  # safetensors' error for a full disk
+            # of a full disk
+            except SafetensorError as error:
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error

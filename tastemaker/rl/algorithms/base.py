@@ -464,11 +464,11 @@ class Stepper:
         sizes = experience.trajectories.sizes()
         if processes.count() == 1:
             return like_parts(sizes, self.at_once, self.actor.threads)
-        own = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
-        if not len(own):
+        rows = torch.tensor(processes.share(sizes.tolist()), dtype=torch.int64)
+        if not len(rows):
             return []
-        parts = like_parts(sizes[own], self.at_once, self.actor.threads)
-        return [own[rows] for rows in parts]
+        parts = like_parts(sizes[rows], self.at_once, self.actor.threads)
+        return [rows[part] for part in parts]
 
     def computes_at_once(self, experience: Experience) -> bool:
         """Return whether one pass computes all rows, so that it can compare them."""

@@ -45,13 +45,18 @@ def openings_from(
     limit: int,
     seed: int,
     split: str | None = None,
+    report: list[ReadAs] | None = None,
 ) -> list[str]:
     """Return the openings of the first texts of what `pretrain` reads.
 
-    Raises DataError for a source without texts, UsageError for lengths that cannot be.
+    report: takes what the source was read as. Raises DataError for a source without texts,
+    UsageError for lengths that cannot be.
     """
-    texts = (example.text for example in Documents([source], split=split))
+    documents = Documents([source], split=split)
+    texts = (example.text for example in documents)
     prompts = list(openings(islice(texts, limit), reader, length, seed=seed))
+    if report is not None:
+        report += documents.read_as
     if not prompts:
         raise DataError(f"{source}: no texts in it.")
     return prompts

@@ -6,7 +6,7 @@
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores`; TRL's too |
 | `http://host` | a server of ours, OpenRLHF's, TEI's or vLLM's, by what it answers |
 | `http://host/path` | the same; where it shows none of these, it is asked as OpenRLHF's is: |
-| | takes `{"query", "prompts"}`, returns `{"rewards"}` |
+| | takes `{"query", "prompts", "labels"}`, returns `{"rewards"}` |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that occur earlier in the text |
 | `missing-end` | 1 for a completion without an end |
@@ -16,15 +16,11 @@ The token of a server is in the variable TASTEMAKER_TOKEN. `=` and a number afte
 weight: `repetition=-2`. Several rewards are added up.
 """
 
-import http.client
+import hashlib
 import json
 import math
-import random
 import re
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -33,33 +29,36 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tastemaker import processes
+from tastemaker.data.judgements import Example
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.best import Scorer, to_be_scored
 from tastemaker.gpt.policy import Completion
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
-from tastemaker.rl.text.reward_calls import called, json_prompt
+from tastemaker.rl.text.reward_calls import called
 from tastemaker.scores import Caution
-from tastemaker.serve.client import remote_reward, token_of_server
+from tastemaker.serve.asking import asked, request_of
+from tastemaker.serve.client import (
+    RemoteReward,
+    check_address,
+    remote_reward,
+    shown_address,
+    token_of_server,
+)
 from tastemaker.serve.client_wires import (
     OPENRLHF,
-    TEI,
-    VLLM,
+    OWN,
     base_of,
-    request_of,
     wire_at,
     wire_by_path,
 )
 
 _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
-_MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
-_WORTH_RETRYING = frozenset({408, 425, 429, 502, 503, 504})
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
-_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
-"""What is raised where an address does not answer with JSON."""
+_LABEL_COLUMNS = ("label", "labels", "ground_truth", "answer", "solution")
+"""Columns of the prompts' file that OpenRLHF's wire gets as `labels`; the first that is there."""
 
 
 _T = TypeVar("_T")
@@ -160,10 +159,10 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores.
+    """An address of OpenRLHF's wire. It gets the column "label" (or "ground_truth") of the prompts.
 
     seconds: the time limit of a whole answer. retries: how often a request is repeated that was
-    refused for overload or found nobody; the waits double, with jitter. token: of the server.
+    refused for overload or not answered; the waits double, with jitter. token: of the server.
     """
 
     address: str
@@ -171,94 +170,50 @@ class HttpReward:
     retries: int = 4
     token: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
     @property
     def name(self) -> str:
-        """The address without what may hold a token: a query, and all but the end of a path."""
-        parts = urlsplit(self.address)
-        host = parts.netloc.rpartition("@")[2]
-        before, _, last = parts.path.rpartition("/")
-        return f"{parts.scheme}://{host}{'/…' if before else ''}/{last}"
+        """The address without what may hold a token: a query, and a path that is no wire's."""
+        return shown_address(self.address)
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the rewards of the answer.
 
         Raises RewardError for no answer, or one without rewards.
         """
-        prompts = [json_prompt(c.prompt) for c in completions]
-        query = []
-        for prompt, completion in zip(prompts, completions, strict=True):
-            is_text = isinstance(prompt, str)
-            query.append(
-                prompt + completion.text if is_text else completion.text
-            )
-        body = json.dumps({"query": query, "prompts": prompts}).encode()
-        headers = {}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        request = request_of(self.address, headers, body)
-        answers, error = self._asked(request)
-        is_timeout = not answers and error is None
-        if is_timeout or isinstance(error, _NO_ANSWER):
-            reason = " ".join(str(error or "timed out").split())
+        body = OPENRLHF.body([Example(c.text, c.prompt) for c in completions])
+        labels = _labels(completions)
+        if labels:
+            body["labels"] = labels
+        headers = (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
+        # a cell of a table may be a date
+        content = json.dumps(body, default=str).encode()
+        request = request_of(self.address, headers, content)
+        reply = asked(request, self.seconds, self.retries)
+        if reply.status != 200 or reply.problem:
+            raise RewardError(f"{self.name} {reply}")
+        rewards = OPENRLHF.scores(reply.value, len(completions))
+        if rewards is None:
             raise RewardError(
-                f"{self.name} did not answer with JSON: {reason}"
-            ) from error
-        if error is not None:
-            raise error
-        rewards = answers[0]
-        if isinstance(rewards, list) and len(rewards) == 1:
-            inner = rewards[0]  # some servers wrap the reply in a list
-            rewards = inner if isinstance(inner, dict) else rewards
-        if isinstance(rewards, dict):
-            rewards = rewards.get("rewards", rewards.get("scores"))
-        if not isinstance(rewards, list):
-            raise RewardError(
-                f"{self.name} answered without a list of rewards: "
+                f"{self.name} answered without {len(completions)} rewards: "
                 'expected {"rewards": [numbers]}.'
             )
         return rewards
 
-    def _asked(
-        self, request: urllib.request.Request
-    ) -> tuple[list[Any], BaseException | None]:
-        """Return the answers and the error of a request, repeated where that may help."""
-        answers, error = _within(self.seconds, lambda: self._answer(request))
-        for attempt in range(self.retries):
-            pause = _pause_after(error)
-            if pause is None:
-                break
-            # jitter keeps workers that were refused together apart
-            wait = _SHORTEST_WAIT * 2**attempt * random.uniform(0.5, 1)
-            time.sleep(min(_LONGEST_WAIT, max(wait, pause)))
-            answers, error = _within(
-                self.seconds, lambda: self._answer(request)
-            )
-        return answers, error
 
-    def _answer(self, request: urllib.request.Request) -> Any:
-        """Return the JSON of an answer.
-
-        The time limit here is for each read: `_within` limits the whole answer.
-        """
-        try:
-            with urllib.request.urlopen(
-                request, timeout=self.seconds
-            ) as answer:
-                return json.loads(answer.read(_MOST_BYTES))
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise
-
-
-def _pause_after(error: BaseException | None) -> float | None:
-    """Return the seconds that a refusal asks to wait; None where asking again is of no use."""
-    if isinstance(error, urllib.error.HTTPError):
-        if error.code not in _WORTH_RETRYING:
-            return None
-        seconds = error.headers.get("Retry-After") or ""
-        return float(seconds) if seconds.isdecimal() else 0.0
-    reason = getattr(error, "reason", error)
-    return 0.0 if isinstance(reason, ConnectionError) else None
+def _labels(completions: Sequence[Completion]) -> list[Any]:
+    """Return what each prompt's row says is right; none where no row has such a column."""
+    names: set[str] = set()
+    for completion in completions:
+        names.update(completion.columns)
+    for name in _LABEL_COLUMNS:
+        if name in names:
+            return [c.columns.get(name) for c in completions]
+    return []
 
 
 @dataclass(frozen=True)
@@ -358,7 +313,20 @@ def identity(reward: Reward) -> Any:
         reward.model, RewardModel
     ):
         return [reward.name, reward.model.contract.weights]
-    return reward.name
+    address = _address_of(reward)
+    if address is None:
+        return reward.name
+    # a name leaves out what may hold a token, and two addresses may have one name
+    digest = hashlib.sha256(address.encode()).hexdigest()
+    return [reward.name, digest[:16]]
+
+
+def _address_of(reward: Reward) -> str | None:
+    """Return the address that a reward asks; None for one that asks none."""
+    if isinstance(reward, HttpReward):
+        return reward.address
+    model = reward.model if isinstance(reward, ModelReward) else None
+    return model.address if isinstance(model, RemoteReward) else None
 
 
 def repeated(completion: Completion) -> float:
@@ -428,29 +396,31 @@ def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     return weight, _named(text, caution)
 
 
-_LOOK = 5.0
-"""The seconds that a look at what an address is takes at most."""
+def _at(address: str, caution: Caution) -> Reward:
+    """Return the reward of an address: OpenRLHF's wire takes labels too, so it has its own.
 
-
-def _is_asked_as_openrlhf(address: str) -> bool:
-    """Return whether an address with a path names OpenRLHF's wire, or shows no other one."""
-    if urlsplit(address).path in ("", "/"):
-        return False
-    named = wire_by_path(address)
-    if named in (OPENRLHF, TEI, VLLM):
-        return named is OPENRLHF
-    headers = remote_reward(address).headers
-    return wire_at(base_of(address), headers, _LOOK) in (OPENRLHF, None)
+    An address with a path is asked as OpenRLHF's, as it is, where nothing there shows another wire.
+    Raises RewardError where the server does not answer.
+    """
+    remote = remote_reward(address)
+    has_path = urlsplit(address).path not in ("", "/")
+    wire = wire_by_path(address)
+    if wire in (None, OWN):
+        base = base_of(address) if has_path else address
+        wire = wire_at(base, remote.name, remote.look)
+        if wire is None and has_path:
+            wire = OPENRLHF
+    if wire is OPENRLHF:
+        url = address if has_path else OPENRLHF.url(address)
+        return HttpReward(url, token=token_of_server())
+    return ModelReward(remote, remote.name, caution)
 
 
 def _named(text: str, caution: Caution) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
     if text.startswith(_ADDRESS):
-        if _is_asked_as_openrlhf(text):
-            return HttpReward(text, token=token_of_server())
-        remote = remote_reward(text)
-        return ModelReward(remote, remote.name, caution)
+        return _at(text, caution)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) is not None
     if Path(text).is_dir() or is_hub_name:
         return ModelReward(RewardModel.load(text), text, caution)

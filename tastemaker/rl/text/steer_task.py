@@ -36,6 +36,7 @@ from tastemaker.rl.text.world import (
     TextWorld,
     dropping_out,
 )
+from tastemaker.train.checkpoint import best_in, with_best
 from tastemaker.train.loop import StopTraining, Task
 from tastemaker.train.recomputing import recomputing
 from tastemaker.train.run import Run, Say
@@ -451,10 +452,7 @@ class SteerTask(Task):
             "watch": self.watch.state(),
             "scale": self.world.scale.state(),
         }
-        tensors = self.weights()
-        for name, tensor in self.best.items():
-            tensors[f"best.{name}"] = tensor
-        return values, tensors
+        return values, with_best(self.weights(), self.best)
 
     def load(
         self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
@@ -470,12 +468,7 @@ class SteerTask(Task):
         for name, value in values["scale"].items():
             setattr(self.world.scale, name, value)
         self.put(tensors)
-        self.best = {}
-        weights = self.weights()
-        for name, tensor in tensors.items():
-            if name.startswith("best."):
-                kept = name.removeprefix("best.")
-                self.best[kept] = share_like(tensor, weights[kept])
+        self.best = best_in(tensors, self.weights())
 
     def finish(self) -> None:
         """Make the weights whole in each process, where they are divided."""

@@ -329,8 +329,8 @@ class TextWorld:
         completions = self._to_measure(count)
         answers, is_action, log_probs = self._answered(completions)
         if self.writer is not None:
-            own, _ = self._compared(answers, is_action, log_probs)
-            log_probs = own.log_probs
+            by_policy, _ = self._compared(answers, is_action, log_probs)
+            log_probs = by_policy.log_probs
         reference = self._log_probs_of(self.reference, answers, is_action)
         kl = float(masked_sum(k1(log_probs, reference), is_action, 1).mean())
         return processes.from_first(kl)
@@ -422,8 +422,8 @@ class TextWorld:
         )
         mismatch = None
         if self.writer is not None:
-            own, mismatch = self._compared(answers, is_action, log_probs)
-            log_probs, values = own.log_probs, own.values
+            by_policy, mismatch = self._compared(answers, is_action, log_probs)
+            log_probs, values = by_policy.log_probs, by_policy.values
         reference = self._log_probs_of(self.reference, answers, is_action)
         kl = masked_sum(k1(log_probs, reference), is_action, 1)
         rewards = torch.zeros(is_action.shape)

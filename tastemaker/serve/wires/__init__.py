@@ -1,8 +1,9 @@
 """The wires by path. Two peers share some paths: the fields of the body tell them apart."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
+from tastemaker.serve.refusals import Refusal, as_tastemaker
 from tastemaker.serve.wires import openrlhf, own, tei, vllm
 from tastemaker.serve.wires.base import Answer as Answer
 from tastemaker.serve.wires.base import Wire as Wire
@@ -32,3 +33,13 @@ def wire_of(path: str, body: Any) -> Wire:
     elif path == "/rerank" and "texts" not in fields and "documents" in fields:
         return vllm.RERANK
     return wires[0]
+
+
+def error_at(path: str) -> Callable[[Refusal], dict[str, Any]]:
+    """Return how a refusal is written where only the path is known.
+
+    A wrong token may stand before the path of a wire.
+    """
+    _, _, rest = path.removeprefix("/").partition("/")
+    wires = PATHS.get(path) or PATHS.get(f"/{rest}")
+    return wires[0].error if wires else as_tastemaker

@@ -9,7 +9,7 @@ from typing import Any
 
 from tastemaker.data.judgements import Example
 from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import as_tei
+from tastemaker.serve.refusals import Refusal, as_tei
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires.base import Answer, Wire, Work, ranked
 from tastemaker.serve.wires.schemas import (
@@ -45,11 +45,41 @@ _ROW = record({"score": NUMBER, "label": STRING})
 def _activation(reader: Reader) -> Callable[[float], float]:
     """Return what is answered for a score."""
     is_raw = reader.flag("raw_scores", False)
-    reader.flag("truncate", False)
+    return float if is_raw else _sigmoid
+
+
+def _cut_check(reader: Reader) -> Callable[[Answer], None]:
+    """Return what refuses a text that the request does not allow to be cut as the model cuts.
+
+    Without `truncate` texts are cut, as `auto_truncate` in `/info` says.
+    """
+    may_cut = reader.flag("truncate", True)
     side = reader.body.get("truncation_direction")
     if side is not None and side not in _SIDES:
         raise reader.wrong("truncation_direction", "Left or Right")
-    return float if is_raw else _sigmoid
+
+    def check(answer: Answer) -> None:
+        if not answer.scores.truncated.any():
+            return
+        contract = answer.served.model.contract
+        limit, cut = contract.max_length, contract.cut or ""
+        if not may_cut:
+            raise Refusal(
+                413,
+                f"a text has more than the {limit} tokens that this model reads, and `truncate` "
+                "is false.",
+                parameter="truncate",
+            )
+        if side is not None and side.lower() != cut:
+            raise Refusal(
+                422,
+                f"`truncation_direction` must be {cut.capitalize()} for a text of more than "
+                f"{limit} tokens: cut at the other side, it would have another score than the "
+                "model's own.",
+                parameter="truncation_direction",
+            )
+
+    return check
 
 
 def _sigmoid(value: float) -> float:
@@ -61,7 +91,7 @@ def _sigmoid(value: float) -> float:
 def _read_predict(body: Any, settings: Serving) -> Work:
     """Read `inputs`: a text, a pair ["a", "b"], or a list of lists of one or two texts."""
     reader = Reader(body, settings, status=422)
-    activation = _activation(reader)
+    activation, check_cut = _activation(reader), _cut_check(reader)
     value = reader.body.get("inputs")
     is_one = isinstance(value, str)
     if not is_one:
@@ -71,6 +101,7 @@ def _read_predict(body: Any, settings: Serving) -> Work:
     examples = [_one_or_pair(reader, row) for row in rows]
 
     def reply(answer: Answer) -> Any:
+        check_cut(answer)
         answers = []
         for score in answer.values:
             answers.append([{"score": activation(score), "label": LABEL}])
@@ -89,12 +120,13 @@ def _one_or_pair(reader: Reader, value: Any) -> Example:
 
 def _read_rerank(body: Any, settings: Serving) -> Work:
     reader = Reader(body, settings, status=422)
-    activation = _activation(reader)
+    activation, check_cut = _activation(reader), _cut_check(reader)
     query = reader.text(reader.body.get("query"), "query")
     texts = reader.texts("texts", empty=400)
     with_text = reader.flag("return_text", False)
 
     def reply(answer: Answer) -> Any:
+        check_cut(answer)
         rows = []
         for index in ranked(answer.values):
             row: dict[str, Any] = {"index": index}

@@ -1,22 +1,14 @@
-"""More published layouts: exports of annotation tools, judges of answers, reviews."""
+"""Layouts that annotation tools export."""
 
 from published_layouts import (
-    ANSWER,
     ASK,
     BAD,
-    BY_USER,
-    CHAT,
     GOOD,
-    NO_ANSWER,
-    PAIR,
     SO_SO,
-    WITH_GOOD,
     Layout,
     better,
     label,
     ranked,
-    shared,
-    tie,
 )
 
 import tastemaker as tm
@@ -30,69 +22,7 @@ def studio(kind: str, value: dict[str, object], judge: int = 1) -> dict[str, obj
     return {"id": judge, "completed_by": judge, "result": [result]}
 
 
-MORE_LAYOUTS: dict[str, Layout] = {
-    "UltraInteract": Layout(
-        [
-            {
-                "id": "1",
-                "parent_id": "0",
-                "task": "Coding",
-                "dataset": "own",
-                "trajectory": [shared("user", ASK)],
-                **PAIR,
-            }
-        ],
-        [better((tm.Message("user", ASK),))],
-    ),
-    "AlpacaFarm": Layout(
-        [
-            {
-                "instruction": ASK,
-                "input": "",
-                "output_1": BAD,
-                "output_2": GOOD,
-                "preference": 2,
-            }
-        ],
-        [better()],
-    ),
-    "LLMBar": Layout(
-        [{"input": ASK, "output_1": GOOD, "output_2": BAD, "label": 1}], [better()]
-    ),
-    "OffsetBias": Layout(
-        [{"instruction": ASK, "output_1": BAD, "output_2": GOOD, "label": 2}],
-        [better()],
-    ),
-    "GPT-4-LLM": Layout(
-        [
-            {
-                "user_input": ASK,
-                "responses_and_scores": [
-                    {"response": GOOD, "source": "m", "score": 9.0},
-                    {"response": SO_SO, "source": "n", "score": 5.0},
-                    {"response": BAD, "source": "o", "score": 1.0},
-                ],
-            }
-        ],
-        [ranked(GOOD, SO_SO, BAD)],
-    ),
-    "CValues": Layout(
-        [{"prompt": ASK, "pos_resp": GOOD, "neg_resp": BAD, "type": "x"}], [better()]
-    ),
-    "PandaLM": Layout(
-        [
-            {
-                "idx": 0,
-                "instruction": ASK,
-                "input": "",
-                "response1": GOOD,
-                "response2": BAD,
-                "annotator1": 1,
-                "annotator2": 0,
-            }
-        ],
-        [better(), tie()],
-    ),
+TOOL_LAYOUTS: dict[str, Layout] = {
     "Label Studio, choices": Layout(
         [
             {**STUDIO, "annotations": [studio("choices", {"choices": ["Positive"]})]},
@@ -291,46 +221,4 @@ MORE_LAYOUTS: dict[str, Layout] = {
         ],
         [better()],
     ),
-    "Amazon 2023": Layout(
-        [
-            {
-                "rating": stars,
-                "title": "Plants",
-                "text": text,
-                "images": [],
-                "asin": "B0",
-                "parent_asin": "B0",
-                "user_id": "A1",
-                "timestamp": 1588687728923,
-                "helpful_vote": 0,
-                "verified_purchase": True,
-            }
-            for text, stars in ((GOOD, 5.0), (BAD, 1.0))
-        ],
-        [tm.Grade(GOOD, 5, 1, 5), tm.Grade(BAD, 1, 1, 5)],
-    ),
-    "IMDB": Layout(
-        [{"text": GOOD, "label": 1}, {"text": BAD, "label": 0}],
-        [label(GOOD, True), label(BAD, False)],
-    ),
-    "SST-2": Layout(
-        [
-            {"idx": 0, "sentence": GOOD, "label": 1},
-            {"idx": 1, "sentence": BAD, "label": 0},
-        ],
-        [label(GOOD, True), label(BAD, False)],
-    ),
 }
-
-for _chat in ("conversations", "messages"):
-    MORE_LAYOUTS[f"LLaMA-Factory, {_chat}"] = Layout(
-        [{_chat: BY_USER, "chosen": ANSWER, "rejected": NO_ANSWER}], [better(CHAT)]
-    )
-    for _label in ("label", "kto_tag"):
-        MORE_LAYOUTS[f"KTO, {_chat} and {_label}"] = Layout(
-            [{_chat: WITH_GOOD, _label: True}], [label(GOOD, True, CHAT)]
-        )
-MORE_LAYOUTS["distilabel, one rating column"] = Layout(
-    [{"input": ASK, "generations": [GOOD, BAD], "rating": [5, 1]}],
-    [ranked(GOOD, BAD)],
-)

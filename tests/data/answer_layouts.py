@@ -1,4 +1,4 @@
-"""Published layouts that were added last: judges' benchmarks, frameworks and shops' reviews."""
+"""Layouts of judged answers: of data sets, of benchmarks of judges, of frameworks for training."""
 
 from published_layouts import (
     ANSWER,
@@ -8,12 +8,16 @@ from published_layouts import (
     CHAT,
     GOOD,
     NO_ANSWER,
+    PAIR,
     SO_SO,
+    WITH_GOOD,
     Layout,
     better,
     label,
     ranked,
     says,
+    shared,
+    tie,
 )
 from published_rows import chat, turns
 
@@ -26,23 +30,79 @@ def in_parts(text: str) -> list[dict[str, object]]:
     return [*turns(ASK), {"role": "assistant", "content": parts}]
 
 
-FURTHER_LAYOUTS: dict[str, Layout] = {
+ANSWER_LAYOUTS: dict[str, Layout] = {
+    "UltraInteract": Layout(
+        [
+            {
+                "id": "1",
+                "parent_id": "0",
+                "task": "Coding",
+                "dataset": "own",
+                "trajectory": [shared("user", ASK)],
+                **PAIR,
+            }
+        ],
+        [better((tm.Message("user", ASK),))],
+    ),
+    "AlpacaFarm": Layout(
+        [
+            {
+                "instruction": ASK,
+                "input": "",
+                "output_1": BAD,
+                "output_2": GOOD,
+                "preference": 2,
+            }
+        ],
+        [better()],
+    ),
+    "LLMBar": Layout(
+        [{"input": ASK, "output_1": GOOD, "output_2": BAD, "label": 1}], [better()]
+    ),
+    "OffsetBias": Layout(
+        [{"instruction": ASK, "output_1": BAD, "output_2": GOOD, "label": 2}],
+        [better()],
+    ),
+    "GPT-4-LLM": Layout(
+        [
+            {
+                "user_input": ASK,
+                "responses_and_scores": [
+                    {"response": GOOD, "source": "m", "score": 9.0},
+                    {"response": SO_SO, "source": "n", "score": 5.0},
+                    {"response": BAD, "source": "o", "score": 1.0},
+                ],
+            }
+        ],
+        [ranked(GOOD, SO_SO, BAD)],
+    ),
+    "CValues": Layout(
+        [{"prompt": ASK, "pos_resp": GOOD, "neg_resp": BAD, "type": "x"}], [better()]
+    ),
+    "PandaLM": Layout(
+        [
+            {
+                "idx": 0,
+                "instruction": ASK,
+                "input": "",
+                "response1": GOOD,
+                "response2": BAD,
+                "annotator1": 1,
+                "annotator2": 0,
+            }
+        ],
+        [better(), tie()],
+    ),
     "Prometheus, preferences": Layout(
         [
             {
                 "orig_instruction": ASK,
-                "orig_response_A": BAD,
-                "orig_response_B": GOOD,
-                "orig_preference": "B",
+                "orig_response_A": first,
+                "orig_response_B": second,
+                "orig_preference": preference,
                 "orig_criteria": "Is it right?",
-            },
-            {
-                "orig_instruction": ASK,
-                "orig_response_A": GOOD,
-                "orig_response_B": BAD,
-                "orig_preference": "A",
-                "orig_criteria": "Is it right?",
-            },
+            }
+            for first, second, preference in ((BAD, GOOD, "B"), (GOOD, BAD, "A"))
         ],
         [better(), better()],
     ),
@@ -157,98 +217,30 @@ FURTHER_LAYOUTS: dict[str, Layout] = {
         ],
         [label(GOOD, True, CHAT), tm.Rating(GOOD, 4.5, prompt=CHAT)],
     ),
-    "Amazon 2014": Layout(
-        [
-            {
-                "reviewerID": "A1",
-                "asin": "B0",
-                "reviewerName": "Ann",
-                "helpful": [0, 0],
-                "reviewText": GOOD,
-                "overall": 5.0,
-                "summary": "Right",
-                "unixReviewTime": 1382400000,
-                "reviewTime": "10 22, 2013",
-            },
-            {
-                "reviewerID": "A2",
-                "asin": "B0",
-                "reviewerName": "Bob",
-                "helpful": [1, 2],
-                "reviewText": BAD,
-                "overall": 1.0,
-                "summary": "Wrong",
-                "unixReviewTime": 1382500000,
-                "reviewTime": "10 23, 2013",
-            },
-        ],
-        [tm.Grade(GOOD, 5, 1, 5), tm.Grade(BAD, 1, 1, 5)],
-    ),
-    "Yelp": Layout(
-        [
-            {
-                "review_id": "r",
-                "user_id": "u",
-                "business_id": "b",
-                "stars": 4.0,
-                "useful": 0,
-                "funny": 0,
-                "cool": 0,
-                "text": GOOD,
-                "date": "2018-07-07 22:09:11",
-            },
-            {
-                "review_id": "s",
-                "user_id": "v",
-                "business_id": "b",
-                "stars": 1.0,
-                "useful": 3,
-                "funny": 0,
-                "cool": 0,
-                "text": BAD,
-                "date": "2018-07-08 22:09:11",
-            },
-        ],
-        [tm.Grade(GOOD, 4, 1, 4), tm.Grade(BAD, 1, 1, 4)],
-    ),
-    "Google Play": Layout(
-        [
-            {
-                "reviewId": "r",
-                "userName": "Ann",
-                "content": GOOD,
-                "score": 5,
-                "thumbsUpCount": 0,
-                "at": "2020-04-05 22:25:57",
-            },
-            {
-                "reviewId": "s",
-                "userName": "Bob",
-                "content": BAD,
-                "score": 1,
-                "thumbsUpCount": 0,
-                "at": "2020-04-05 22:25:57",
-            },
-        ],
-        [tm.Grade(GOOD, 5, 1, 5), tm.Grade(BAD, 1, 1, 5)],
-    ),
     "Prometheus, feedback": Layout(
         [
             {
                 "orig_instruction": ASK,
-                "orig_response": GOOD,
-                "orig_score": "5",
-                "orig_feedback": "It is right.",
+                "orig_response": text,
+                "orig_score": score,
+                "orig_feedback": "Read it twice.",
                 "orig_criteria": "Is it right?",
-            },
-            {
-                "orig_instruction": ASK,
-                "orig_response": BAD,
-                "orig_score": "1",
-                "orig_feedback": "It is wrong.",
-                "orig_criteria": "Is it right?",
-            },
+            }
+            for text, score in ((GOOD, "5"), (BAD, "1"))
         ],
         [tm.Grade(GOOD, 5, 1, 5, prompt=ASK), tm.Grade(BAD, 1, 1, 5, prompt=ASK)],
     ),
 }
+
+for _chat in ("conversations", "messages"):
+    ANSWER_LAYOUTS[f"LLaMA-Factory, {_chat}"] = Layout(
+        [{_chat: BY_USER, "chosen": ANSWER, "rejected": NO_ANSWER}], [better(CHAT)]
+    )
+    for _label in ("label", "kto_tag"):
+        ANSWER_LAYOUTS[f"KTO, {_chat} and {_label}"] = Layout(
+            [{_chat: WITH_GOOD, _label: True}], [label(GOOD, True, CHAT)]
+        )
+ANSWER_LAYOUTS["distilabel, one rating column"] = Layout(
+    [{"input": ASK, "generations": [GOOD, BAD], "rating": [5, 1]}],
+    [ranked(GOOD, BAD)],
+)
