@@ -122,6 +122,10 @@ def test_another_model_by_name(server: Server, five: Path) -> None:
     assert reply["uncertainty"] == pytest.approx(ensemble.uncertainty(TEXTS))
     by_address = server.ask("/get_reward?model=five", {"query": TEXTS})[1]
     assert by_address["rewards"] == reply["scores"]
+    # the body's name goes first, and an unknown one is refused at either place
+    body = {"model": "five", "inputs": TEXTS}
+    assert server.ask("/score?model=taste", body)[1]["model"] == "five"
+    assert server.ask("/score?model=none", body)[0] == 404
 
 
 def test_the_wires_of_vllm(server: Server, model: tm.RewardModel) -> None:

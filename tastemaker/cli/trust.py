@@ -39,8 +39,8 @@ def explanations(taste: Any, measured: Any) -> list[Any]:
 
 _HEADS = {
     "new": "the head is new: it was drawn, and learned from these judgements alone",
-    "kept": "the head goes on from the trained one of the backbone, and keeps its scale unless "
-    "there is an anchor",
+    "kept": "the head goes on from the trained one of the backbone: it reads as that one does, and "
+    "keeps its scale unless there is an anchor",
 }
 
 

@@ -320,21 +320,28 @@ _MOST_PADDING = 0.05
 
 
 def scores_together(
-    module: Any, texts: Sequence[TokenIds], *, pad_id: int, batch_tokens: int
+    module: Any,
+    texts: Sequence[TokenIds],
+    *,
+    pad_id: int,
+    batch_tokens: int,
+    token_types: Callable[[Batch], Tensor | None] | None = None,
 ) -> tuple[Tensor, int]:
     """Return the scores of texts [n, heads] and the number of tokens computed, padding included.
 
     The scores are float32 and have gradients. module: a transformers sequence classifier. On a CPU
     all texts are one pass, end to end, so the fixed cost of a pass, such as the gradient of all
     embeddings, is paid once. On a GPU, and for a module that needs its own forward pass, they are
-    batches of similar length, of `batch_tokens` at most.
+    batches of similar length, of `batch_tokens` at most. token_types: gives those of a batch, for a
+    model that reads pairs.
 
     Texts that are judged together may have more tokens than `batch_tokens`. Then gradients are
     cached (Gao et al. 2021): the parts are computed without a graph, and once more, one after the
     other, in the backward pass. The gradients are the same.
     """
     lengths = [len(ids) for ids in texts]
-    encoder = parts_of(module) if module.device.type == "cpu" else None
+    is_packed = module.device.type == "cpu" and token_types is None
+    encoder = parts_of(module) if is_packed else None
     is_too_large = torch.is_grad_enabled() and sum(lengths) > batch_tokens
     if encoder is not None and not is_too_large:
         order = sorted(range(len(texts)), key=lengths.__getitem__)
@@ -345,10 +352,13 @@ def scores_together(
     places = 0
     for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
         batch = collate([texts[i] for i in chosen], pad_id).to(module.device)
+        types = None if token_types is None else token_types(batch)
         if is_too_large:
-            rows = checkpoint(scores, module, batch, use_reentrant=False)
+            rows = checkpoint(
+                scores, module, batch, types, use_reentrant=False
+            )
         else:
-            rows = scores(module, batch)
+            rows = scores(module, batch, types)
         parts.append(rows)
         order += chosen
         places += batch.ids.numel()

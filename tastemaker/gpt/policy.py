@@ -66,6 +66,7 @@ from tastemaker.gpt.sampling import (
     ValueHead,
     before_stop,
     check_temperature,
+    hidden_width,
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing, check_room
@@ -392,12 +393,11 @@ class Policy:
 
     def with_value_head(self) -> "Policy":
         """Return this policy with a critic: a value head, zero at first, on the same network."""
-        width = self.module.config.get_text_config().hidden_size
-        head = (self.value_head or ValueHead(width)).to(self.module.device)
+        head = self.value_head or ValueHead(hidden_width(self.module))
         critic = Policy(
             self.module,
             self.tokenizer,
-            value_head=head,
+            value_head=head.to(self.module.device),
             saved_as=self.saved_as,
         )
         critic.adapted = self.adapted
@@ -472,11 +472,10 @@ class Policy:
         weights in 4 bits. Raises ModelError for what is no causal language model.
         """
         opened = open_causal(source, choose_weights(dtype), lora)
-        width = opened.module.config.get_text_config().hidden_size
         policy = Policy(
             opened.module,
             opened.tokenizer,
-            value_head=ValueHead.load(Path(source), width),
+            value_head=ValueHead.load(Path(source), opened.module),
             saved_as=opened.dtype,
         )
         policy.notes += opened.notes

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tastemaker.errors import ModelError, UsageError
+from tastemaker.huggingface import quiet_transformers
 from tastemaker.settings import (
     POSITIVE,
     SHARE,
@@ -320,14 +321,15 @@ class ValueHead(nn.Module):
         save_file(tensors, folder / VALUE_HEAD)
 
     @staticmethod
-    def load(folder: Path, width: int) -> "ValueHead | None":
+    def load(folder: Path, module: Any) -> "ValueHead | None":
         """Return the head in a folder, None if there is none.
 
-        Raises ModelError for one of another width.
+        Raises ModelError for one of another width than the network's hidden states.
         """
         if not (folder / VALUE_HEAD).is_file():
             return None
         tensors = load_file(folder / VALUE_HEAD)
+        width = hidden_width(module)
         saved_width = tensors.get("linear.weight", torch.zeros(1, 0)).shape[1]
         if saved_width != width:
             raise ModelError(
@@ -337,6 +339,20 @@ class ValueHead(nn.Module):
         head = ValueHead(width)
         head.load_state_dict(tensors)
         return head
+
+
+@torch.inference_mode()
+def hidden_width(module: Any) -> int:
+    """Return the width of the last hidden states, measured on a token.
+
+    It is not always the configuration's: OPT-350m projects them onto the width of its embeddings.
+    """
+    token = torch.zeros(1, 1, dtype=torch.long, device=module.device)
+    with quiet_transformers():
+        out = module(
+            input_ids=token, use_cache=False, output_hidden_states=True
+        )
+    return int(out.hidden_states[-1].shape[-1])
 
 
 def before_stop(text: str, stops: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from tastemaker.adapters import (
     names_in,
 )
 from tastemaker.costs import versions
-from tastemaker.data.judgements import CHAT, PAIR, TEMPLATE, Example, Message
+from tastemaker.data.judgements import TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.huggingface import (
     align,
@@ -41,8 +41,8 @@ from tastemaker.reward.backbones.opening import (
     as_regression,
     choose_max_length,
     keep_padding,
-    most_tokens,
 )
+from tastemaker.reward.backbones.reading import reading_of
 from tastemaker.reward.backbones.readout import (
     Links,
     identity_links,
@@ -81,7 +81,9 @@ def adopt(
                 f"{name}: there is no fast tokenizer (tokenizer.json): convert it first."
             )
         check_files(base)
-        check_quantised(AutoConfig.from_pretrained(base, **code), base)
+        config = AutoConfig.from_pretrained(base, **code)
+        check_quantised(config, base)
+        saved_as = config.dtype or torch.float32
         module = _open_classifier(base, dtype, code, folder)
         check_finite(module, name)
     align(module)
@@ -99,16 +101,16 @@ def adopt(
     else:
         readout = None
         as_regression(module.config)
-    length = min(
-        int(tokenizer.model_max_length), most_tokens(module, tokenizer)
-    )
+    reading = reading_of(name, module, tokenizer)
     network = Network(
         module,
         tokenizer,
-        max_length=choose_max_length(module, tokenizer, length),
-        cut=tokenizer.truncation_side,
-        template=_template_of(module, tokenizer),
+        max_length=choose_max_length(module, tokenizer, reading.max_length),
+        cut=reading.cut,
+        template=reading.template,
         readout=readout,
+        has_new_head=False,
+        saved_as=saved_as,
     )
     roundtrip = _proven(network, name)
     links = identity_links(readout, is_probability=is_probability)
@@ -176,14 +178,6 @@ def _open_classifier(
             f"`tastemaker fit SOURCE --backbone {name}`."
         )
     return module
-
-
-def _template_of(module: Any, tokenizer: Any) -> str:
-    """Return how prompt and text are joined: by the chat template, or as a pair of an encoder."""
-    if tokenizer.chat_template is not None:
-        return CHAT
-    is_decoder = hasattr(module, "score")
-    return TEMPLATE if is_decoder else PAIR
 
 
 def _contract_of(

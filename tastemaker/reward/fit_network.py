@@ -20,7 +20,7 @@ from torch import Tensor
 from tastemaker import processes
 from tastemaker.adapters import learned_state
 from tastemaker.costs import count
-from tastemaker.data.judgements import joined
+from tastemaker.data.judgements import CHAT, joined
 from tastemaker.fast.batching import (
     by_length,
     collate,
@@ -352,12 +352,10 @@ def _held_out_metrics(
 def open_network(
     settings: Encoder | Tiny, division: Division, seed: int
 ) -> Network:
-    """Open the network that is to be trained, or make it."""
-    limits: dict[str, Any] = {
-        "cut": settings.cut,
-        "dropout": settings.dropout,
-        "seed": seed,
-    }
+    """Open the network that is to be trained, or make it.
+
+    A trained head reads as it has learned to, unless the settings name something else.
+    """
     examples = division.train.examples
     if isinstance(settings, Tiny):
         texts = [joined(example) for example in examples]
@@ -366,10 +364,10 @@ def open_network(
             texts,
             vocabulary=settings.vocabulary,
             max_length=length,
-            **limits,
+            cut=settings.cut,
+            dropout=settings.dropout,
+            seed=seed,
         )
-    is_chat = any(isinstance(example.prompt, tuple) for example in examples)
-    template = settings.template or ("chat" if is_chat else None)
     network = Network.open(
         settings.name,
         max_length=settings.max_length,
@@ -377,7 +375,13 @@ def open_network(
         dtype=settings.dtype,
         is_frozen=settings.lora > 0,
         lora=settings.adapters,
-        **limits,
+        cut=settings.cut,
+        dropout=settings.dropout,
+        seed=seed,
     )
-    network.use_template(template, wanted=settings.template is not None)
+    if settings.template is not None:
+        network.use_template(settings.template)
+    elif network.has_new_head:
+        is_chat = any(isinstance(e.prompt, tuple) for e in examples)
+        network.use_template(CHAT if is_chat else None, wanted=False)
     return network

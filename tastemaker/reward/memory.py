@@ -37,6 +37,7 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.heads import head_of, keep_exact
 from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH, source_of
+from tastemaker.reward.backbones.reading import OF_NEW_HEADS, saved_reading
 from tastemaker.settings import settings_from
 from tastemaker.train.memory import (
     Memory,
@@ -56,7 +57,8 @@ def fit_memory(
 ) -> Memory:
     """Return what a fit takes; no weights and no data are read.
 
-    Texts are taken to be as long as the network reads. Raises UsageError for a backbone that is no
+    Texts are taken to be as long as the network reads: 512 tokens, where neither `max_length` nor a
+    contract of the backbone says it. Raises UsageError for a backbone that is no
     network by name, ModelError where its configuration cannot be opened.
     """
     chosen = choose_backbone(backbone)
@@ -123,7 +125,10 @@ def _places(
     positions = getattr(
         config.get_text_config(), "max_position_embeddings", None
     )
-    length = encoder.max_length or DEFAULT_MAX_LENGTH
+    is_new = encoder.new_head
+    reading = None if is_new else saved_reading(source_of(encoder.name))
+    reading = reading or OF_NEW_HEADS
+    length = encoder.max_length or reading.max_length or DEFAULT_MAX_LENGTH
     if positions:
         length = min(length, positions)
     most = min(settings.batch_size * length, settings.batch_tokens)

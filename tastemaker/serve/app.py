@@ -61,8 +61,9 @@ class Service:
             body = parsed(await self.body(request))
             wire = wire_of(path, body)
             work = wire.read(body, self.settings)
-            model = work.model or request.query_params.get("model")
-            served = self.shelf.named(model)
+            served = self.shelf.named(request.query_params.get("model"))
+            if work.model is not None:
+                served = self.shelf.named(work.model)
             examples = work.examples_for(served)
             scores = await self.scores(request, served, examples)
             response = self._response(served, work, examples, scores)

@@ -36,8 +36,8 @@ def folder(request, make_folder):
 
 @pytest.fixture
 def bert(make_folder):
-    """A small BERT, opened afresh."""
-    return Network.open(str(make_folder("bert")))
+    """A small BERT with a new head."""
+    return Network.open(str(make_folder("bert")), new_head=True)
 
 
 @pytest.mark.parametrize("cut", ["left", "right"])

@@ -282,6 +282,23 @@ def test_weights_keep_the_number_format_that_is_asked_for(tmp_path: Path) -> Non
         tm.load(folder, dtype="float8")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("make", [reward_model, lambda f: classifier(f, STARS)])
+def test_a_model_in_bfloat16_is_saved_as_large_as_it_came(
+    tmp_path: Path, make: Any
+) -> None:
+    folder, out = make(tmp_path / "rm"), tmp_path / "out"
+    module = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.bfloat16
+    )
+    module.save_pretrained(folder)
+    model = tm.load(folder)
+    model.save(out)
+    assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+    sizes = [f.joinpath("model.safetensors").stat().st_size for f in (folder, out)]
+    assert sizes[1] < sizes[0] * 1.1
+    assert tm.load(out).score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-6)
+
+
 def judged() -> list[tm.Judgement]:
     """Return labels of a few texts."""
     return [
@@ -297,31 +314,6 @@ def labels_file(folder: Path) -> Path:
     lines = [f"text {number},{number % 2}\n" for number in range(20)]
     path.write_text("text,label\n" + "".join(lines))
     return path
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_fit_goes_on_from_a_trained_head(tmp_path: Path, dtype: torch.dtype) -> None:
-    folder = reward_model(tmp_path / "rm")
-    module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
-    module.save_pretrained(folder)
-    before = tm.load(folder)
-    model = tm.fit(
-        judged(),
-        backbone=tm.Encoder(str(folder), max_length=32, cut="right"),
-        training={"lr": 1e-12},
-        epochs=1,
-        out=tmp_path / "out",
-    )
-    after = tm.load(tmp_path / "out")
-    assert after.score(TEXTS) == pytest.approx(before.score(TEXTS), abs=1e-4)
-    assert (model.contract.data["head"], model.contract.anchor) == ("kept", None)
-    config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["dtype"] == str(dtype).removeprefix("torch.")
-    sizes = [
-        f.joinpath("model.safetensors").stat().st_size
-        for f in (folder, tmp_path / "out")
-    ]
-    assert sizes[1] < sizes[0] * 1.1
 
 
 def test_a_head_of_several_classes_is_not_dropped_in_silence(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from nano import nano
+from transformers import OPTConfig, OPTForCausalLM
 
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt import Policy, Sampling
@@ -87,6 +88,40 @@ def test_the_pessimistic_reward_has_the_price_of_kl() -> None:
     assert 0 < lower <= difference + 1e-6
     free = steered(reward=Doubtful(), kl=KL(0.0), caution="pessimistic")
     assert free.figures["settings"]["caution"] == "minimum"
+
+
+@pytest.mark.parametrize("algorithm", [PPO(lr=1e-2), A2C(lr=1e-2), TRPO()])
+def test_a_critic_is_as_wide_as_what_the_network_puts_out(
+    algorithm: Algorithm, tmp_path: Path
+) -> None:
+    """OPT-350m computes in 32 numbers, and projects them onto the 16 of a word."""
+    tokenizer = nano().tokenizer
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        word_embed_proj_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        ffn_dim=32,
+        max_position_embeddings=32,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    steer(
+        Policy(OPTForCausalLM(config), tokenizer),
+        share,
+        ["A", "The"],
+        algorithm=algorithm,
+        sampling=Sampling(max_tokens=5),
+        steering=Steering(steps=2, batch=4, measured=4, windows=1),
+        limits=NEVER,
+        out=tmp_path,
+    )
+    head = Policy.load(tmp_path).value_head
+    assert head is not None
+    assert head.linear.in_features == 16
+    assert head.linear.weight.any()
 
 
 def weights(policy: Policy) -> bytes:

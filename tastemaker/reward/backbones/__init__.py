@@ -81,7 +81,10 @@ class Backbone(Protocol):
         """Return one line about the backbone."""
 
 
-_CUT = "Side of a longer text that is cut off; left keeps its end, where reviews give a verdict."
+_CUT = (
+    "Side of a longer text that is cut off: left, but a trained head keeps its own. Left keeps the "
+    "end of a text, where reviews give a verdict."
+)
 _TOKENS = "Tokens that are read of a text, special tokens included."
 # the default is 0, for one or two passes do not overfit
 _DROPOUT = "Dropout of the network while it trains."
@@ -96,9 +99,11 @@ class Encoder:
         None,
         _TOKENS,
         at_least(8),
-        shown="what the network can read, at most 512",
+        shown="what the network can read, at most 512; its own for a trained head",
     )
-    cut: Cut = setting("left", _CUT)
+    cut: Cut | None = setting(
+        None, _CUT, shown="left; its own for a trained head"
+    )
     dropout: float = setting(0.0, _DROPOUT, PART)
     new_head: bool = setting(
         False,
@@ -112,7 +117,7 @@ class Encoder:
         None,
         "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
         "tokenizer's chat template.",
-        shown="chat for chats, an empty line between otherwise",
+        shown="chat for chats, an empty line between otherwise; its own for a trained head",
     )
 
     def __post_init__(self) -> None:

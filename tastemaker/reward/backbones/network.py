@@ -68,10 +68,17 @@ from tastemaker.reward.backbones.opening import (
     rendered,
     set_cut,
     source_of,
+)
+from tastemaker.reward.backbones.reading import (
+    OF_NEW_HEADS,
+    Reading,
+    reading_of,
     tells_pairs,
+    token_types,
 )
 from tastemaker.reward.backbones.readout import Readout
 from tastemaker.reward.backbones.weights import (
+    fingerprint_of,
     round_body,
     save_module,
     saved_dtype_of,
@@ -139,7 +146,7 @@ class Network:
         name_or_path: str,
         *,
         max_length: int | None = None,
-        cut: Cut = "left",
+        cut: Cut | None = None,
         dropout: float = 0.0,
         seed: int = 0,
         new_head: bool = False,
@@ -151,14 +158,16 @@ class Network:
         holds, or with a fresh one drawn from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
-        has positions for. cut: left keeps the end of a text, where reviews give their verdict.
-        new_head: draw the head, whatever the folder holds. dtype: of the saved body. is_frozen: the
-        body does not learn, and has that format in memory too. lora: adapters, which may leave it
-        in 4 bits. Raises ModelError when nothing loads and for a head of several classes,
-        MissingExtra without the package, UsageError for a setting that does not fit.
+        has positions for. cut: None is left, which keeps the end of a text, where reviews give
+        their verdict. A trained head reads as before where these are None. new_head: draw the head,
+        whatever the folder holds. dtype: of the saved body. is_frozen: the body does not learn, and
+        has that format in memory too. lora: adapters, which may leave it in 4 bits. Raises
+        ModelError when nothing loads and for a head of several classes, MissingExtra without the
+        package, UsageError for a setting that does not fit.
         """
+        source = source_of(name_or_path)
         opened = open_parts(
-            source_of(name_or_path),
+            source,
             dropout=dropout,
             seed=seed,
             new_head=new_head,
@@ -166,11 +175,15 @@ class Network:
             lora=lora,
         )
         parts = opened.module, opened.tokenizer
+        is_new = opened.has_new_head
+        reading = OF_NEW_HEADS if is_new else reading_of(source, *parts)
+        length = choose_max_length(*parts, max_length or reading.max_length)
         return cls(
             *parts,
-            max_length=choose_max_length(*parts, max_length),
-            cut=cut,
-            has_new_head=opened.has_new_head,
+            max_length=length,
+            cut=cut or reading.cut,
+            template=reading.template,
+            has_new_head=is_new,
             saved_as=format_of(dtype, opened.dtype),
         )
 
@@ -189,9 +202,8 @@ class Network:
         """
         folder = Path(folder)
         module, tokenizer = read_parts(folder, dtype)
-        max_length = choose_max_length(
-            module, tokenizer, tokenizer.model_max_length
-        )
+        longest = tokenizer.model_max_length
+        max_length = choose_max_length(module, tokenizer, longest)
         saved_as = getattr(torch, saved_dtype_of(folder))
         network = cls(
             module,
@@ -235,6 +247,8 @@ class Network:
                 self.tokenizer.save_pretrained(folder)
                 if self.adapter is not None:
                     self.adapter.save(folder / ADAPTER_FOLDER, self.module)
+                    reading = Reading(self.template, self.max_length, self.cut)
+                    reading.write(folder / ADAPTER_FOLDER)
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
                 share_weights(folder)
@@ -295,6 +309,7 @@ class Network:
     def widen(self, heads: int, seed: int) -> None:
         """Give the network so many fresh heads: members of an ensemble that share the body."""
         widen_head(self.module, heads, seed)
+        self.has_new_head = True
 
     def use_template(
         self, template: str | None, *, wanted: bool = True
@@ -353,19 +368,18 @@ class Network:
         return self.template == PAIR and tells_pairs(self.tokenizer)
 
     def _token_types(self, batch: Batch) -> Tensor | None:
-        """Return 1 at the tokens of a pair's second text [b, t]; None where all are 0."""
-        if not self.marks_pairs:
-            return None
-        ends = (batch.ids == self.tokenizer.sep_token_id) & batch.is_text
-        second: Tensor = batch.is_text & (ends.cumsum(1) > ends.long())
-        return second.long()
+        return token_types(self.tokenizer, batch) if self.marks_pairs else None
 
     def forward_texts(
         self, texts: Sequence[TokenIds], batch_tokens: int
     ) -> tuple[Tensor, int]:
         """Return the scores of texts by every head [n, heads], and the places computed."""
         return scores_together(
-            self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens
+            self.module,
+            texts,
+            pad_id=self.pad_id,
+            batch_tokens=batch_tokens,
+            token_types=self._token_types if self.marks_pairs else None,
         )
 
     @torch.inference_mode()
@@ -377,7 +391,7 @@ class Network:
         """
         was_training = self.module.training
         self.module.eval()
-        encoder = parts_of(self.module)
+        encoder = None if self.marks_pairs else parts_of(self.module)
         if encoder is not None and examples:
             stride = -(-len(examples) // _CALIBRATION_TEXTS)
             encoded = self.encode(examples[::stride])
@@ -471,24 +485,10 @@ class Network:
             or not gains_by_int8(self.device)
         ):
             return None
-        weights = self._fingerprint()
+        weights = fingerprint_of(self.module)
         if self._small is None or self._small[0] != weights:
             self._small = (weights, in_int8(encoder, self._ranges))
         return self._small[1]
-
-    def _fingerprint(self) -> tuple[float, ...]:
-        """Return numbers that change with the weights.
-
-        Versions, and samples: a version does not count writes to a weight's `data`, by which peft
-        merges adapters.
-        """
-        weights = list(self.module.parameters())
-        samples = [
-            weight.detach().flatten()[:: max(1, weight.numel() // 64)]
-            for weight in weights
-        ]
-        versions = sum(weight._version for weight in weights)
-        return versions, *(float(sample.double().sum()) for sample in samples)
 
     def rescale(self, offset: float, scale: float) -> float:
         """Fold (s − offset)/scale into the head's weights, so that every loader gives the new

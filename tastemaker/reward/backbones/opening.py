@@ -491,10 +491,3 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     backend.no_truncation()
     backend.no_padding()
     return lambda text: len(backend.encode(text))
-
-
-def tells_pairs(tokenizer: Any) -> bool:
-    """Return whether the tokenizer marks the second text of a pair by a token type."""
-    if "token_type_ids" not in tokenizer.model_input_names:
-        return False
-    return 1 in tokenizer.backend_tokenizer.encode("a", "b").type_ids

@@ -34,8 +34,11 @@ def round_body(module: Any, dtype: torch.dtype) -> None:
 
 
 def save_module(module: Any, folder: Path, dtype: torch.dtype) -> None:
-    """Save a classifier whose body has a number format on disk, as the configuration says."""
-    is_rounded = dtype != torch.float32
+    """Save a classifier whose body has a number format on disk, as the configuration says.
+
+    A head of several classes was published in that format, so it has no more digits to keep.
+    """
+    is_rounded = dtype != torch.float32 and module.config.num_labels == 1
     names = _head_names(module) if is_rounded else set()
     save_weights(module, folder, dtype, names)
 
@@ -53,3 +56,18 @@ def share_weights(folder: Path) -> None:
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)
+
+
+def fingerprint_of(module: Any) -> tuple[float, ...]:
+    """Return numbers that change with the weights.
+
+    Versions, and samples: a version does not count writes to a weight's `data`, by which peft
+    merges adapters.
+    """
+    weights = list(module.parameters())
+    samples = [
+        weight.detach().flatten()[:: max(1, weight.numel() // 64)]
+        for weight in weights
+    ]
+    versions = sum(weight._version for weight in weights)
+    return versions, *(float(sample.double().sum()) for sample in samples)
