@@ -1,13 +1,13 @@
 """How many judgements does each order of asking need, where random ones take 1,000?
 
     python benchmarks/asking.py                                  # playground and HH, linear
-    python benchmarks/asking.py --backbone minilm --data hh --seeds 0
+    python benchmarks/asking.py --backbone minilm                # both, about a quarter of an hour
 
 The loop is that of `tastemaker rank --ask`: after every 40 judgements a logistic regression is
 fitted to all of them, and the order picks the next 40 among 800 open pairs that are drawn anew;
 15 % are random. linear: the regression sees hashed words, as the page does, and the reward model
 that is measured is `tm.fit`'s linear one. minilm: both are logistic regressions on frozen
-embeddings.
+embeddings, which are computed once and kept in build/; each seed draws 2,000 of the 3,000 pairs.
 
 Playground: pairs of reviews, judged by the three careful judges; τ is Kendall's, with the gold
 score of unseen reviews. HH: published pairs, divided by prompt; τ is 2 · accuracy − 1 on held-out
@@ -16,12 +16,14 @@ The last line is one JSON object.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import random
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,9 @@ RANDOM_SHARE = 0.15
 TARGET = 1000
 BUDGETS = (200, 350, 500, 700, TARGET, 1300)
 PAIRS = 3000
+DRAWN = 2000
 HELD_OUT = 600
+CACHE = Path("build/asking_minilm.npz")
 
 
 class Data:
@@ -62,12 +66,14 @@ class Data:
         rng.shuffle(train)
         self.judged = train[:pairs]
         self.held_out = [row for row in held_out if not row.tie]
+        rng.shuffle(self.held_out)
 
-    def examples(self) -> list[Any]:
-        """Return the texts that are scored to measure."""
+    def examples(self, most: int | None = None) -> list[Any]:
+        """Return the texts that are scored to measure. most: of the pairs of HH."""
         if self.name == "playground":
             return [tm.Example(text) for text in self.unseen]
-        return [example for row in self.held_out for example in row.examples]
+        rows = self.held_out[:most]
+        return [example for row in rows for example in row.examples]
 
     def tau(self, scores: Sequence[float]) -> float:
         """Return τ of the scores of `examples`."""
@@ -75,9 +81,6 @@ class Data:
             return float(kendall(scores, self.gold))
         values = np.asarray(scores)
         return float(np.sign(values[::2] - values[1::2]).mean())
-
-
-_EMBEDDINGS: dict[str, Any] = {}
 
 
 def embedded(examples: Sequence[Any]) -> Any:
@@ -90,12 +93,23 @@ def embedded(examples: Sequence[Any]) -> Any:
     for example in examples:
         prompt = "" if example.prompt is None else plain(example.prompt)
         texts.append(f"{prompt[-400:]}\n{example.text}")
-    new = list(dict.fromkeys(text for text in texts if text not in _EMBEDDINGS))
+    saved: dict[str, Any] = {}
+    if CACHE.exists():
+        with np.load(CACHE) as arrays:
+            saved = dict(arrays)
+    names = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    new = {}
+    for name, text in zip(names, texts, strict=True):
+        if name not in saved:
+            new[name] = text
     if new:
         model = SentenceTransformer(source_of("minilm"), device="cpu")
-        vectors = model.encode(new, normalize_embeddings=True, batch_size=32)
-        _EMBEDDINGS.update(zip(new, np.asarray(vectors, np.float64), strict=True))
-    return np.stack([_EMBEDDINGS[text] for text in texts])
+        options = {"normalize_embeddings": True, "batch_size": 32}
+        vectors = model.encode(list(new.values()), **options)
+        saved.update(zip(new, np.asarray(vectors, np.float32), strict=True))
+        CACHE.parent.mkdir(exist_ok=True)
+        np.savez(CACHE, **saved)
+    return np.stack([saved[name] for name in names]).astype(np.float64)
 
 
 class Learner:
@@ -104,7 +118,7 @@ class Learner:
     def __init__(self, backbone: str, data: Data) -> None:
         self.backbone, self.data = backbone, data
         texts = [example for row in data.judged for example in row.examples]
-        self.measured = data.examples()
+        self.measured = data.examples(None if backbone == "linear" else HELD_OUT)
         if backbone == "linear":
             table = features([example.text for example in texts])
         else:
@@ -136,6 +150,7 @@ def course(
     left = list(range(len(learner.data.judged)))
     # the same first judgements for every order
     random.Random(seed).shuffle(left)
+    left = left[:DRAWN] if learner.backbone == "minilm" else left
     asked: list[int] = []
     queue: list[int] = []
     taus = []
@@ -212,8 +227,11 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in given.data:
         taus: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
+        learner = None
         for seed in given.seeds:
-            learner = Learner(given.backbone, Data(name, seed, given.pairs))
+            # the texts of minilm are those of seed 0, so that they are embedded once
+            if learner is None or given.backbone == "linear":
+                learner = Learner(given.backbone, Data(name, seed, given.pairs))
             for arm in ARMS:
                 taus[arm].append(course(learner, arm, seed, given.budgets))
                 row = " ".join(f"{tau:.3f}" for tau in taus[arm][-1])

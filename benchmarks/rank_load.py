@@ -4,11 +4,13 @@
     python benchmarks/rank_load.py --store postgresql://USER@HOST/NAME
     python benchmarks/rank_load.py --next 100000       # the time of the next item in a large store
 
-A judge loads its page, waits for nothing, and posts a ranking with a key; without a reply it posts
-the same again. Afterwards each acknowledged key must be in the store, once. Ends in one JSON line.
+A judge keeps its connection, loads its page, waits for nothing, and posts a ranking with a key;
+without a reply it posts the same again. Afterwards each acknowledged key must be in the store,
+once. Ends in one JSON line.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import random
@@ -81,30 +83,35 @@ class Judge(threading.Thread):
         self.pages: list[float] = []
         self.posts: list[float] = []
         self.problems: Counter[str] = Counter()
+        self.connection = http.client.HTTPConnection(
+            "127.0.0.1", self.link.port, timeout=20
+        )
 
     def ask(self, path: str, body: Any = None) -> tuple[int, str]:
         """Return status and text; waits and asks again while the server is away."""
         while not self.done.is_set():
             try:
-                connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.link.port, timeout=20
-                )
+                address = self.link.path + path
                 if body is None:
-                    connection.request("GET", self.link.path + path)
+                    self.connection.request("GET", address)
                 else:
                     kind = {"Content-Type": "application/json"}
                     text = json.dumps(body)
-                    connection.request("POST", self.link.path + path, text, kind)
-                reply = connection.getresponse()
-                content = reply.read().decode()
-                connection.close()
-                return reply.status, content
+                    self.connection.request("POST", address, text, kind)
+                reply = self.connection.getresponse()
+                return reply.status, reply.read().decode()
             except (OSError, http.client.HTTPException):
+                self.connection.close()  # the next request opens it again
                 time.sleep(0.05)
         return 0, ""
 
     def run(self) -> None:
         """Judge until everything is judged."""
+        with contextlib.closing(self.connection):
+            self.judge()
+
+    def judge(self) -> None:
+        """Answer one item after another."""
         while not self.done.is_set():
             begun = time.monotonic()
             status, page = self.ask("")

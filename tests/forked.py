@@ -20,6 +20,7 @@ _forks = multiprocessing.get_context("forkserver")
 # a name that is not installed is left out
 _forks.set_forkserver_preload(
     [
+        "sentence_transformers",  # opens what a fit saved
         "tastemaker.loop.tasks",  # imports most others
         "tastemaker.serve.running",
         "tastemaker.rank.running",

@@ -250,14 +250,14 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
     run: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "taste"
-    words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--quiet")
+    words = ("fit", source, "--out", out, *FIT, "--batch-size", "8", "--resume")
     words += ("--epochs", "20", "--evaluations", "20")
     for killed, moment, more in (
         (1, "metrics.jsonl", ()),
         (0, "checkpoint-*/state.json", ("--shard",)),
     ):
         began = time.time()
-        processes = started(*[command(*words, *more, "--resume")] * 2)
+        processes = started(*[command(*words, *more, "--quiet")] * 2)
         while not written_since(out / "run", moment, began):
             assert all(process.poll() is None for process in processes)
             time.sleep(0.001)
@@ -267,7 +267,7 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
         assert len(output.splitlines()) == 1
         assert "has ended without a word" in output
         assert not (out / "tastemaker.json").exists()
-    code, _, err = run(*words, "--resume")
+    code, _, err = run(*words)
     assert code == 0, err
     assert "going on with 1 process instead of 2" in err
     steps = [row["step"] for row in curve(out)]

@@ -191,8 +191,8 @@ def test_the_page_of_the_paths(server: Server, model: tm.RewardModel) -> None:
     assert asked == set(paths)
     # two peers share a path: both are shown
     assert sum("/rerank " in line for line in lines) == 2 + 2
-    own = f'"scores": [\n    {model.score("A warm and clever film.")}'
-    assert own in unescape(page)
+    answer = f'"scores": [\n    {model.score("A warm and clever film.")}'
+    assert answer in unescape(page)
     for method, path in (("POST", "/classify"), ("GET", "/info")):
         assert f"{method} <code>{path}</code>" in page
 

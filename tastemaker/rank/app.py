@@ -66,10 +66,11 @@ def make_app(
             status, message = 422, str(error)
         if isinstance(error, StorageError):
             status, message = 503, str(error)
-        if request.method == "GET" and status in (404, 500, 503):
-            name = "no_link" if status == 404 else "no_store"
-            return pages.notice(request, name, status)
-        return as_json({"error": message or f"refused ({status})."}, status)
+        if request.method == "GET" and status in pages.NOTICES:
+            return pages.notice(request, pages.NOTICES[status], status)
+        return as_json(
+            {"error": pages.reason(request, message, status)}, status
+        )
 
     kinds = (
         HTTPException,

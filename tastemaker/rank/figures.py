@@ -48,16 +48,16 @@ class JudgeFigures:
 
     answers: int = 0
     seconds: float | None = None
-    agrees: Share = _NO_ITEM
-    lenient: Leniency | None = None
-    consistent: Share = _NO_REPEAT
-    correct: Share = _NO_CALIBRATION
-    first: Share = _NO_ORDER
+    agreement: Share = _NO_ITEM
+    leniency: Leniency | None = None
+    consistency: Share = _NO_REPEAT
+    accuracy: Share = _NO_CALIBRATION
+    shown_first: Share = _NO_ORDER
 
 
 @dataclass(frozen=True)
-class OfJudge(JudgeFigures):
-    """One judge's figures."""
+class JudgeLine(JudgeFigures):
+    """A line of the table of judges: the figures of one judge, and who it is."""
 
     judge: Judge = field(kw_only=True)
 
@@ -78,16 +78,16 @@ class Disagreement:
 class Statistics:
     """What is computed from a sample of the judgements. judges: by number.
 
-    wins: of pairs with another's answer, by who wrote it. first: how often a preferred answer was
-    shown first.
+    win_rates: of pairs with another's answer, by who wrote it. shown_first: how often a
+    preferred answer was shown first.
     """
 
     sample: int
     agreement: dict[str, KindAgreement]
     judges: dict[int, JudgeFigures]
     disagreements: list[Disagreement]
-    wins: dict[str, Share]
-    first: Share
+    win_rates: dict[str, Share]
+    shown_first: Share
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Overview:
 
     counts: Counts
     statistics: Statistics
-    judges: list[OfJudge]
+    judges: list[JudgeLine]
     skip_reasons: dict[str, int]
     curve: list[dict[str, Any]]
 
@@ -175,8 +175,8 @@ def statistics_of(sample: Sample) -> Statistics:
         agreement=agreement_of(sample),
         judges=_judges(sample, shared),
         disagreements=_disagreements(sample, shared),
-        wins=_wins(sample),
-        first=Share(first, int(ordered.sum()), "no_order"),
+        win_rates=_win_rates(sample),
+        shown_first=Share(first, int(ordered.sum()), "no_order"),
     )
 
 
@@ -209,12 +209,12 @@ def _judges(sample: Sample, shared: _Shared) -> dict[int, JudgeFigures]:
     is_repeat = ~is_new
     before = is_repeat * _count_equal(is_new, sample.unit, judge)
     equal = is_repeat * _count_equal(is_new, sample.unit, judge, sample.value)
-    agrees = _by_judge(sample, shared.hits, shared.n, "no_shared_item")
-    consistent = _by_judge(sample, equal, before, "no_repeat")
+    agreement = _by_judge(sample, shared.hits, shared.n, "no_shared_item")
+    consistency = _by_judge(sample, equal, before, "no_repeat")
     hits, ordered = _shown_first(sample)
-    first = _by_judge(sample, hits, ordered, "no_order")
-    correct = _correct(sample)
-    lenient = leniency(sample)
+    shown_first = _by_judge(sample, hits, ordered, "no_order")
+    accuracy = _accuracy(sample)
+    leniencies = leniency(sample)
     answers = Counter(row.judge_id for row in sample.rows)
     seconds: dict[int, list[float]] = defaultdict(list)
     for row in sample.rows:
@@ -226,11 +226,11 @@ def _judges(sample: Sample, shared: _Shared) -> dict[int, JudgeFigures]:
         figures[number] = JudgeFigures(
             answers=count,
             seconds=median(times) if times else None,
-            agrees=agrees[number],
-            lenient=lenient.get(number),
-            consistent=consistent[number],
-            correct=Share(*correct[number], "no_calibration"),
-            first=first[number],
+            agreement=agreement[number],
+            leniency=leniencies.get(number),
+            consistency=consistency[number],
+            accuracy=Share(*accuracy[number], "no_calibration"),
+            shown_first=shown_first[number],
         )
     return figures
 
@@ -256,7 +256,7 @@ def _by_judge(
     return shares
 
 
-def _correct(sample: Sample) -> dict[int, tuple[int, int]]:
+def _accuracy(sample: Sample) -> dict[int, tuple[int, int]]:
     """Return how many verdicts on calibration items are right, and how many there are."""
     totals: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for row in sample.rows:
@@ -277,7 +277,7 @@ def _shown_first(sample: Sample) -> tuple[Any, Any]:
     return counts & (is_earlier == is_first_better), counts
 
 
-def _wins(sample: Sample) -> dict[str, Share]:
+def _win_rates(sample: Sample) -> dict[str, Share]:
     """Return how often each writer's answer is better than another writer's; a tie is a half."""
     hits: dict[str, float] = defaultdict(float)
     n: Counter[str] = Counter()
@@ -329,11 +329,13 @@ def _disagreements(sample: Sample, shared: _Shared) -> list[Disagreement]:
     return listed
 
 
-def _listed(judges: Sequence[Judge], statistics: Statistics) -> list[OfJudge]:
+def _listed(
+    judges: Sequence[Judge], statistics: Statistics
+) -> list[JudgeLine]:
     """Return the judges with their figures, those with most answers first."""
     listed = []
     for judge in judges:
         figures = statistics.judges.get(judge.id, JudgeFigures())
-        listed.append(OfJudge(**vars(figures), judge=judge))
+        listed.append(JudgeLine(**vars(figures), judge=judge))
     listed.sort(key=lambda each: -each.judge.judged)
     return listed[:_SHOWN_JUDGES]

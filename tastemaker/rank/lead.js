@@ -1,17 +1,19 @@
 // The lead's page: invite, end an invitation, decide an item. Each is a post, then the page again.
-const live = document.getElementById("live");
-const lead = document.querySelector("main");
+const message = document.getElementById("live");
+const { offline, refused } = document.querySelector("main").dataset;
 
-async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
+async function post(action, body) {
+  const request = {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
   try {
-    const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-    const value = await reply.json();
-    if (!reply.ok) live.textContent = lead.dataset.refused.replace("{reason}", value.error);
-    else if (value.link) location.assign(value.link);
+    const reply = await fetch(`${action}?lang=${document.documentElement.lang}`, request);
+    const result = await reply.json();
+    if (!reply.ok) message.textContent = refused.replace("{reason}", result.error);
+    else if (result.link) location.assign(result.link);
     else location.reload();
   } catch {
-    live.textContent = lead.dataset.offline;
+    message.textContent = offline;
   }
 }
 
@@ -21,7 +23,7 @@ document.getElementById("invite").addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const { post: path, name, value, item, items } = event.target.dataset;
-  if (path === "revoke") post(path, { name, is_revoked: Boolean(value) });
-  if (path === "decide") post(path, { items: (items || item).split(" ").map(Number) });
+  const { post: action, name, value, item, items } = event.target.dataset;
+  if (action === "revoke") post(action, { name, is_revoked: Boolean(value) });
+  if (action === "decide") post(action, { items: (items || item).split(" ").map(Number) });
 });

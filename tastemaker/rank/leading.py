@@ -48,7 +48,7 @@ def add_lead(
         return pages.page(
             request,
             "lead.html",
-            o=overview,
+            overview=overview,
             reasons=pages.reasons_in(request, overview.skip_reasons),
             formats=list(FORMATS),
             model=model,

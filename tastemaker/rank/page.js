@@ -118,7 +118,7 @@ function drawnKey() {
 
 async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const reply = await fetch(`${path}?lang=${document.documentElement.lang}`, { method: "POST", headers, body: JSON.stringify(body) });
   return { ok: reply.ok, value: await reply.json() };
 }
 

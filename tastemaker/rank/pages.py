@@ -26,6 +26,8 @@ FILES = {
     "lead.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
+NOTICES = {404: "no_link", 422: "no_export", 500: "no_store", 503: "no_store"}
+"""The page that is shown instead of one that failed, by status."""
 _HTML = "text/html; charset=utf-8"
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -88,6 +90,17 @@ def page(
 def notice(request: Request, name: str, status: int) -> Response:
     """Return a page that says one thing."""
     return page(request, "notice.html", status, notice=name)
+
+
+def reason(request: Request, message: str, status: int) -> str:
+    """Return why a post is refused, in the language of the page. message: in English."""
+    errors = words()[language(request)].get("errors")
+    if errors is None:
+        return message or f"refused ({status})."
+    for english, translated in errors.items():
+        if english and english in message:
+            return str(translated)
+    return str(errors[""]).format(status=status)
 
 
 def judge_page(

@@ -49,9 +49,9 @@ class ScoredAnswer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model beside the judges. agrees: on ordered pairs, by judge."""
+    """The model beside the judges. agreement: on ordered pairs, by judge."""
 
-    agrees: dict[str, Share]
+    agreement: dict[str, Share]
     answers: Sequence[ScoredAnswer]
 
 
@@ -78,10 +78,10 @@ class Referee:
             total[0] += right
             total[1] += n
             answers.append(_beside(row, answer, scores))
-        agrees = {}
+        agreement = {}
         for name, (right, n) in sorted(hits.items()):
-            agrees[name] = Share(right, n, "no_order")
-        return Comparison(agrees, answers[::-1][:_LISTED])
+            agreement[name] = Share(right, n, "no_order")
+        return Comparison(agreement, answers[::-1][:_LISTED])
 
     def _score(self, rows: Sequence[Any]) -> None:
         examples, of_item = [], []

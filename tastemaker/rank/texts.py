@@ -1,6 +1,7 @@
 """Texts as HTML: escaped, with the characters that nobody sees shown by name."""
 
 import re
+from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
@@ -18,8 +19,37 @@ _HIDDEN = {
 _HIDDEN_PATTERN = re.compile("|".join(map(re.escape, _HIDDEN)))
 
 
+_LONG = 20_000
+_PART = 4000
+"""Characters that a browser lays out together; of a long text, only the parts that are in view."""
+
+
 def safe(text: str) -> Markup:
-    """Return a text as HTML: escaped, with hidden characters shown by name."""
+    """Return a text as HTML: escaped, with hidden characters shown by name; a long one in parts."""
+    if len(text) <= _LONG:
+        return _escaped(text)
+    part = Markup('<div class="part">{}</div>')
+    return Markup("").join(
+        part.format(_escaped(each)) for each in _parts(text)
+    )
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield a long text in parts, cut behind a line or a word where there is one."""
+    start = 0
+    while start < len(text):
+        end = start + _PART
+        if end < len(text):
+            for mark in ("\n", " "):
+                cut = text.rfind(mark, start + _PART // 2, end) + 1
+                if cut:
+                    end = cut
+                    break
+        yield text[start:end]
+        start = end
+
+
+def _escaped(text: str) -> Markup:
     parts = []
     start = 0
     for match in _HIDDEN_PATTERN.finditer(text):

@@ -54,10 +54,10 @@ def test_the_arms_are_measured_on_judgements_that_neither_fitted(store: Store) -
 
 
 def test_pairs_that_say_something_new_are_chosen_with_a_random_share() -> None:
-    known = ("a warm film", "a dull film")
-    judged = [tm.Comparison(*known) for _ in range(50)]
+    often_judged = ("a warm film", "a dull film")
+    judged = [tm.Comparison(*often_judged) for _ in range(50)]
     new = [(f"bright story {n}", f"grey music {n}") for n in range(3)]
-    items = [*[known] * 40, *new]
+    items = [*[often_judged] * 40, *new]
     telling, at_random = most_telling(judged, items, 3, seed=0)
     # 15 % of 3 are none
     assert (sorted(telling), at_random) == ([40, 41, 42], [])

@@ -2,8 +2,10 @@
 
 import json
 import random
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 import tastemaker as tm
-from tastemaker.data.store import Item, Store, calibration_items, import_judgements
+from tastemaker.data.store import (
+    Item,
+    Judge,
+    Store,
+    View,
+    calibration_items,
+    import_judgements,
+)
 from tastemaker.rank import Figures, own_figures
 
 ORDER = {"tiers": [[0], [1]]}
@@ -49,6 +58,98 @@ def test_the_counts_are_those_of_the_rows(address: str, tmp_path: Path) -> None:
             count = connection.scalar(text(f"SELECT COUNT(*) FROM {query}"))
             assert getattr(store.counts(), name) == count, name
             assert count, name
+    store.close()
+
+
+def test_counts_that_are_wrong_are_right_after_the_next_start(address: str) -> None:
+    store = Store(address)
+    store.add([Item(("a", "b"), f"prompt {n}") for n in range(4)])
+    ann = store.judge("ann")
+    answers: list[Any] = [ORDER, {"skip": "no"}, ORDER]
+    for number, answer in enumerate(answers):
+        view = store.next_view(ann)
+        assert view is not None
+        store.answer(ann, view.id, f"the key {number}", answer)
+    right = store.counts()
+    assert right[:4] == (4, 2, 2, 1)
+    with store.database.writing() as connection:
+        connection.execute(text("UPDATE counts SET value = 77 + value"))
+    assert store.counts().left == 79
+    store.close()
+    store = Store(address)
+    assert store.counts()[:4] == right[:4]
+    store.close()
+
+
+def test_a_finished_judge_searches_once_and_holds_nobody_up(tmp_path: Path) -> None:
+    costs: dict[str, list[int]] = {"again": [], "after another": []}
+    for items in (300, 3000):
+        with counted_steps() as steps:
+            store = Store(tmp_path / f"{items}.db", busy_seconds=0.2)
+            store.add([Item(("a", "b"), f"prompt {n}") for n in range(items)], 9)
+            cy, dee = store.judge("cy"), store.judge("dee")
+            every = "SELECT id, 1, '[0, 1]', 0, 0, 'new', 'random' FROM items"
+            columns = "item_id, judge_id, shown, is_open, time, reason, arm"
+            with store.database.writing() as connection:
+                connection.execute(text(f"INSERT INTO views ({columns}) {every}"))
+            view = store.next_view(dee)
+            assert view is not None
+            with closing(sqlite3.connect(store.database.path or "")) as other:
+                other.execute("BEGIN IMMEDIATE")  # a search waits for no writer
+                assert store.next_view(cy) is None
+                other.rollback()
+            before = steps[0]
+            for _ in range(5):
+                assert store.next_view(cy) is None
+            costs["again"].append(steps[0] - before)
+            store.answer(dee, view.id, "the key of dee", ORDER)
+            before = steps[0]
+            assert store.next_view(cy) is None
+            costs["after another"].append(steps[0] - before)
+            store.close()
+    for name, (small, large) in costs.items():
+        assert large < 1.5 * small + 3, (name, small, large)
+
+
+def test_a_finished_judge_goes_on_where_an_item_opens(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(address)
+    store.set("plan", {"repeats": 0})
+    item = Item(("a", "b"))
+    store.add([item])
+    ann, bo = store.judge("ann"), store.judge("bo")
+
+    def shown(judge: Judge) -> View:
+        view = store.next_view(judge)
+        assert view is not None
+        return view
+
+    held = shown(ann)
+    assert store.next_view(bo) is None  # ann holds it
+    store.answer(ann, held.id, "the first key", ORDER)
+    assert store.next_view(bo) is None
+    store.undo(ann)
+    assert store.next_view(bo) is None  # it is ann's again
+    store.answer(ann, held.id, "the second key", {"skip": "no"})
+    assert shown(bo).texts  # what ann skipped
+    store.answer(bo, shown(bo).id, "the third key", ORDER)
+    for number, add in enumerate(
+        (
+            lambda: store.add([Item(("c", "d"))]),
+            lambda: import_judgements(store, [tm.Comparison("e", "f", judge="cy")], 2),
+        )
+    ):
+        assert store.next_view(bo) is None
+        add()
+        store.answer(bo, shown(bo).id, f"a later key {number}", ORDER)
+    store.add([Item(("g", "h"))])
+    shown(ann)
+    with monkeypatch.context() as patch:
+        patch.setattr("tastemaker.data.store.choosing.LEASE", 0.3)
+        assert store.next_view(bo) is None
+        time.sleep(0.4)
+        assert shown(bo).texts  # ann held it for too long
     store.close()
 
 

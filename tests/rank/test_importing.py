@@ -95,7 +95,7 @@ def test_the_page_goes_on_with_what_was_imported(tmp_path: Path, run: Run) -> No
     ann = next(each for each in figures.judges if each.judge.name == "ann")
     assert ann.answers == 4
     # the order of one comparison and of one ranking of ann is known: 1 + 2 pairs
-    assert ann.first.n == 3
+    assert ann.shown_first.n == 3
     for format in ("full", "jsonl", "csv", "trl"):
         target = tmp_path / f"{format}.{'csv' if format == 'csv' else 'jsonl'}"
         assert run("rank", path, "--export", target, "--format", format)[0] == 0

@@ -239,14 +239,29 @@ def test_an_old_schema_is_migrated_and_a_copy_stays(tmp_path: Path) -> None:
         connection.exec_driver_sql(
             "INSERT INTO items VALUES (1, 'd', 'rank', NULL, '[\"a\", \"b\"]', '', 0.5, 1, 1)"
         )
+        for number, pair in ((2, '["c", "d"]'), (3, '["e", "f"]')):
+            connection.exec_driver_sql(
+                f"INSERT INTO items VALUES ({number}, 'd{number}', 'rank', NULL, "
+                f"'{pair}', '', 0.{number}, 1, 0)"
+            )
         connection.exec_driver_sql(
             "INSERT INTO judges VALUES (1, 'ann', 't', 0, 0, 0, 1)"
         )
-        connection.exec_driver_sql("INSERT INTO views VALUES (1, 1, 1, '[1, 0]', 0, 0)")
-        connection.exec_driver_sql(
-            "INSERT INTO judgements VALUES "
-            "(1, 1, 'k', '{\"tiers\": [[0], [1]]}', 0, 1, 0, NULL)"
+        # one judged, one taken back and then skipped, one left
+        answers = (
+            (1, 1, '{"tiers": [[0], [1]]}', 0, "NULL"),
+            (2, 2, '{"tiers": [[1], [0]]}', 0, "7"),
+            (3, 2, '{"skip": "no"}', 1, "NULL"),
         )
+        for view in (1, 2):
+            connection.exec_driver_sql(
+                f"INSERT INTO views VALUES ({view}, {view}, 1, '[1, 0]', 0, 0)"
+            )
+        for number, view, answer, is_skip, withdrawn in answers:
+            connection.exec_driver_sql(
+                f"INSERT INTO judgements VALUES ({number}, {view}, 'k{number}', "
+                f"'{answer}', {is_skip}, 1, 0, {withdrawn})"
+            )
     engine.dispose()
     before = tm.read(path)  # without migrating it
     assert before == [
@@ -254,6 +269,13 @@ def test_an_old_schema_is_migrated_and_a_copy_stays(tmp_path: Path) -> None:
     ]
     store = Store(path)
     assert store.copy == tmp_path / "old.db.schema-1"
+    counts = store.counts()
+    assert (counts.items, counts.left) == (3, 2)
+    assert (counts.judgements, counts.skips) == (1, 1)
+    assert [each.judged for each in store.judges()] == [1]
+    view = store.next_view(store.judges()[0])
+    assert view is not None
+    assert sorted(view.texts) == ["e", "f"]
     store.close()
     assert tm.read(store.copy) == tm.read(path) == before
     assert Store(path).copy is None

@@ -4,8 +4,12 @@ Most items come from one of two arms: the random order, or the order that a mode
 (`priority`; 15 % stay random, so that there is always an honest sample). Some are planned: an item
 that the judge has answered before, which shows how consistent the judge is, and an item whose
 answer is known.
+
+The search may pass over every open item, so it only reads, while others write. What it chose is
+looked at again before it is shown (`still_wanted`), which takes the same time in any store.
 """
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -31,6 +35,8 @@ RANDOM_SHARE = 0.15
 _RECENT = 60
 _GAP = 5
 """A repeat is one of the judge's last 60 items, but none of the last 5."""
+_WINDOW = 200
+"""Open items that are looked at where another judge was faster."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,27 @@ class Chosen(NamedTuple):
     item: Row[Any]
     reason: str
     arm: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Nothing is wanted of a judge. It stays so while the count of openings is the same.
+
+    openings: `Counts.openings`. until: when the first open view of the others lapses.
+    """
+
+    openings: int
+    until: float
+
+
+def finished(connection: Connection, openings: int) -> Finished:
+    """Return for how long a judge stays without an item, after a search without a result."""
+    views = s.views.c
+    begun = select(func.min(views.time)).where(
+        views.is_open, views.reason == "new", views.time > time.time() - LEASE
+    )
+    first = connection.scalar(begun)
+    return Finished(openings, math.inf if first is None else first + LEASE)
 
 
 def next_number(connection: Connection) -> int:
@@ -89,10 +116,38 @@ def _in_random_order(connection: Connection, judge: int) -> Row[Any] | None:
             query.order_by(s.items.c.lot).limit(1)
         ).first()
         if item is not None:
-            change = update(s.judges).where(s.judges.c.id == judge)
-            connection.execute(change.values(cursor=item.lot))
             return item
     return None
+
+
+def still_wanted(
+    connection: Connection, chosen: Chosen, judge: int
+) -> Chosen | None:
+    """Return what to show a judge, before it is shown: the choice, or another where that is gone.
+
+    None: search anew. A random choice moves the judge's place in the random order.
+    """
+    if chosen.reason != "new":
+        return chosen
+    items = s.items.c
+    query = _wanted(judge).where(items.id == chosen.item.id)
+    item = connection.execute(query).first()
+    if chosen.arm != "random":
+        return chosen if item is not None else None
+    if item is None:
+        window = (
+            select(items.id)
+            .where(items.judged < items.wanted, items.lot > chosen.item.lot)
+            .order_by(items.lot)
+            .limit(_WINDOW)
+        )
+        query = _wanted(judge).where(items.id.in_(window))
+        item = connection.execute(query.order_by(items.lot).limit(1)).first()
+    if item is None:
+        return None
+    change = update(s.judges).where(s.judges.c.id == judge)
+    connection.execute(change.values(cursor=item.lot))
+    return Chosen(item, "new", "random")
 
 
 def _is_his(judge: int) -> ColumnElement[bool]:

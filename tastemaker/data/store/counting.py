@@ -17,7 +17,8 @@ class Counts(NamedTuple):
     """What a store holds. left: items that want more judgements.
 
     judgements, skips: those that were not withdrawn; repeats are judgements too. changes: goes up
-    with every answer, every answer that is taken back, and every import.
+    with every answer, every answer that is taken back, and every import. openings: goes up when an
+    item may want a judge whom it did not want before.
     """
 
     items: int = 0
@@ -25,6 +26,7 @@ class Counts(NamedTuple):
     judgements: int = 0
     skips: int = 0
     changes: int = 0
+    openings: int = 0
 
 
 def counts_of(connection: Connection) -> Counts:
@@ -82,4 +84,33 @@ def count_answer(
     judge = update(s.judges).where(s.judges.c.id == view.judge_id)
     connection.execute(judge.values(judged=s.judges.c.judged + judged))
     skips = sign - judged
-    add_counts(connection, judgements=judged, skips=skips, changes=1)
+    # an answer that is taken back, and a skip, leave the item to others
+    opened = int(wanted < 0 or (is_skip and sign > 0))
+    add_counts(
+        connection, judgements=judged, skips=skips, changes=1, openings=opened
+    )
+
+
+def recount(connection: Connection) -> None:
+    """Bring the counts back to what the tables hold, such as after a repair of the file."""
+    items, judgements = s.items.c, s.judgements.c
+    totals = {
+        "items": select(func.count()).select_from(s.items),
+        "left": select(func.count())
+        .select_from(s.items)
+        .where(items.judged < items.wanted),
+        "skips": select(func.count())
+        .select_from(s.judgements)
+        .where(judgements.is_skip, judgements.withdrawn.is_(None)),
+        # those of both kinds, which an index counts
+        "judgements": select(func.count())
+        .select_from(s.judgements)
+        .where(judgements.withdrawn.is_(None)),
+    }
+    values = {}
+    for name, query in totals.items():
+        values[name] = int(connection.scalar(query) or 0)
+    values["judgements"] -= values["skips"]
+    before = counts_of(connection)
+    more = {name: values[name] - getattr(before, name) for name in values}
+    add_counts(connection, **more)

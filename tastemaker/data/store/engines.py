@@ -216,6 +216,8 @@ def _advice(message: str) -> str:
         )
     if "full" in lower:
         return "the disk is full; nothing was written. Free some room."
+    if "disk i/o error" in lower:
+        return "the disk cannot be written; nothing was written. Is it full, or broken?"
     if "readonly" in lower or "read-only" in lower:
         return "the store cannot be written: its file or folder is read-only."
     if "not a database" in lower or "malformed" in lower:

@@ -18,12 +18,16 @@ from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.store import schema as s
 from tastemaker.data.store.counting import add_counts, left_is_counted
-from tastemaker.data.store.items import ASK_OF, MOST_ANSWERS, Item
+from tastemaker.data.store.items import (
+    ASK_OF,
+    MOST_ANSWERS,
+    Item,
+    item_row,
+)
 from tastemaker.data.store.store import (
     LONGEST_NAME,
     UNINVITED,
     Store,
-    item_row,
     new_judge,
 )
 from tastemaker.errors import DataError
@@ -163,7 +167,7 @@ def _items(
     if rows:
         connection.execute(insert(s.items), rows)
         left = sum(row["wanted"] > 0 for row in rows)
-        add_counts(connection, items=len(rows), left=left)
+        add_counts(connection, items=len(rows), left=left, openings=1)
     items = {}
     for row in connection.execute(query):
         items[row.digest] = (row.id, json.loads(row.texts))

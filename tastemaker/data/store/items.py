@@ -126,6 +126,32 @@ def prompt_of(cell: Any) -> Prompt | None:
     return tuple(Message(*turn) for turn in cell)
 
 
+def item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
+    """Return the row of a new item. lot: its place in the random order, 0 to 1."""
+    # items for calibration have a place of their own in the plan, closed ones have none
+    if item.expected is not None or item.is_closed:
+        wanted = 0
+    prompt = prompt_cell(item.prompt)
+    return {
+        "digest": item.digest,
+        "ask": item.ask,
+        "prompt": None
+        if prompt is None
+        else json.dumps(prompt, ensure_ascii=False),
+        "texts": json.dumps(item.texts, ensure_ascii=False),
+        "source": item.source,
+        "lot": lot,
+        "wanted": wanted,
+        "judged": 0,
+        "expected": None
+        if item.expected is None
+        else json.dumps(item.expected),
+        "writers": json.dumps(item.writers, ensure_ascii=False)
+        if item.writers
+        else None,
+    }
+
+
 def read_items(
     source: Any,
     *,

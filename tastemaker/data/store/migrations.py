@@ -75,6 +75,8 @@ _WITHDRAWN = (
     "WHERE withdrawn IS NOT NULL",
 )
 
+_OPENINGS = ("INSERT INTO counts VALUES ('openings', 0)",)
+
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("items, judges, views, judgements", _FIRST),
     ("planned repeats, and items with expected answers", _REPEATS),
@@ -83,6 +85,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("counts of judgements and of skips", _COUNTS),
     ("open views and counts without a scan", _PAGES),
     ("withdrawn answers of a view", _WITHDRAWN),
+    ("openings, and grades and labels beside a ranking", _OPENINGS),
 )
 """(name, statements) of each step. {key}: a number that counts up. {real}: 64 bits.
 

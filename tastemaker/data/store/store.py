@@ -32,21 +32,25 @@ from tastemaker.data.store.answering import (
 )
 from tastemaker.data.store.choosing import (
     Chosen,
+    Finished,
     Plan,
+    finished,
     next_item,
     next_number,
+    still_wanted,
 )
 from tastemaker.data.store.counting import (
     Counts,
     add_counts,
     count_answer,
     counts_of,
+    recount,
 )
 from tastemaker.data.store.engines import BUSY_SECONDS, Database
 from tastemaker.data.store.items import (
     MOST_ANSWERS,
     Item,
-    prompt_cell,
+    item_row,
     prompt_of,
 )
 from tastemaker.errors import UsageError
@@ -99,12 +103,14 @@ class Store:
         must_exist: bool = False,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
+        self._finished: dict[int, Finished] = {}
         self.database = Database(
             address, must_exist=must_exist, busy_seconds=busy_seconds
         )
         with self.database.closed_by_errors():
             self.copy = self.database.migrate()
             with self.database.writing() as connection:
+                recount(connection)
                 first = {
                     "seed": secrets.randbits(53),
                     "lead": secrets.token_urlsafe(24),
@@ -164,7 +170,8 @@ class Store:
                     connection.execute(insert(s.items), rows)
                 count += len(rows)
                 left += sum(row["wanted"] > 0 for row in rows)
-            add_counts(connection, items=count, left=left)
+            opened = int(count > 0)
+            add_counts(connection, items=count, left=left, openings=opened)
         return count
 
     # --- judges
@@ -217,19 +224,31 @@ class Store:
 
     def next_view(self, judge: Judge) -> View | None:
         """Return what to show a judge next: an open view, or a new one; None at the end."""
-        with self.database.reading() as connection:
-            view = _open_view(connection, judge)
-        if view is not None:
-            return view
-        with self.database.writing() as connection:
-            view = _open_view(connection, judge)
-            if view is None:
+        while True:
+            with self.database.reading() as connection:
+                view = _open_view(connection, judge)
+                if view is not None or self._is_finished(connection, judge):
+                    return view
                 plan = self._plan(connection)
+                openings = counts_of(connection).openings
                 chosen = next_item(connection, plan, judge.id)
                 if chosen is None:
+                    self._finished[judge.id] = finished(connection, openings)
                     return None
-                view = self._show(connection, judge, chosen, plan.seed)
-        return view
+            with self.database.writing() as connection:
+                view = _open_view(connection, judge)
+                if view is not None:
+                    return view
+                chosen = still_wanted(connection, chosen, judge.id)
+                if chosen is not None:
+                    return self._show(connection, judge, chosen, plan.seed)
+
+    def _is_finished(self, connection: Connection, judge: Judge) -> bool:
+        """Return whether an earlier search found nothing, and nothing has opened since."""
+        last = self._finished.get(judge.id)
+        if last is None or time.time() >= last.until:
+            return False
+        return last.openings == counts_of(connection).openings
 
     def left(self) -> int:
         """Return how many items want more judgements."""
@@ -373,32 +392,6 @@ def new_judge(
         "created": time.time(),
         "cursor": -1.0,
         "judged": 0,
-    }
-
-
-def item_row(item: Item, wanted: int, lot: float) -> dict[str, Any]:
-    """Return the row of a new item. lot: its place in the random order, 0 to 1."""
-    # items for calibration have a place of their own in the plan, closed ones have none
-    if item.expected is not None or item.is_closed:
-        wanted = 0
-    prompt = prompt_cell(item.prompt)
-    return {
-        "digest": item.digest,
-        "ask": item.ask,
-        "prompt": None
-        if prompt is None
-        else json.dumps(prompt, ensure_ascii=False),
-        "texts": json.dumps(item.texts, ensure_ascii=False),
-        "source": item.source,
-        "lot": lot,
-        "wanted": wanted,
-        "judged": 0,
-        "expected": None
-        if item.expected is None
-        else json.dumps(item.expected),
-        "writers": json.dumps(item.writers, ensure_ascii=False)
-        if item.writers
-        else None,
     }
 
 
