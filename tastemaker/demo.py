@@ -17,6 +17,7 @@ from tastemaker.data.store import Store, import_judgements
 from tastemaker.errors import UsageError
 from tastemaker.files import writing_file
 from tastemaker.loop.loop import REPORT, Loop, LoopResult
+from tastemaker.loop.stages import Planned
 from tastemaker.loop.work import HELD_OUT, TRAIN
 from tastemaker.playground.judges import troubled
 from tastemaker.playground.writing import Language
@@ -84,6 +85,14 @@ def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
         },
         "best_of": 16,
     }
+
+
+def plan_demo(
+    folder: Path, *, texts: int, seed: int, language: Language = "en"
+) -> list[Planned]:
+    """Return the stages of the demo, and about how long they take. Nothing is computed."""
+    loop = Loop(loop_of(language, texts=texts), seed=seed)
+    return loop.plan(folder / language)
 
 
 def run_demo(

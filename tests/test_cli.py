@@ -223,9 +223,10 @@ def test_help_shows_the_main_options_first_and_settings_in_panels(run: Any) -> N
     assert "--beta" not in panels(run("play", "--help")[1])["Algorithm"]
 
 
-def test_options_and_their_tables_are_those_of_the_settings() -> None:
+@pytest.mark.parametrize("name", ["option_tables.py", "reference.py"])
+def test_what_is_written_from_the_code_is_fresh(name: str) -> None:
     """A process of its own: other tests register algorithms with further settings."""
-    script = Path(__file__).resolve().parents[1] / "scripts" / "option_tables.py"
+    script = Path(__file__).resolve().parents[1] / "scripts" / name
     process = forked.start_script(script, "--check")
     assert process.wait() == 0, process.output()
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from courses import curve, steered
 from matplotlib.figure import Figure
+from nano import nano
 
 import tastemaker as tm
 
@@ -89,6 +91,56 @@ def test_figures_are_matplotlibs_own(
     for figure in figures.values():
         assert isinstance(figure, Figure)
         assert figure.axes[0].get_title(loc="left")
+
+
+def test_policies_and_what_is_measured_of_them_show_themselves() -> None:
+    policy = nano(["A warm film.", "A dull film."])
+    policy.figures = {"byte_perplexity": 2.5, "tokens": 9, "settings": {HOSTILE: 1.5}}
+    html = policy._repr_html_()
+    assert "Policy(" in html
+    assert "byte perplexity: 2.5" in html
+    _is_harmless(html)
+    measured = tm.perplexity(policy, [tm.Example("A warm film.")])
+    assert str(measured)[:20] in measured._repr_html_()
+    best = tm.best_of_curve(
+        policy,
+        lambda prompts, completions: [float(len(each)) for each in completions],
+        ns=(1, 2),
+        completions=4,
+        sampling=tm.Sampling(max_tokens=4),
+    )
+    assert "<th>n</th><th>kl</th><th>score</th>" in best._repr_html_()
+    figures = {
+        "return_interval": (1.0, 3.0),
+        "mean_return": 2.0,
+        "episodes": 5,
+        "steps": 10,
+        "seconds": 1.0,
+        "steps_per_second": 10,
+        "stopped_because": HOSTILE,
+    }
+    player = namedtuple("Player", "environment")("CartPole-v1")
+    played = tm.Played(player, figures)  # type: ignore[arg-type]
+    assert "return 2.0 (1.0 to 3.0)" in played._repr_html_()
+    for shown in (measured, best, played):
+        _is_harmless(shown._repr_html_())
+
+
+def test_a_finished_loop_shows_its_stages(tmp_path: Path) -> None:
+    done = tm.Loop({"judgements": "playground:en:120:label", "seed": 3}).run(tmp_path)
+    html = done._repr_html_()
+    assert f"report: {tmp_path / 'report.html'}" in html
+    for name in ("collect", "fit", "evaluate", "report"):
+        assert f"<td>{name}</td>" in html
+    _is_harmless(html)
+
+
+def test_the_figures_of_steered_runs_are_matplotlibs_own(tmp_path: Path) -> None:
+    run = steered(tmp_path / "run", gold=5 + curve(2, 0.1))
+    figures = tm.figures(tm.frontier([run]))
+    assert "score" in figures
+    for figure in figures.values():
+        assert isinstance(figure, Figure)
 
 
 def _code(notebook: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -87,3 +88,43 @@ def test_a_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> No
     python(REPORT)
     page = (empty / "page" / "report.html").read_text(encoding="utf-8")
     assert "data:image/svg+xml" in page
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_has_the_command(wheel: Path, tmp_path: Path) -> None:
+    """The wheel is installed into an environment of its own; what it requires is borrowed.
+
+    Only the libraries come from the development environment, by a path file. A real fresh
+    installation, from the network, is in CONTRIBUTING.md.
+    """
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    python = venv / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-index", "--no-deps", wheel]
+    subprocess.run(command, check=True)
+    packages = next((venv / "lib").glob("python*/site-packages"))
+    # path files of a folder that is named in a path file are not read: no editable install
+    (packages / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    environment = {
+        key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ
+    }
+
+    def called(*words: object) -> str:
+        completed = subprocess.run(
+            [str(word) for word in words],
+            cwd=empty,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stderr
+        return completed.stdout
+
+    place = called(python, "-c", "import tastemaker; print(tastemaker.__file__)")
+    assert Path(place.strip()).is_relative_to(packages)
+    planned = called(venv / "bin" / "tastemaker", "demo", "--out", "demo", "--dry-run")
+    assert "steer-grpo  would run: to do" in planned

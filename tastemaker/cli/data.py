@@ -9,6 +9,7 @@ import click
 
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
+from tastemaker.cli.looping import say_plan
 
 FETCH = """Download a data set from its authors' address. A broken download is continued.
 
@@ -265,18 +266,25 @@ def _readable(
     default="en",
     help="Language of the reviews and of the report: English or Chinese.",
 )
+@o.flag("--dry-run", "Only show what would run, and about how long.")
 @o.seed
 @o.output
 def demo(
     out: Path,
     texts: int,
     language: Any,
+    dry_run: bool,
     seed: int,
     json: bool,
     quiet: bool,
 ) -> None:
     """Run the whole loop on the built-in playground."""
-    from tastemaker.demo import run_demo
+    from tastemaker.demo import plan_demo, run_demo
+
+    if dry_run:
+        plan = plan_demo(out, texts=texts, seed=seed, language=language)
+        say_plan(plan, json=json)
+        return
 
     def say(line: str) -> None:
         if not json and not quiet:

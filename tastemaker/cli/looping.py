@@ -1,6 +1,7 @@
 """The verb `loop`: all stages from judgements to a steered GPT, by one file."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,33 +62,37 @@ def loop(
     quiet: bool,
 ) -> None:
     """Run the whole loop by a file."""
-    from tastemaker.loop.loop import Loop, plan_lines
+    from tastemaker.loop.loop import Loop
 
     whole = Loop(file, rounds=rounds, seed=seed)
     if dry_run:
-        plan = whole.plan(out)
-        if not json:
-            for line in plan_lines(plan):
-                o.say(line)
-            return
-        stages = []
-        for each in plan:
-            stages.append(
-                {
-                    "name": each.stage.name,
-                    "seconds": each.about,
-                    "cached": each.is_cached,
-                }
-            )
-        o.say_json({"stages": stages})
+        say_plan(whole.plan(out), json=json)
         return
     result = whole.run(out, say=lambda line: o.note(line, quiet=quiet))
     if json:
         o.say_json(result.as_dict())
         return
-    if result.best is not None:
-        o.say(
-            f"{result.best}: score {result.score_before:+.2f} → {result.score_after:+.2f} "
-            f"at {result.kl:.1f} nats"
-        )
+    for line in result.verdict():
+        o.say(line)
     o.say(f"report: {result.report}")
+
+
+def say_plan(plan: list[Any], *, json: bool) -> None:
+    """Print which stages would run, and about how long."""
+    from tastemaker.loop.loop import plan_lines
+
+    if not json:
+        for line in plan_lines(plan):
+            o.say(line)
+        return
+    stages = []
+    for each in plan:
+        stages.append(
+            {
+                "name": each.stage.name,
+                "seconds": each.about,
+                "cached": each.is_cached,
+                "estimated": not each.was_run,
+            }
+        )
+    o.say_json({"stages": stages})

@@ -1,3 +1,4 @@
+from .chats import as_prompts as as_prompts
 from .chats import prompt_from as prompt_from
 from .columns import plan as plan
 from .downloading import SOURCES as SOURCES

@@ -17,6 +17,7 @@ are no text, such as images, are refused.
 import ast
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -349,3 +350,12 @@ def divided(
 def _is_answered(turns: tuple[Message, ...], count: int) -> bool:
     """Return whether an assistant's turn follows the first turns."""
     return len(turns) > count and turns[count].role == "assistant"
+
+
+def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Return one prompt, or several, as a list."""
+    if isinstance(prompts, str) or (
+        prompts and all(isinstance(turn, Message) for turn in prompts)
+    ):
+        return [prompts]  # type: ignore[list-item]
+    return list(prompts)  # type: ignore[arg-type]

@@ -26,7 +26,6 @@ from .networks import size_named as size_named
 from .policy import FIGURES as FIGURES
 from .policy import Completion as Completion
 from .policy import Policy as Policy
-from .policy import as_prompts as as_prompts
 from .pretrain_task import Pretraining as Pretraining
 from .pretrain_task import PretrainTask as PretrainTask
 from .pretraining import pretrain as pretrain

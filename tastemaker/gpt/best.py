@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tastemaker.data.chats import as_prompts
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.errors import UsageError
-from tastemaker.gpt.policy import Completion, Policy, as_prompts
+from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.scores import Scores
 

@@ -33,6 +33,7 @@ from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.tokenise import Shuffled, TokenFile, pieces_of
 from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
+from tastemaker.readable import notebook_html
 
 Keys = NDArray[np.uint64]
 
@@ -270,6 +271,10 @@ class Perplexity:
             "bits_per_byte": self.bits_per_byte,
         }
         return asdict(self) | figures
+
+    def _repr_html_(self) -> str:
+        """Return the sentence, for a notebook."""
+        return notebook_html([str(self)])
 
     def __str__(self) -> str:
         return (

@@ -7,6 +7,7 @@ on a CPU; gated units are not. The tokenizer is byte-level BPE, so it can repres
 """
 
 import copy
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -333,27 +334,35 @@ def _check_whole(module: Any, missing: list[str], source: str) -> None:
 def is_causal(folder: Path) -> bool:
     """Return whether a folder says that it holds a causal language model, or adapters of one.
 
-    Opens no weights.
+    Opens no weights, and no code that the folder brings along.
     """
     if is_adapter(folder):
         return read_config(folder).get("task_type") == WRITER
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         return False
-    with quiet_transformers(), one_line_errors(str(folder), "model"):
-        return _is_causal(AutoConfig.from_pretrained(folder, **NO_CODE))
+    with one_line_errors(str(folder), "model"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        model_type, architectures = (
+            config.get("model_type"),
+            config.get("architectures"),
+        )
+    return _is_causal(model_type, architectures)
 
 
-def _is_causal(config: Any) -> bool:
-    architectures = getattr(config, "architectures", None) or []
-    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+def _is_causal(
+    model_type: str | None, architectures: list[str] | None
+) -> bool:
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type or "")
     return causal is not None and (
         not architectures or architectures[0] == causal
     )
 
 
 def _check_causal(config: Any, source: str) -> None:
-    if not _is_causal(config):
-        names = getattr(config, "architectures", None) or [config.model_type]
+    architectures = getattr(config, "architectures", None)
+    if not _is_causal(config.model_type, architectures):
+        names = architectures or [config.model_type]
         raise ModelError(
             f"{source}: holds {', '.join(names)}, "
             f"which is no causal language model and cannot write. "

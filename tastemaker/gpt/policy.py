@@ -38,7 +38,8 @@ from tastemaker.adapters import (
     merged_twin,
     merges_exactly,
 )
-from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data.chats import as_prompts
+from tastemaker.data.judgements import Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
 from tastemaker.fast.gpt_decode import decoder_name
@@ -74,7 +75,7 @@ from tastemaker.huggingface import (
     round_weights,
     save_weights,
 )
-from tastemaker.readable import write_as_card
+from tastemaker.readable import notebook_html, write_as_card
 from tastemaker.train.sharding import Sharded
 
 FIGURES = "pretraining.json"
@@ -489,11 +490,10 @@ class Policy:
         size = f"{self.parameters:,} parameters, reads {self.context:,} tokens"
         return f"Policy({kind}, {size}{critic})"
 
-
-def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """Return one prompt, or several, as a list."""
-    if isinstance(prompts, str) or (
-        prompts and all(isinstance(turn, Message) for turn in prompts)
-    ):
-        return [prompts]  # type: ignore[list-item]
-    return list(prompts)  # type: ignore[arg-type]
+    def _repr_html_(self) -> str:
+        """Return what the policy is and its figures, for a notebook."""
+        sentences = [repr(self)]
+        for name, value in self.figures.items():
+            if isinstance(value, float):
+                sentences.append(f"{name.replace('_', ' ')}: {value:,.4g}")
+        return notebook_html(sentences)

@@ -18,6 +18,7 @@ from tastemaker.loop.loop_file import read_loop
 from tastemaker.loop.run_folder import Record, RunFolder
 from tastemaker.loop.stages import Planned, planned
 from tastemaker.loop.yaml_lines import Problem
+from tastemaker.readable import notebook_html
 
 Say = Callable[[str], None]
 REPORT = "report.html"
@@ -72,6 +73,31 @@ class LoopResult:
     def kl(self) -> float | None:
         """The KL of the steered GPT from the one before, nats a text."""
         return self._figure("kl")
+
+    def _repr_html_(self) -> str:
+        """Return the result and the stages, for a notebook."""
+        rows = [["stage", "seconds", "done before"]]
+        for stage in self.stages:
+            row = [
+                stage.name,
+                f"{stage.seconds:.1f}",
+                "yes" if stage.cached else "",
+            ]
+            rows.append(row)
+        sentences = [
+            f"report: {self.report}",
+            *self.verdict(),
+        ]
+        return notebook_html(sentences, rows)
+
+    def verdict(self) -> list[str]:
+        """Return what the best policy gained, as a sentence; none without a GPT."""
+        if self.best is None:
+            return []
+        return [
+            f"{self.best}: score {self.score_before:+.2f} → {self.score_after:+.2f} "
+            f"at {self.kl:.1f} nats"
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
@@ -228,6 +254,8 @@ def plan_lines(plan: list[Planned]) -> list[str]:
                 if each.about is None
                 else f"about {each.about:.0f} s"
             )
+            if each.about is not None and not each.was_run:
+                about += " (estimated from sizes)"
             state = f"would run: {each.reason}; {about}"
         lines.append(f"{each.stage.name:{width}}  {state}")
     estimates = [each.about for each in missing if each.about is not None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.data.store.addresses import is_database, is_store
+from tastemaker.loop.estimates import estimated_seconds
 from tastemaker.loop.keys import keys_of
 from tastemaker.loop.loop_file import (
     PLAYGROUND,
@@ -59,7 +60,8 @@ class Stage:
 class Planned:
     """A stage, its key, its record if it need not run, and why it must run otherwise.
 
-    about: how many seconds it took last time, or may take; None: nobody knows.
+    about: how many seconds it took last time, where it `was_run`, else an estimate from sizes;
+    None: nobody knows.
     """
 
     stage: Stage
@@ -68,6 +70,7 @@ class Planned:
     record: Record | None
     reason: str
     about: float | None
+    was_run: bool
 
     @property
     def is_cached(self) -> bool:
@@ -369,20 +372,6 @@ def _report(file: LoopFile, stages: list[Stage]) -> Stage:
 
 # --- which of them must run -------------------------------------------------------------------
 
-_SECONDS = {
-    "collect": 5.0,
-    "check_data": 15.0,
-    "fit_model": 30.0,
-    "evaluate_model": 5.0,
-    "open_gpt": 3.0,
-    "choose_best": 15.0,
-    "write_texts": 10.0,
-    "judge_texts": 2.0,
-    "compare_runs": 3.0,
-    "write_report": 3.0,
-}
-"""Roughly, on two cores, for data and models as small as the playground's."""
-
 
 def _content_of(source: str) -> list[Any]:
     """Return what tells one state of a store of judgements from another."""
@@ -399,6 +388,7 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
     """
     plan: list[Planned] = []
     by_name: dict[str, Planned] = {}
+    policy: Mapping[str, Any] = {}
     for stage in stages_of(file):
         digests = {}
         for source, place in stage.sources:
@@ -420,10 +410,16 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
         folder.take_finished(stage.name, key)
         record = folder.record(stage.name)
         reason = _reason(record, key, parts, by_name)
-        about = _about(stage, record)
+        if stage.name == "gpt":
+            policy = stage.settings
+        if record is None:
+            about = estimated_seconds(stage.task, stage.settings, policy)
+        else:
+            about = record.seconds
+        was_run = record is not None
         if reason:
             record = None
-        each = Planned(stage, key, parts, record, reason, about)
+        each = Planned(stage, key, parts, record, reason, about, was_run)
         plan.append(each)
         by_name[stage.name] = each
     return plan
@@ -445,12 +441,6 @@ def _without_folder(value: Any, folder: Path) -> Any:
 
 def _is_hub_name(source: str) -> bool:
     return not has_ending(bare(source)) and not Path(source).is_absolute()
-
-
-def _about(stage: Stage, record: Record | None) -> float | None:
-    if record is not None:
-        return record.seconds
-    return _SECONDS.get(stage.task)
 
 
 def _reason(

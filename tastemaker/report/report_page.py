@@ -1,6 +1,6 @@
 """The part of a report about an evaluation, and its files: a page, a picture and JSON."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,10 +22,12 @@ from tastemaker.evaluate.findings import (
 )
 from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
-from tastemaker.plotting import panel_figure, rendered
+from tastemaker.plotting import Panel, panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.cost_part import cost_part
+from tastemaker.report.frontier_page import frontier_panels
 from tastemaker.report.kind_panels import panels
+from tastemaker.report.kl_frontier import Frontier
 from tastemaker.report.page import (
     PARTS_FILE,
     Content,
@@ -85,9 +87,18 @@ def overview_png(evaluation: Evaluation) -> bytes:
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")
 
 
-def figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Return the figures of the report by name, as matplotlib's own objects."""
-    return {panel.name: panel_figure(panel) for panel in panels(evaluation)}
+def figures(shown: Evaluation | Frontier) -> dict[str, Figure]:
+    """Return the figures of a report by name, as matplotlib's own objects.
+
+    shown: an evaluation, or the frontier of steered runs.
+    """
+    if isinstance(shown, Frontier):
+        return _drawn(frontier_panels(shown))
+    return _drawn(panels(shown))
+
+
+def _drawn(shown: Iterable[Panel]) -> dict[str, Figure]:
+    return {panel.name: panel_figure(panel) for panel in shown}
 
 
 class Explained(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker.data.chats import messages_of
+from tastemaker.data.chats import as_prompts, messages_of
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.maths.overoptimisation import (
@@ -20,6 +20,7 @@ from tastemaker.maths.overoptimisation import (
     fitted,
 )
 from tastemaker.maths.statistics import Floats
+from tastemaker.readable import notebook_html
 
 if TYPE_CHECKING:  # reading runs needs no torch
     from tastemaker.gpt.policy import Policy
@@ -267,6 +268,14 @@ class BestOfCurve:
             fits[name] = fitted(BEST_OF, self.kl, values - values[0])
         return fits
 
+    def _repr_html_(self) -> str:
+        """Return the points as a table, for a notebook."""
+        points = self.as_dict()["points"]
+        rows = [list(points[0])]
+        for point in points:
+            rows.append([f"{value:.4g}" for value in point.values()])
+        return notebook_html([], rows)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the points, JSON-ready."""
         points = []
@@ -303,7 +312,6 @@ def best_of_curve(
     The estimates are unbiased: means over all choices of n completions from the pool. Raises
     UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
-    from tastemaker.gpt.policy import as_prompts
     from tastemaker.rl.text.rewards import checked, reward_of
 
     prompt_list = as_prompts(prompts)

@@ -1,5 +1,6 @@
 """Each input of a loop, and the code, decide which stages run anew: by content, to the byte."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -139,6 +140,41 @@ def test_other_code_makes_stages_run_anew(
         assert names == MEASURED | {"fit", "watcher", "gpt", "doctor"}
     else:
         assert names == WRITES
+
+
+def test_a_first_run_is_estimated_from_sizes(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "loop.yaml"
+    path.write_text(
+        "judgements: playground:en:200\n"
+        "pretrain: {texts: playground:en:20000}\n"
+        "steer: {algorithms: [ppo], steps: 90, batch: 96, max_tokens: 100}\n"
+    )
+    words = ("loop", path, "--out", tmp_path / "run", "--dry-run")
+    code, out, err = run(*words)
+    assert code == 0, err
+    # 20,000 texts of 300 bytes are 1.5M tokens: 6 · 1.3M · 1.5M / 1.4e11, and 5 s to start
+    assert "gpt        would run: to do; about 89 s (estimated from sizes)" in out
+    # 90 · 96 · 50 tokens: 10 · 1.3M · 432,000 / 3e10, and 5 s to start
+    assert "steer-ppo  would run: to do; about 192 s (estimated from sizes)" in out
+    assert "unknown" not in out
+    stages = json.loads(run(*words, "--json")[1])["stages"]
+    assert all(stage["estimated"] and stage["seconds"] > 0 for stage in stages)
+
+
+def test_a_given_gpt_is_estimated_by_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "gpt").mkdir()
+    (tmp_path / "gpt" / "model.safetensors").write_bytes(b"0" * 400_000)
+    steer = {"steps": 300, "batch": 100, "max_tokens": 20, "algorithms": ["ppo"]}
+    settings = {"judgements": "playground:en:200", "steer": steer}
+    given = tm.Loop({**settings, "policy": str(tmp_path / "gpt")})
+    plan = {each.stage.name: each for each in given.plan(tmp_path / "run")}
+    # 100,000 weights · 10 · 300,000 tokens / 3e10, and 5 s to start
+    assert plan["steer-ppo"].about == pytest.approx(15.0)
+    named = tm.Loop({**settings, "policy": "gpt2"})
+    plan = {each.stage.name: each for each in named.plan(tmp_path / "other")}
+    assert plan["steer-ppo"].about is None, "a model of a hub is not looked into"
 
 
 def allowed() -> dict[str, set[str]]:

@@ -186,6 +186,40 @@ def test_it_is_evaluated_and_is_a_reward(tmp_path: Path, run: Any) -> None:
     assert 0 <= figures["accuracy"] <= 1
 
 
+FOREIGN = """
+from transformers import BertConfig, BertForSequenceClassification
+
+
+class Config(BertConfig):
+    model_type = "foreign"
+
+
+class Model(BertForSequenceClassification):
+    config_class = Config
+"""
+
+
+@pytest.mark.parametrize("verb", ["score", "evaluate"])
+def test_code_of_a_model_runs_where_it_is_allowed_by_name(
+    tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    cache = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", cache)
+    folder = classifier(tmp_path / "rm", ["0"])
+    expected = tm.load(folder).score(TEXTS[0])
+    _with_code(folder)
+    (folder / "code.py").write_text(FOREIGN)
+    rows = [f"Question {n}?,Fine {n},Dull {n}\n" for n in range(6)]
+    data = tmp_path / "rows.csv"
+    data.write_text("prompt,chosen,rejected\n" + "".join(rows))
+    words = (verb, folder, TEXTS[0] if verb == "score" else data, "--json")
+    fails(run(*words), "--trust-remote-code")
+    code, out, err = run(*words, "--trust-remote-code")
+    assert code == 0, err
+    if verb == "score":
+        assert json.loads(out)["scores"] == pytest.approx([expected], abs=1e-5)
+
+
 def _without_tokenizer(folder: Path) -> None:
     for path in folder.glob("tokenizer*"):
         path.unlink()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.data import Message
+from tastemaker.data import Message, as_prompts
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.gpt import (
     VALUE_HEAD,
@@ -20,7 +20,6 @@ from tastemaker.gpt import (
     Row,
     Sampling,
     ValueHead,
-    as_prompts,
     shown_so_far,
 )
 

@@ -41,6 +41,6 @@ def test_a_killed_server_loses_nothing(
 def test_a_server_that_is_killed_three_times(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # PostgreSQL in CI: as many as half a minute allows
-    judgements = 600 if "://" in address else 2000
+    # 2,000 take minutes where cores are shared: benchmarks/rank_load.py
+    judgements = 300 if "://" in address else 600
     load(address, monkeypatch, judgements, kills=3)

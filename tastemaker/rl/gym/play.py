@@ -24,6 +24,7 @@ from tastemaker.files import writing_file
 from tastemaker.maths.resampling import bootstrap, percentile_interval
 from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import mean_of
+from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.gym.environment import (
     LARGEST_LIMIT,
@@ -85,6 +86,10 @@ class Played:
         if self.figures.get("episodes_cut"):
             shown["episodes_cut"] = self.figures["episodes_cut"]
         return shown
+
+    def _repr_html_(self) -> str:
+        """Return what was learned, for a notebook."""
+        return notebook_html(str(self).split("; "))
 
     def __str__(self) -> str:
         figures = self.figures

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from tastemaker import processes
+from tastemaker.data.chats import as_prompts
 from tastemaker.data.judgements import Judgement, Message, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import format_of
-from tastemaker.gpt.policy import Policy, as_prompts
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.writers import Writer
 from tastemaker.reward.division import digest_of_items
