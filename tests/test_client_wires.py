@@ -277,6 +277,7 @@ def test_waits_double(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.failing = [503] * 6
     with pytest.raises(tm.RewardError, match="is busy"):
         tm.RemoteReward(peer.address + "/predict", token=TOKEN).score("bbb")
+    waits = [wait for wait in waits if wait > 0.1]  # others are of a slow server
     longest = [0.4, 0.8, 1.6, 3.2, 6.4]
     assert len(waits) == len(longest)
     for wait, most in zip(waits, longest, strict=True):
