@@ -365,16 +365,18 @@ def scores_together(
     return _put_back(torch.cat(parts), order), places
 
 
-def takes_bfloat16(module: Any, choice: str) -> bool:
+def takes_bfloat16(
+    module: Any, choice: str, text: TokenIds, pad_id: int
+) -> bool:
     """Return whether a network can compute under autocast to bfloat16.
 
     DeBERTa (version 1) cannot: it fills scores of bfloat16 with the least number of float32.
-    choice: the precision that the user chose. Raises UsageError where it is bfloat16 and the
+    choice: the precision that the user chose. text: one that the network can read. Raises UsageError where it is bfloat16 and the
     network cannot.
     """
     if parts_of(module) is not None:
         return True
-    batch = collate([[0, 0]], pad_id=0).to(module.device)
+    batch = collate([text], pad_id).to(module.device)
     was_training = module.training
     module.eval()
     try:

@@ -249,10 +249,12 @@ class Learner:
             return network, model, 1
         device = choose_device(self.device)
         precision = choose_precision(device, self.precision)
-        if precision == torch.bfloat16 and not takes_bfloat16(
-            network.module, self.precision
-        ):
-            precision = torch.float32
+        if precision == torch.bfloat16:
+            text = network.encode(corpus.examples[:1]).ids[0]
+            if not takes_bfloat16(
+                network.module, self.precision, text, network.pad_id
+            ):
+                precision = torch.float32
         task = FitTask(
             network,
             model,

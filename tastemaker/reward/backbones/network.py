@@ -90,13 +90,11 @@ from tastemaker.train.sharding import Sharded
 # on a processor, what stays in its caches; a GPU is filled
 _SCORING_TOKENS = {"cpu": 2048}
 _SCORING_TOKENS_ELSEWHERE = 32768
-
 # texts: enough to sort by length, few enough to keep memory constant
 _SCORED_AT_ONCE = 4096
 _CALIBRATION_TEXTS = 64
 _RANGES = "int8.safetensors"
 _HEADS = "heads.safetensors"
-
 _ScoreTexts = Callable[[list[TokenIds]], Tensor]
 """Token ids of n texts of like length → scores [n, heads]."""
 
@@ -465,8 +463,10 @@ class Network:
             raise UsageError(
                 f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose fast."
             )
-        if chosen == "bfloat16" and takes_bfloat16(self.module, precision):
-            return self._in_bfloat16
+        if chosen == "bfloat16":
+            text = self.encode([Example("A film.")]).ids[0]
+            if takes_bfloat16(self.module, precision, text, self.pad_id):
+                return self._in_bfloat16
         return self._in_float32
 
     def _in_float32(self, texts: list[TokenIds]) -> Tensor:
