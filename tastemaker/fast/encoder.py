@@ -371,8 +371,8 @@ def takes_bfloat16(
     """Return whether a network can compute under autocast to bfloat16.
 
     DeBERTa (version 1) cannot: it fills scores of bfloat16 with the least number of float32.
-    choice: the precision that the user chose. text: one that the network can read. Raises UsageError where it is bfloat16 and the
-    network cannot.
+    choice: the precision that the user chose. text: one that the network can read. Raises
+    UsageError where the choice is bfloat16 and the network cannot.
     """
     if parts_of(module) is not None:
         return True
