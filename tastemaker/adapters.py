@@ -262,20 +262,23 @@ def _has_scales(weight: Tensor) -> bool:
     return getattr(weight, "quant_state", None) is not None
 
 
+FULL_AT_THE_END = "full precision at the end"
+"""What `--dry-run` calls the layers that take the place of those of 4 bits."""
 _BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight: itself, a scale of a byte for 64, and one of 4 bytes for 256 of these."""
 
 
-def bytes_saved_by_4_bits(module: Any) -> int:
-    """Return how many bytes fewer the linear layers of a body take in 4 bits."""
-    saving = 0.0
+def bytes_in_full(module: Any) -> tuple[int, int]:
+    """Return the bytes of the linear layers of a body that 4 bits are for, not yet in 4 bits, and
+    how many of them 4 bits save.
+    """
+    full = weights = 0
     for name, part in _linear_layers(module).items():
         is_head = any(re.fullmatch(_FULL, word) for word in name.split("."))
         if not is_head and "lora_" not in name:
-            weight = part.weight
-            each = weight.element_size() - _BYTES_OF_4_BITS
-            saving += weight.numel() * each
-    return int(saving)
+            weights += part.weight.numel()
+            full += part.weight.numel() * part.weight.element_size()
+    return full, int(full - weights * _BYTES_OF_4_BITS)
 
 
 def _put_full_layers(wrapped: Any, module: Any) -> None:

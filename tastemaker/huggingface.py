@@ -115,11 +115,28 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             reason = "it needs code of its own (auto_map), which is not run"
             advice = (
                 " Give a model of a class that transformers has; where the code is trusted, "
-                "score and evaluate take --trust-remote-code."
+                "score, evaluate, explain, serve and steer take --trust-remote-code."
             )
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
+
+
+def snapshot_with(name: str, file: str) -> Path | None:
+    """Return the local copy of a hub repository that holds a file, without pickles.
+
+    None where the repository lacks it, or cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    pickles = [f"*{ending}" for ending in _PICKLES]
+    with quiet_transformers():
+        try:
+            hf_hub_download(name, file)
+            return Path(snapshot_download(name, ignore_patterns=pickles))
+        except (HfHubHTTPError, HFValidationError, OSError):
+            return None
 
 
 _PICKLES = (".bin", ".pt", ".pth")

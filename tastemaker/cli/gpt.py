@@ -243,7 +243,9 @@ def write(
     for line in policy.notes:
         o.note(line, quiet=quiet)
     draw = replace(policy.sampling, **{"stop": (), **sampling})
-    taste = tm.load(reward) if reward is not None else None
+    taste = None
+    if reward is not None:
+        taste = tm.load(reward, device=device, dtype=dtype)
     writer = _Writer(policy, draw, n, best_of, taste, seed)
     if file is not None and out is not None:
         read_as: list[Any] = []

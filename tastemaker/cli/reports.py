@@ -122,6 +122,7 @@ def report(
     panel=o.BEST_OF,
 )
 @o.seed
+@o.device
 @o.output
 def frontier(
     runs: tuple[Path, ...],
@@ -158,6 +159,7 @@ def _best_of(
     policy: str | None,
     reward: tuple[str, ...],
     held_out: Any,
+    device: Any,
     **settings: Any,
 ) -> Any:
     """Return best-of-n with the policy, reward, prompts and sampling of a run."""
@@ -178,7 +180,7 @@ def _best_of(
     start = policy or from_run("policy", run.settings.get("start"))
     rewards = list(reward) or [from_run("reward", run.settings.get("reward"))]
     return best_of_curve(
-        tm.Policy.load(start),
+        tm.Policy.load(start).to(device),
         rewards,
         run.prompts or "",
         held_out=list(held_out) or None,

@@ -259,6 +259,12 @@ def fit(
     help="Name of the column that is added; those beside it begin with tastemaker_ or NAME_.",
     panel=o.DATA,
 )
+@o.option(
+    "--anchor",
+    help="Source of reference texts for a published model: the standard deviation of their scores "
+    "becomes 1, and their mean 0 where the head has a bias.",
+    shown="the scale of its makers",
+)
 @o.device
 @o.dtype
 @o.remote_code
@@ -278,6 +284,7 @@ def score(
     text_column: str | None,
     prompt_column: str | None,
     score_column: str,
+    anchor: str | None,
     json: bool,
     quiet: bool,
     **loading: Any,
@@ -305,7 +312,11 @@ def score(
             return
     if file is not None and out is not None:
         check_not_itself(file, out)
+    reading = r.Reading()
+    if anchor is not None:
+        loading["anchor"] = tm.read_examples(anchor, report=reading.read_as)
     taste = opened(model, **loading)
+    reading.say(json=json, quiet=quiet)
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,

@@ -139,6 +139,7 @@ Examples:
 @o.chat
 @o.skip_bad
 @o.device
+@o.remote_code
 @o.dry_run
 @o.resuming
 @o.page

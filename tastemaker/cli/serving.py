@@ -89,9 +89,14 @@ def opened(model: str, **loading: Any) -> Any:
     loading: where and how a folder's model is opened, as `tm.load` has it.
     """
     import tastemaker as tm
+    from tastemaker.errors import UsageError
     from tastemaker.serve import is_address, remote_reward
 
     if is_address(model):
+        if "anchor" in loading:
+            raise UsageError(
+                f"--anchor is for a published model, and {model} is a server. Leave it out."
+            )
         return remote_reward(model)
     return tm.load(model, **loading)
 

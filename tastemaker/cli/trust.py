@@ -117,6 +117,9 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     default="auto",
     help="auto: words of a linear model and of a short text, else sentences.",
 )
+@o.device
+@o.dtype
+@o.remote_code
 @o.output
 def explain(
     model: Path,
@@ -125,11 +128,12 @@ def explain(
     by: Any,
     json: bool,
     quiet: bool,
+    **loading: Any,
 ) -> None:
     """Show which words or sentences made the score of a text."""
     import tastemaker as tm
 
-    taste = tm.load(model)
+    taste = tm.load(model, **loading)
     explanation = tm.explain(taste, text, prompt=prompt, by=by)
     if json:
         o.say_json(explanation.as_dict())
@@ -152,6 +156,7 @@ def explain(
 )
 @r.reading
 @o.skip_bad
+@o.device
 @o.output
 def learning_curve(
     sources: tuple[str, ...],
@@ -159,6 +164,7 @@ def learning_curve(
     doublings: int,
     reading: r.Reading,
     skip_bad: bool,
+    device: Any,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -173,6 +179,7 @@ def learning_curve(
         backbone=backbone,
         doublings=doublings,
         seed=reading.seed,
+        device=device,
     )
     if json:
         result = curve.as_dict()

@@ -10,11 +10,12 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tastemaker.adapters import (
+    FULL_AT_THE_END,
     WRITER,
     Lora,
     add_adapters,
     base_of,
-    bytes_saved_by_4_bits,
+    bytes_in_full,
     is_adapter,
     merged_bytes,
 )
@@ -145,8 +146,9 @@ def steer_memory(
     rows = max(1, min(writes.rows, MOST_ROWS, cache_budget(chosen) // per_row))
     parts, _ = state_bytes(module)
     has_reference = not lora.rank
-    # float32 adapters are merged into a copy to write
-    has_copy = lora.rank > 0 and memory_type == torch.float32
+    # float32 adapters are merged into a copy to write, but not into weights of 4 bits
+    is_exact = memory_type == torch.float32 and lora.quantize == "none"
+    has_copy = lora.rank > 0 and is_exact
     return planned.memory(
         module,
         tokens=min(at_once, writes.rows * length),
@@ -204,7 +206,9 @@ class _Planned:
         """Return what a run takes that computes so many tokens at once in texts of a length."""
         parts, learned = state_bytes(module, momentum_only)
         if self.lora.quantize != "none":
-            parts["weights"] -= bytes_saved_by_4_bits(module)
+            full, saved = bytes_in_full(module)
+            parts["weights"] -= saved
+            parts[FULL_AT_THE_END] = full
         parameters = sum(weight.numel() for weight in module.parameters())
         parts |= {name: size for name, size in (more or {}).items() if size}
         is_own = not self.gradient_checkpointing and supports(module)

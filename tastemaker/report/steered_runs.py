@@ -312,7 +312,7 @@ def best_of_curve(
     The estimates are unbiased: means over all choices of n completions from the pool. Raises
     UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
-    from tastemaker.rl.text.rewards import checked, reward_of
+    from tastemaker.rl.text.rewards import beside, checked, reward_of
 
     prompt_list = as_prompts(prompts)
     if not prompt_list:
@@ -328,10 +328,13 @@ def best_of_curve(
         raise UsageError(
             f"best of {smallest} to {largest} among {pool} completions: n must be 1 to {pool}."
         )
-    rewards = {"score": reward_of(reward)}
-    for name, spec in (("held_out", held_out), ("gold", gold)):
+    device = policy.module.device.type
+    loading = beside(device)
+    rewards = {"score": reward_of(reward, **loading)}
+    others = {"held_out": held_out, "gold": gold}
+    for name, spec in others.items():
         if spec is not None:
-            rewards[name] = reward_of(spec)
+            rewards[name] = reward_of(spec, **loading)
     written = policy.complete(
         prompt_list, samples=pool, sampling=sampling, seed=seed
     )

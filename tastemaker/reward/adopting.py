@@ -8,6 +8,8 @@ allowed by name, and no weights are read from pickles.
 """
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from tastemaker.adapters import (
     names_in,
 )
 from tastemaker.costs import versions
-from tastemaker.data.judgements import TEMPLATE, Example, Message
+from tastemaker.data.judgements import RECORDS, TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.huggingface import (
     align,
@@ -35,6 +37,8 @@ from tastemaker.huggingface import (
     open_tokenizer,
     quiet_transformers,
 )
+from tastemaker.kinds.registry import LINKS
+from tastemaker.reward.backbones.heads import head_of, keep_exact
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.backbones.opening import (
     HEAD_NAMES,
@@ -48,9 +52,18 @@ from tastemaker.reward.backbones.readout import (
     identity_links,
     readout_of,
 )
-from tastemaker.reward.contract import ADOPTED, Contract, digests_of
+from tastemaker.reward.contract import (
+    ADOPTED,
+    Anchor,
+    Contract,
+    anchored,
+    digests_of,
+)
+from tastemaker.reward.division import digest_of_items
 from tastemaker.reward.roundtrip import SAMPLES, direct_scores, tolerance_of
 
+_SAME = 1e-8
+"""The largest deviation of scores that are one score."""
 _PROVEN = 6  # sample texts; the last of `SAMPLES` is long
 _TURNS = (Message("user", "How was the film?"),)
 
@@ -60,11 +73,14 @@ def adopt(
     *,
     trust_remote_code: bool = False,
     dtype: torch.dtype | str = torch.float32,
+    anchor: Sequence[Example] | None = None,
 ) -> tuple[Network, Contract]:
     """Open a published classifier by folder or hub name, and prove its scores.
 
-    dtype: of the weights in memory; "auto" is that of the checkpoint. Raises ModelError for what
-    is no classifier, or lacks a tokenizer or weights, or scores differently in a batch.
+    dtype: of the weights in memory; "auto" is that of the checkpoint. anchor: the reference texts
+    that give its score the unit of ours. Raises ModelError for what is no classifier, or lacks a
+    tokenizer or weights, or scores differently in a batch, and DataError for reference texts that
+    give no unit.
     """
     name = str(source)
     code = code_allowed(trust_remote_code)
@@ -112,9 +128,36 @@ def adopt(
         has_new_head=False,
         saved_as=saved_as,
     )
-    roundtrip = _proven(network, name)
     links = identity_links(readout, is_probability=is_probability)
-    return network, _contract_of(network, links, name, roundtrip)
+    reference = None
+    if anchor is not None:
+        reference, links = _anchored(network, links, anchor, name)
+    contract = _contract_of(network, links, name, _proven(network, name))
+    if anchor is None:
+        return network, contract
+    settings = {**contract.settings, "anchor": digest_of_items(anchor)}
+    return network, replace(contract, anchor=reference, settings=settings)
+
+
+def _anchored(
+    network: Network, links: Links, texts: Sequence[Example], name: str
+) -> tuple[Anchor, Links]:
+    """Fold the unit of the score into a network; return the anchor, and the links in that unit."""
+    scores = network.score(texts) if texts else None
+    if scores is None or not scores.values.std() > _SAME:
+        raise DataError(
+            f"{name}: the {len(texts):,} reference texts of the anchor give no unit, for their "
+            "scores do not differ. Give more texts, unlike each other."
+        )
+    if network.readout is None:
+        # behind a body of another format
+        keep_exact(head_of(network.module))
+    anchor, folded = anchored(network, scores)
+    rescaled: Links = {}
+    for kind, values in links.items():
+        link = LINKS[RECORDS[kind]].from_dict(values)
+        rescaled[kind] = link.rescaled(folded, anchor.sd).as_dict()
+    return anchor, rescaled
 
 
 def _check_files(name: str) -> None:

@@ -8,9 +8,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tastemaker.adapters import (
+    FULL_AT_THE_END,
     add_adapters,
     base_of,
-    bytes_saved_by_4_bits,
+    bytes_in_full,
     is_adapter,
 )
 from tastemaker.errors import UsageError
@@ -96,7 +97,9 @@ def fit_memory(
         add_adapters(module, encoder.adapters, source=source, seed=0)
     parts, learned = state_bytes(module)
     if encoder.quantize != "none":
-        parts["weights"] -= bytes_saved_by_4_bits(module)
+        full, saved_bytes = bytes_in_full(module)
+        parts["weights"] -= saved_bytes
+        parts[FULL_AT_THE_END] = full
     parameters = sum(parameter.numel() for parameter in module.parameters())
     parts["best weights"] = parts["gradients"]
     chosen_device = choose_device(device)

@@ -251,8 +251,10 @@ class RewardModel:
         device: DeviceChoice = "cpu",
         dtype: WeightsChoice = "float32",
         trust_remote_code: bool = False,
+        anchor: Sequence[Scorable] | None = None,
     ) -> "RewardModel":
         """Open a saved reward model, or a published one: see `load`."""
+        folder = _here(folder)
         if _is_published(folder):
             # a linear model must not wait for transformers to be imported
             from tastemaker.reward.adopting import adopt
@@ -261,11 +263,17 @@ class RewardModel:
                 folder,
                 dtype=choose_weights(dtype),
                 trust_remote_code=trust_remote_code,
+                anchor=None if anchor is None else _as_list(anchor)[1],
             )
             links = _links_of(contract, folder)
             return RewardModel(network, links, contract).to(device)
         folder = Path(folder)
         contract = Contract.read(folder)
+        if anchor is not None:
+            raise UsageError(
+                f"{folder}: an anchor is for a published model as it comes, and this one has the "
+                "scale that its contract holds. Leave it out, or fit again with --anchor."
+            )
         backbone = load_backbone(folder, contract, dtype)
         links = _links_of(contract, folder)
         baseline = None
@@ -351,6 +359,7 @@ def load(
     device: DeviceChoice = "cpu",
     dtype: WeightsChoice = "float32",
     trust_remote_code: bool = False,
+    anchor: Sequence[Scorable] | None = None,
 ) -> RewardModel:
     """Open a reward model: a folder that `fit` saved, or a published classifier.
 
@@ -359,15 +368,30 @@ def load(
     contract has the provenance "adopted".
 
     device: where it scores. dtype: the number format of a network's weights in memory; auto is that
-    of the saved ones. trust_remote_code: run code that a published model brings along.
-    Raises ModelError for a missing or broken contract, and for what cannot score.
+    of the saved ones. trust_remote_code: run code that a published model brings along. anchor:
+    reference texts of a published model: the standard deviation of their scores becomes 1, and
+    their mean 0 where the head has a bias, which those of decoders lack. The hub is asked for our
+    contract first: a model that was saved by `fit` is opened as from its folder.
+    Raises ModelError for a missing or broken contract, and for what cannot score, DataError for
+    reference texts whose scores do not differ, UsageError for an anchor of a model of ours.
     """
     return RewardModel.load(
         folder,
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        anchor=anchor,
     )
+
+
+def _here(source: str | Path) -> str | Path:
+    """Return the local copy of a hub name whose repository holds our contract, else the source."""
+    name = str(source)
+    if Path(source).is_dir() or not _HUB_NAME.fullmatch(name):
+        return source
+    from tastemaker.huggingface import snapshot_with
+
+    return snapshot_with(name, CONTRACT) or source
 
 
 def _is_published(folder: str | Path) -> bool:

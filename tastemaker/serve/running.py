@@ -32,7 +32,12 @@ def serve(
         raise MissingExtra("`tastemaker serve`", "serve") from error
     from tastemaker.serve.served import Shelf
 
-    shelf = Shelf.open(folders, settings.engine, settings.device)
+    shelf = Shelf.open(
+        folders,
+        settings.engine,
+        settings.device,
+        trust_remote_code=settings.trust_remote_code,
+    )
     with listening(settings.host, settings.port) as listener:
         service = Service(shelf, settings)
         try:

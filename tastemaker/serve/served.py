@@ -136,6 +136,8 @@ class Shelf:
         folders: Sequence[Path | str],
         engine: Engine = "auto",
         device: str = "auto",
+        *,
+        trust_remote_code: bool = False,
     ) -> "Shelf":
         """Open model folders. Raises UsageError for two of the same name."""
         names: set[str] = set()
@@ -147,7 +149,9 @@ class Shelf:
                     f"{folder}: a second model of the name {name!r}. Rename one of the folders."
                 )
             names.add(name)
-            model = RewardModel.load(folder)
+            model = RewardModel.load(
+                folder, trust_remote_code=trust_remote_code
+            )
             chosen = choose_engine(Path(folder), model, engine, device)
             models.append(Served(name, model, chosen))
         if not models:

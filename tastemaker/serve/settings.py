@@ -51,6 +51,9 @@ class Serving:
         "Device of torch: cpu, cuda, or auto for a GPU where there is one.",
         shown="auto",
     )
+    trust_remote_code: bool = setting(
+        False, "Run code that a published model brings along."
+    )
     max_batch_tokens: int = setting(
         16_384,
         "Tokens of a batch, padding included; estimated from the texts' bytes.",

@@ -19,6 +19,7 @@ from transformers import (
 
 import tastemaker as tm
 from tastemaker.reward import make_tiny
+from tests.nano import nano
 from tests.shell import fails
 
 TEXTS = [
@@ -199,7 +200,7 @@ class Model(BertForSequenceClassification):
 """
 
 
-@pytest.mark.parametrize("verb", ["score", "evaluate"])
+@pytest.mark.parametrize("verb", ["score", "explain", "evaluate", "steer", "held-out"])
 def test_code_of_a_model_runs_where_it_is_allowed_by_name(
     tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
@@ -212,12 +213,26 @@ def test_code_of_a_model_runs_where_it_is_allowed_by_name(
     rows = [f"Question {n}?,Fine {n},Dull {n}\n" for n in range(6)]
     data = tmp_path / "rows.csv"
     data.write_text("prompt,chosen,rejected\n" + "".join(rows))
-    words = (verb, folder, TEXTS[0] if verb == "score" else data, "--json")
-    fails(run(*words), "--trust-remote-code")
-    code, out, err = run(*words, "--trust-remote-code")
+    gpt, out = tmp_path / "gpt", tmp_path / "out"
+    if verb in ("steer", "held-out"):
+        nano().save(gpt)
+    steer: tuple[Any, ...] = ("steer", gpt, "--out", out, "--steps", 1, "--json")
+    steer += ("--batch", 4, "--measured", 4, "--max-tokens", 4)
+    words = {
+        "score": ("score", folder, TEXTS[0], "--json"),
+        "explain": ("explain", folder, TEXTS[0], "--json"),
+        "evaluate": ("evaluate", folder, data, "--json"),
+        "steer": (*steer, "--reward", folder),
+        "held-out": (*steer, "--reward", "length", "--held-out", folder),
+    }[verb]
+    fails(run(*words, "--quiet"), "--trust-remote-code")
+    code, printed, err = run(*words, "--quiet", "--trust-remote-code")
     assert code == 0, err
+    result = json.loads(printed)
     if verb == "score":
-        assert json.loads(out)["scores"] == pytest.approx([expected], abs=1e-5)
+        assert result["scores"] == pytest.approx([expected], abs=1e-5)
+    if verb == "explain":
+        assert result["score"] == pytest.approx(expected, abs=1e-5)
 
 
 def _without_tokenizer(folder: Path) -> None:

@@ -134,6 +134,29 @@ def test_the_memory_of_4_bits_is_computed(base: Path) -> None:
             held += state.absmax.numel() + 4 * state.state2.absmax.numel()
     planned = fit_memory(encoder, device="cpu", precision="float32").parts
     assert planned["weights"] == pytest.approx(held, rel=0.02)
+    network.merge_adapters()
+    full = 0
+    for name, weight in network.module.named_parameters():
+        full += weight.numel() * weight.element_size() if "_proj" in name else 0
+    assert planned["full precision at the end"] == full
+
+
+@needs
+def test_the_memory_of_steering_beside_4_bits_has_no_merged_copy(
+    gpt: Path, tmp_path: Path, run: Any
+) -> None:
+    words = ("steer", gpt, "--reward", "length", "--out", tmp_path / "out")
+    words += ("--lora", RANK, "--device", "cpu", "--dry-run", "--json")
+    parts = []
+    for more in ((), ("--quantize", "4bit")):
+        code, out, err = run(*words, *more)
+        assert code == 0, err
+        parts.append(json.loads(out)["bytes"])
+    # the same layers: with 4 bits they come at the end, else a copy has the adapters merged
+    merged = parts[0]["merged copy to write"]
+    assert parts[1]["full precision at the end"] == merged
+    assert "merged copy to write" not in parts[1]
+    assert "full precision at the end" not in parts[0]
 
 
 @needs

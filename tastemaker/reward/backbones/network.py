@@ -491,10 +491,10 @@ class Network:
         return self._small[1]
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold (s − offset)/scale into the head's weights, so that every loader gives the new
-        score.
-
-        Returns the offset that was folded: 0 where the head has no bias, as with decoders;
-        transformers could not load one there.
+        """Fold (s − offset)/scale into the head, so that every loader gives the new score, or into
+        the readout. Returns the offset folded: 0 where the head has no bias, as with decoders.
         """
+        if self.readout is not None:
+            self.readout = self.readout.rescaled(offset, scale)
+            return offset
         return rescale_head(head_of(self.module), offset, scale)

@@ -8,7 +8,7 @@ Classes whose names do not say what is better are refused.
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,22 +43,33 @@ Links = dict[str, dict[str, Any]]
 class Readout:
     """A score as a function of logits [n, classes].
 
-    positive, negative: the score is the difference of these two logits. values: the score is their
-    mean, weighted by the softmax of the logits. One of the two is given.
+    positive, negative: the score is the difference of these two logits, less the offset, over the
+    scale. values: the score is their mean, weighted by the softmax of the logits. One of the two is
+    given.
     """
 
     positive: int = 0
     negative: int = 0
     values: tuple[float, ...] = ()
+    offset: float = 0.0
+    scale: float = 1.0
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Return the scores [n, 1], float32."""
         logits = logits.float()
         if not self.values:
             difference = logits[:, self.positive] - logits[:, self.negative]
-            return difference[:, None]
+            return ((difference - self.offset) / self.scale)[:, None]
         values = torch.tensor(self.values, device=logits.device)
         return (logits.softmax(1) * values).sum(1, keepdim=True)
+
+    def rescaled(self, offset: float, scale: float) -> "Readout":
+        """Return the readout of (s − offset)/scale."""
+        if self.values:
+            values = tuple((value - offset) / scale for value in self.values)
+            return replace(self, values=values)
+        moved = self.offset + self.scale * offset
+        return replace(self, offset=moved, scale=self.scale * scale)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the contract holds."""
@@ -67,11 +78,15 @@ class Readout:
                 "function": "sum(values * softmax(logits))",
                 "values": list(self.values),
             }
-        return {
+        values: dict[str, Any] = {
             "function": "logits[positive] - logits[negative]",
             "positive": self.positive,
             "negative": self.negative,
         }
+        if (self.offset, self.scale) != (0.0, 1.0):
+            values["function"] = f"({values['function']} - offset) / scale"
+            values |= {"offset": self.offset, "scale": self.scale}
+        return values
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Readout | None":
@@ -80,7 +95,12 @@ class Readout:
             return None
         if "values" in values:
             return Readout(values=tuple(map(float, values["values"])))
-        return Readout(int(values["positive"]), int(values["negative"]))
+        return Readout(
+            int(values["positive"]),
+            int(values["negative"]),
+            offset=float(values.get("offset", 0.0)),
+            scale=float(values.get("scale", 1.0)),
+        )
 
 
 def readout_of(labels: Mapping[int, str], source: str) -> Readout:

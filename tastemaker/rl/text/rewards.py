@@ -344,13 +344,25 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 }
 
 
-def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
+def beside(device: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
+    """Return how `reward_of` opens a model beside a policy: on its device, in the number format in
+    which it was saved.
+    """
+    return {
+        "device": device,
+        "dtype": "auto",
+        "trust_remote_code": trust_remote_code,
+    }
+
+
+def reward_of(spec: Any, *, caution: Caution = 0.0, **loading: Any) -> Reward:
     """Return the reward of a spec, a list of specs, a reward model or a function.
 
-    caution: for reward models that are ensembles. Raises UsageError for anything else.
+    caution: for reward models that are ensembles. loading: where and how the model of a folder or
+    hub name is opened, as `tm.load` has it. Raises UsageError for anything else.
     """
     if isinstance(spec, (list, tuple)):
-        parts = [_weighted(part, caution) for part in spec]
+        parts = [_weighted(part, caution, loading) for part in spec]
         if not parts:
             raise UsageError(
                 "no reward: name a reward model's folder, a function or an address."
@@ -359,7 +371,7 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
         is_single = len(parts) == 1 and weight == 1
         return part if is_single else SumReward(tuple(parts))
     if isinstance(spec, (str, Path)):
-        weight, part = _weighted(spec, caution)
+        weight, part = _weighted(spec, caution, loading)
         return part if weight == 1 else SumReward(((weight, part),))
     if hasattr(spec, "score_all"):
         return ModelReward(spec, caution=caution)
@@ -375,9 +387,11 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     )
 
 
-def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
+def _weighted(
+    spec: Any, caution: Caution, loading: dict[str, Any]
+) -> tuple[float, Reward]:
     if not isinstance(spec, (str, Path)):
-        return 1.0, reward_of(spec, caution=caution)
+        return 1.0, reward_of(spec, caution=caution, **loading)
     text = str(spec)
     weight = 1.0
     if "=" in text and not Path(text).exists():
@@ -393,7 +407,7 @@ def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
                     f"reward {spec}: {number!r} behind = must be a number, its weight."
                 ) from None
             text, weight = str(spec), 1.0  # an address with a query of its own
-    return weight, _named(text, caution)
+    return weight, _named(text, caution, loading)
 
 
 def _at(address: str, caution: Caution) -> Reward:
@@ -416,14 +430,14 @@ def _at(address: str, caution: Caution) -> Reward:
     return ModelReward(remote, remote.name, caution)
 
 
-def _named(text: str, caution: Caution) -> Reward:
+def _named(text: str, caution: Caution, loading: dict[str, Any]) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
     if text.startswith(_ADDRESS):
         return _at(text, caution)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", text) is not None
     if Path(text).is_dir() or is_hub_name:
-        return ModelReward(RewardModel.load(text), text, caution)
+        return ModelReward(RewardModel.load(text, **loading), text, caution)
     module, _, name = text.partition(":")
     if not (module.replace(".", "").isidentifier() and name.isidentifier()):
         raise UsageError(

@@ -26,6 +26,7 @@ from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import (
     Reward,
+    beside,
     checked,
     identity,
     reward_of,
@@ -88,6 +89,7 @@ def steer(
     writer: Writer | str | None = None,
     seed: int = 0,
     device: DeviceChoice = "auto",
+    trust_remote_code: bool = False,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -105,11 +107,12 @@ def steer(
     kl: the penalty on the KL from the start. held_out, gold: rewards that only measure; the first
     decides which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ
     · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. writer: what
-    writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. Returns
-    the best policy of the run within the limits, with its figures. Raises RewardError for a reward
-    that fails, with all finished steps kept, ModelError for a writer that fails, TrainingError for
-    a reward that does not vary, UsageError for settings that contradict, DataError for judgements
-    that compare nothing, StorageError.
+    writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. device:
+    also of reward models named by folder, whose number format is the saved one. trust_remote_code:
+    run code that such a one brings along. Returns the best policy of the run within the limits,
+    with its figures. Raises RewardError for a reward that fails, with all finished steps kept,
+    ModelError for a writer that fails, TrainingError for a reward that does not vary, UsageError
+    for settings that contradict, DataError for judgements that compare nothing, StorageError.
     """
     began = time.monotonic()
     say = of_first(say)
@@ -124,13 +127,13 @@ def steer(
     given = {name: part for name, part in parts.items() if part is not None}
     plan = plan_of(algorithm, steering, prompts, judgements, seed, **given)
     caution = with_beta(caution, plan.kl.coef)
-    main_reward = (
-        None if reward is None else reward_of(reward, caution=caution)
-    )
-    watched = _watched(held_out=held_out, gold=gold)
+    loading = beside(device, trust_remote_code=trust_remote_code)
+    of_main = {**loading, "caution": caution}
+    main_reward = _rewards(of_main, reward=reward).get("reward")
+    watched = _rewards(loading, held_out=held_out, gold=gold)
     start = _opened(policy, plan.steering).to(device)
-    settings = plan.settings()
-    settings["start"] = str(policy)
+    source = str(policy)
+    settings = plan.settings() | {"start": source}
     settings["start_weights"] = weights_digest(start)
     settings |= {"caution": caution} | _reward_names(main_reward, watched)
     with open_run(
@@ -138,9 +141,7 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(
-            start, main_reward, watched, run, say, source=str(policy)
-        )
+        task = plan.task(start, main_reward, watched, run, say, source=source)
         # --shard divides its weights: without this name its whole weights are freed
         del start
         with _keeping_best(task, out):
@@ -187,10 +188,10 @@ def _opened(policy: Policy | str | Path, steering: Steering) -> Policy:
     )
 
 
-def _watched(**rewards: Any) -> dict[str, Reward]:
-    """Return the rewards that only measure, without those that are None."""
+def _rewards(loading: dict[str, Any], **rewards: Any) -> dict[str, Reward]:
+    """Return rewards by name, without those that are None. loading: as `reward_of` takes it."""
     return {
-        name: reward_of(reward)
+        name: reward_of(reward, **loading)
         for name, reward in rewards.items()
         if reward is not None
     }
@@ -293,13 +294,14 @@ def compared(
     `_before`, of the reference, and `_after`, and the KL from the reference in nats a text.
     """
     asked = [prompts[number % len(prompts)] for number in range(count)]
-    reference = reference.to(policy.module.device.type)
+    device = policy.module.device.type
+    reference = reference.to(device)
     written = {}
     for when, writer in (("before", reference), ("after", policy)):
         written[when] = writer.complete(asked, sampling=sampling, seed=seed)
     figures = {}
     for name, spec in rewards.items():
-        reward = reward_of(spec)
+        reward = reward_of(spec, **beside(device))
         title = "score" if name == "reward" else name
         for when, completions in written.items():
             scores = checked(reward, completions)

@@ -1,0 +1,131 @@
+"""Published models with a scale from reference texts, and models of ours on the hub."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tastemaker as tm
+from tests.models.test_adopted import STARS, TEXTS, classifier, judged, reward_model
+from tests.shell import fails
+
+REFERENCES = [f"{text} {number}" for number in range(4) for text in TEXTS]
+SENTIMENT = ["NEGATIVE", "POSITIVE"]
+
+
+def test_reference_texts_have_mean_0_and_deviation_1(tmp_path: Path) -> None:
+    """A head with a bias, and a function of several classes, take off the mean too."""
+    for name, classes in (("one", ["0"]), ("two", SENTIMENT), ("stars", STARS)):
+        folder = classifier(tmp_path / name, classes)
+        plain = tm.load(folder)
+        model = tm.load(folder, anchor=REFERENCES)
+        raw = np.array(plain.score(REFERENCES))
+        scores = np.array(model.score(REFERENCES))
+        assert scores.mean() == pytest.approx(0, abs=1e-5)
+        assert scores.std() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(scores, (raw - raw.mean()) / raw.std(), atol=1e-4)
+        anchor = model.contract.anchor
+        assert anchor is not None
+        assert (anchor.texts, anchor.centred) == (len(REFERENCES), True)
+        assert anchor.mean == pytest.approx(raw.mean(), abs=1e-5)
+        assert plain.contract.anchor is None
+        if classes == SENTIMENT:
+            assert model.probability(TEXTS) == pytest.approx(
+                plain.probability(TEXTS), abs=1e-5
+            )
+        if classes == STARS:
+            assert model.rating(TEXTS) == pytest.approx(plain.rating(TEXTS), abs=1e-5)
+        saved = tmp_path / f"{name}-saved"
+        model.save(saved)
+        again = tm.load(saved)
+        assert again.score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-5)
+        assert again.contract.anchor == model.contract.anchor
+
+
+def test_a_head_without_a_bias_keeps_its_mean_over_the_deviation(
+    tmp_path: Path,
+) -> None:
+    folder = reward_model(tmp_path / "rm")
+    raw = np.array(tm.load(folder).score(REFERENCES))
+    for dtype in ("float32", "bfloat16"):
+        model = tm.load(folder, anchor=REFERENCES, dtype=dtype)  # type: ignore[arg-type]
+        scores = np.array(model.score(REFERENCES))
+        assert scores.std() == pytest.approx(1, abs=1e-3)
+        assert scores.mean() == pytest.approx(raw.mean() / raw.std(), rel=0.05)
+        assert model.contract.anchor is not None
+        assert not model.contract.anchor.centred
+        slope = model.contract.links["comparison"]["slope"]
+        assert slope == pytest.approx(raw.std(), rel=0.05)
+
+
+def test_score_takes_reference_texts(tmp_path: Path, run: Any) -> None:
+    folder = classifier(tmp_path / "rm", ["0"])
+    data = tmp_path / "references.jsonl"
+    data.write_text("".join(json.dumps({"text": t}) + "\n" for t in REFERENCES))
+    code, out, err = run("score", folder, *TEXTS, "--anchor", data, "--json")
+    assert code == 0, err
+    expected = tm.load(folder, anchor=REFERENCES).score(TEXTS)
+    assert json.loads(out)["scores"] == pytest.approx(expected, abs=1e-5)
+    assert json.loads(out)["scores"] != pytest.approx(tm.load(folder).score(TEXTS))
+    code, _, err = run("score", folder, TEXTS[0], "--anchor", data)
+    assert code == 0
+    assert "text" in err
+
+
+def test_an_anchor_that_gives_no_scale_is_one_line(tmp_path: Path, run: Any) -> None:
+    folder = classifier(tmp_path / "rm", ["0"])
+    data, ours = tmp_path / "one.jsonl", tmp_path / "ours"
+    data.write_text(json.dumps({"text": TEXTS[0]}) + "\n")
+    fails(run("score", folder, "A.", "--anchor", data), str(folder), "do not differ")
+    with pytest.raises(tm.DataError, match="the 0 reference texts"):
+        tm.load(folder, anchor=[])
+    tm.fit(judged(), out=ours)
+    for model in (ours, "http://127.0.0.1:9"):
+        fails(run("score", model, "A.", "--anchor", data), str(model), "--anchor")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub; the tests run offline."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    return folder
+
+
+def cached(hub: Path, name: str, model: Path) -> None:
+    """Put a folder into the cache as the hub's client does after a download."""
+    place = hub / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0123abcd" * 5)
+    shutil.copytree(model, place / "snapshots" / ("0123abcd" * 5))
+
+
+@pytest.mark.parametrize("backbone", ["linear", "tiny"])
+def test_a_model_of_ours_on_the_hub_is_opened_by_its_contract(
+    backbone: str, tmp_path: Path, hub: Path, run: Any
+) -> None:
+    folder = tmp_path / "taste"
+    model = tm.fit(judged(), backbone=backbone, out=folder)
+    cached(hub, "user/taste", folder)
+    there = tm.load("user/taste")
+    assert there.score(TEXTS) == pytest.approx(model.score(TEXTS), abs=1e-5)
+    assert there.contract.provenance == "fitted"
+    assert there.probability(TEXTS) == pytest.approx(model.probability(TEXTS), abs=1e-5)
+    code, out, err = run("score", "user/taste", TEXTS[0], "--json")
+    assert code == 0, err
+    assert "provenance" not in json.loads(out) or "adopted" not in out
+
+
+def test_a_published_model_on_the_hub_is_adopted_and_a_missing_one_is_one_line(
+    tmp_path: Path, hub: Path, run: Any
+) -> None:
+    folder = classifier(tmp_path / "rm", ["0"])
+    cached(hub, "user/classifier", folder)
+    model = tm.load("user/classifier")
+    assert model.contract.provenance == "adopted"
+    assert model.score(TEXTS) == pytest.approx(tm.load(folder).score(TEXTS), abs=1e-6)
+    fails(run("score", "user/nothing", "A text."), "user/nothing")
