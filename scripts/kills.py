@@ -38,6 +38,8 @@ from safetensors import safe_open
 
 CLOCKS = ("seconds", "_per_second")
 """Figures with such an ending differ from run to run."""
+COST = "cost.json"
+"""What a run cost: times and memory. A run that was killed costs more than a whole one."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70
@@ -254,7 +256,7 @@ def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
     by_name: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
-        is_clock = "tensorboard" in path.parts or is_log(path)
+        is_clock = "tensorboard" in path.parts or is_log(path) or path.name == COST
         if path.is_file() and not is_clock:
             by_name[str(path.relative_to(root))] = content_of(path)
     return by_name

@@ -34,4 +34,5 @@ def barriers(browser: Any, *rules: str) -> list[Any]:
     browser.execute_script(axe_source())
     only = {"runOnly": list(rules)} if rules else {}
     result: list[Any] = browser.execute_async_script(FIND, only)
+    browser.get_log("browser")  # the style of the search is noted there
     return result

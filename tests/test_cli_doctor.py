@@ -42,7 +42,7 @@ def test_healthy_data_passes_strictly(run, films):
 
 def test_odd_rows_do_not_stop_it_but_strict_fails(run, films):
     with films.open("a") as file:
-        file.write('{"text": "no label"}\n')
+        file.write('{"text": ["no", "text"], "label": "pos"}\n')
     code, out, _ = run("doctor", films, "--json")
     assert code == 0
     (problem,) = json.loads(out)["problems"]

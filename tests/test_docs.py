@@ -15,7 +15,9 @@ import tastemaker as tm
 from tastemaker.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-_CHINESE_PAGES = ("docs/zh/quickstart.md", "docs/zh/report.md")
+_CHINESE_PAGES = sorted(
+    f"docs/zh/{page.name}" for page in (ROOT / "docs/zh").glob("*.md")
+)
 
 
 def _keys(values: Any) -> set[str]:

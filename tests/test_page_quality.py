@@ -160,3 +160,7 @@ def test_pages_of_the_site_in_a_browser(browser: Any, site: str, theme: str) -> 
         browser.get(f"{site}/{page}")
         assert barriers(browser) == [], page
         assert "Tastemaker" in browser.title
+        language = browser.execute_script(
+            "return document.querySelector('article').lang"
+        )
+        assert language == ("zh-CN" if "zh" in page else ""), page

@@ -334,7 +334,6 @@ def test_the_page_of_the_paths_in_a_browser(
     assert layout["contrast"] >= 4.5
     assert browser.get_log("browser") == []
     assert barriers(browser) == []
-    browser.get_log("browser")  # axe's own style is noted there
 
 
 def test_the_browser_shows_what_is_wrong(browser: Any, server: Server) -> None:

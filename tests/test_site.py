@@ -26,6 +26,14 @@ TAUGHT = sorted(
     [*(ROOT / "docs/tutorials").glob("*.md"), *(ROOT / "docs/zh").glob("*.md")]
 )
 
+ENGLISH_OF = {
+    page: english
+    for page in (ROOT / "docs/zh").glob("*.md")
+    for english in (ROOT / "docs" / page.name, ROOT / "docs/tutorials" / page.name)
+    if english.is_file()
+}
+"""Each Chinese page and the English one of its name; the quickstart has none."""
+
 
 def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
@@ -118,6 +126,41 @@ def test_python_of_the_tutorials_names_what_exists(page: Path) -> None:
         compile(block, page.name, "exec")
         for name in re.findall(r"\btm\.(\w+)", block):
             assert hasattr(tm, name), name
+
+
+def _code(page: Path) -> list[str]:
+    """Return the lines of commands and Python without their comments."""
+    lines = "".join(_blocks(page, "console") + _blocks(page, "python")).splitlines()
+    without_comments = [re.sub(r"\s*(?<!\S)#.*", "", line) for line in lines]
+    return [line.replace(" --language zh", "") for line in without_comments]
+
+
+def test_pages_for_newcomers_are_there_in_chinese() -> None:
+    pages = {page.stem for page in ENGLISH_OF}
+    assert pages >= {"rank", "serve", "loop", "glossary"}
+    assert pages >= {page.stem for page in (ROOT / "docs/tutorials").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", sorted(ENGLISH_OF), ids=_name)
+def test_a_chinese_page_and_its_english_one_agree(page: Path) -> None:
+    english = ENGLISH_OF[page]
+    assert f"[English](../{english.relative_to(ROOT / 'docs')})" in page.read_text(
+        "utf-8"
+    )
+    back = "zh" if english.parent.name == "docs" else "../zh"
+    assert f"[中文]({back}/{page.name})" in english.read_text("utf-8")
+    assert _code(page) == _code(english)
+    settings, english_settings = (
+        [set(yaml.safe_load(block)) for block in _blocks(each, "yaml")]
+        for each in (page, english)
+    )
+    assert settings == english_settings
+    assert len(_rows(page)) == len(_rows(english))
+
+
+def _rows(page: Path) -> list[str]:
+    """Return the rows of a page's tables."""
+    return re.findall(r"^\|.*\|$", page.read_text("utf-8"), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("language", ["playground:zh"])

@@ -17,7 +17,12 @@ from tastemaker.data.judgements import Example
 from tastemaker.serve.bodies import Reader, checked_numbers
 from tastemaker.serve.openapi import operations
 from tastemaker.serve.refusals import Refusal
-from tastemaker.serve.standing import Question, histogram, preference, signed
+from tastemaker.serve.shown_texts import (
+    Question,
+    histogram,
+    preference,
+    signed,
+)
 
 _FOLDER = Path(__file__).parent
 _POLICY = "; ".join(
@@ -140,19 +145,19 @@ async def _scored(
     examples = [e for question in questions for e in question.examples]
     scores = await service.scores(request, served, examples)
     checked_numbers(scores.as_list())
-    standings = []
+    shown_texts = []
     start = 0
     for question in questions:
         end = start + len(question.examples)
         part = scores.part(start, end)
-        standings.append(question.standing(model, part))
+        shown_texts.append(question.shown_text(model, part))
         start = end
     values: dict[str, Any] = {
-        "standings": standings,
-        "histogram": histogram(model, standings),
+        "shown_texts": shown_texts,
+        "histogram": histogram(model, shown_texts),
     }
-    if len(standings) == 2:
-        first, second = (one.score for one in standings)
+    if len(shown_texts) == 2:
+        first, second = (one.score for one in shown_texts)
         values["preference"] = preference(model, first, second)
     return values
 

@@ -240,7 +240,8 @@ def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     assert again.join(tm.Example("fine", chat)) == "<user>How was it?<assistant>fine"
     assert again.join(tm.Example("fine")) == "fine"
     bare = make_tiny(["hello"], vocabulary=300, max_length=64)
-    bare.save(tmp_path / "bare")
+    bare.module.base_model.save_pretrained(tmp_path / "bare")
+    bare.tokenizer.save_pretrained(tmp_path / "bare")
     plain = tm.fit(judgements, backbone=str(tmp_path / "bare"), training={"epochs": 1})
     assert plain.contract.template == "{prompt}\n\n{text}"
     with pytest.raises(tm.UsageError, match="no chat template"):

@@ -46,7 +46,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ShownText:
     """One text on the page. uncertainty: of an ensemble. share: of reference texts below it."""
 
     name: str
@@ -138,7 +138,7 @@ class Question:
         self.pieces = pieces
         self.examples = [self.example, *without_each(self.example, pieces)]
 
-    def standing(self, model: RewardModel, scores: Scores) -> Standing:
+    def shown_text(self, model: RewardModel, scores: Scores) -> ShownText:
         """Return what the page shows. scores: of `examples`."""
         score = float(scores.values[0])
         effects = (score - scores.values[1:]).tolist() or [score]
@@ -147,7 +147,7 @@ class Question:
         meanings = {}
         for name, values in model.meanings(scores).items():
             meanings[name] = values[0]
-        return Standing(
+        return ShownText(
             self.name,
             score,
             meanings,
@@ -186,7 +186,7 @@ def _share_below(model: RewardModel, score: float) -> float | None:
 
 
 def histogram(
-    model: RewardModel, standings: Sequence[Standing]
+    model: RewardModel, shown_texts: Sequence[ShownText]
 ) -> Histogram | None:
     """Return the drawing of the reference texts with the texts' places; None without them."""
     quantiles = _quantiles(model)
@@ -195,7 +195,7 @@ def histogram(
         return None
     axis = Axis(quantiles[0] - _BEYOND, quantiles[-1] + _BEYOND)
     markers = []
-    for one in standings:
+    for one in shown_texts:
         markers.append(Label(axis.x(one.score), one.name))
     bars = _bars(quantiles, axis)
     return Histogram(bars, axis.ticks(), markers, anchor.texts)
