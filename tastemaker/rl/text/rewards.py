@@ -345,12 +345,14 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 
 
 def beside(device: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
-    """Return how `reward_of` opens a model beside a policy: on its device, in the number format in
-    which it was saved.
+    """Return how `reward_of` opens a model beside a policy: on its device.
+
+    On a GPU, where memory is short, weights keep the number format in which they were saved. On a
+    CPU the scores are those of `tm.load` without settings.
     """
     return {
         "device": device,
-        "dtype": "auto",
+        "dtype": "float32" if device == "cpu" else "auto",
         "trust_remote_code": trust_remote_code,
     }
 
