@@ -277,7 +277,7 @@ def test_a_loop_killed_again_and_again_ends_in_the_same_report(
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("run"))
     words = ["loop", folder / "loop.yaml", "--out", folder / "run", "--quiet"]
     kills = 0
-    for seconds in (0.3, 0.7, 1.1, 0.2, 1.5, 0.9, 0.5, 1.9, 1.3, 0.4):
+    for seconds in (0.1, 0.4, 0.6, 0.2, 0.8, 0.5, 0.3, 0.9, 0.7, 0.2):
         process = forked.start(*words)
         try:
             process.wait(seconds)
