@@ -62,6 +62,7 @@ CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _FACTOR = "lora_"
+_PACKS = "support_avx512bf16_for_cpu"
 _SECOND = "lora_B"  # of the two factors, the one that is 0 at first
 
 
@@ -196,15 +197,17 @@ def _layers_with_adapters(module: Any, targets: str) -> list[str]:
 def add_adapters(
     module: Any, lora: Lora, *, source: str, seed: int, use: str = CLASSIFIER
 ) -> Any:
-    """Put adapters into a network; return peft's wrapper of it. All but they, and the head of a
-    classifier, are frozen.
+    """Put adapters into a network; return peft's wrapper of it. All else but a head is frozen.
 
-    source: what the adapters' folder will name as the base. Raises UsageError where `lora` names a
-    layer that is not there.
+    source: what the adapters' folder will name as the base. Raises UsageError for an unknown layer.
     """
     check_peft()
     from peft import LoraConfig, get_peft_model
 
+    for part in module.modules():
+        if hasattr(part, _PACKS):
+            # packed weights of bitsandbytes are for inference: no gradient passes through them
+            setattr(part, _PACKS, False)
     body = module.base_model
     learned = []
     for name, part in module.named_children():
