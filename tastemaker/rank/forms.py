@@ -65,10 +65,10 @@ class Form:
             ("comment", bool),
             ("markdown", bool),
         ):
-            if not isinstance(getattr(self, name), kind):
-                raise UsageError(
-                    f"form: {name} {getattr(self, name)!r}: no {kind.__name__}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                wanted = "true or false" if kind is bool else "a text"
+                raise UsageError(f"form: {name} {value!r}: write {wanted}.")
         for name in ("labels", "flags", "reasons"):
             object.__setattr__(self, name, _texts(name, getattr(self, name)))
         if len(self.labels) not in (0, 2):
