@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
-from tests.serving import Server, start, stop
+from tests.serving import Server, start, stop, tiny_taste
 from tests.shell import fails
 
 pytest.importorskip("uvicorn")
@@ -25,12 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network."""
     folder = tmp_path_factory.mktemp("models") / "taste"
-    judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(24)]
-    tiny = tm.Tiny(vocabulary=320, max_length=64)
-    training = tm.Training(epochs=4, lr=3e-3)
-    model = tm.fit(judgements, backbone=tiny, training=training)
-    # so few texts give scores of nearly one value, which the anchor spreads with their rounding
-    model.backbone.rescale(0.0, 20.0)
+    model = tiny_taste()
     model.save(folder)
     return folder
 

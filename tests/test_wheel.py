@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def _package_files() -> set[str]:
     return set(listing.stdout.split("\0")) - {""} - DEVELOPMENT_ONLY
 
 
+def output_of(
+    words: Sequence[object], folder: Path, environment: dict[str, str]
+) -> str:
+    """Run a command in a folder; return what it prints."""
+    completed = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout, built without a network."""
@@ -73,16 +90,8 @@ def test_a_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> No
     environment = {**os.environ, "TASTEMAKER_REPORT": "0"}
 
     def python(code: str) -> str:
-        completed = subprocess.run(
-            [sys.executable, "-I", "-c", first + code],
-            cwd=empty,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert completed.returncode == 0, completed.stderr
-        return completed.stdout
+        words = (sys.executable, "-I", "-c", first + code)
+        return output_of(words, empty, environment)
 
     assert "steer" in python(shell)
     python(REPORT)
@@ -113,16 +122,7 @@ def test_an_installed_wheel_has_the_command(wheel: Path, tmp_path: Path) -> None
     }
 
     def called(*words: object) -> str:
-        completed = subprocess.run(
-            [str(word) for word in words],
-            cwd=empty,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert completed.returncode == 0, completed.stderr
-        return completed.stdout
+        return output_of(words, empty, environment)
 
     place = called(python, "-c", "import tastemaker; print(tastemaker.__file__)")
     assert Path(place.strip()).is_relative_to(packages)

@@ -109,6 +109,34 @@ def test_the_gradient_is_clipped_and_the_rate_is_the_group_s() -> None:
     assert norm == pytest.approx(1e-3, rel=1e-3)
 
 
+class EveryGradient(Backward):
+    """Gives gradients to all weights that the parts read, as `fully_shard` does."""
+
+    def add_gradients(
+        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
+    ) -> dict[str, float]:
+        """Add the gradients of all weights."""
+        loss, numbers = parts[0]()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return dict(numbers)
+
+
+def test_only_the_chosen_parameters_change() -> None:
+    module = network()
+    first, last = (list(module[i].parameters()) for i in (0, 2))
+    before = [p.detach().clone() for p in first]
+    step = TrainStep(
+        torch.optim.SGD([*first, *last], lr=1.0),
+        [*first, *last],
+        clip=1e9,
+        strategy=EveryGradient(),
+    )
+    step.take(parts_of(module, 1), rate=0.5, parameters=last)
+    assert all(p.equal(b) for p, b in zip(first, before, strict=True))
+    assert all(p.grad is None for p in first)
+    assert all(p.grad is not None for p in last)
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 @pytest.mark.parametrize("strategy", [Backward(), ThreadedBackward(2)])
 def test_a_step_that_is_not_finite_changes_nothing(
