@@ -143,10 +143,16 @@ def test_a_judge_sees_pace_and_consistency(chromium: Any, page: Any) -> None:
     assert re.fullmatch(r"\d+ judged", element_of(chromium, "count").text)
 
 
-def test_the_lead_decides_one_after_another(chromium: Any, page: Any) -> None:
+def test_the_lead_decides_one_after_another(
+    chromium: Any, started: Callable[..., Any]
+) -> None:
+    rows = [{"prompt": f"Question {n}?", "answers": ["one", "two"]} for n in range(4)]
+    judges = ("--judge", "ann", "--judge", "bo", "--judges-per-item", 2)
+    page = started(rows, *judges, "--repeats", 0, links=3)
+    # ann calls every pair equal and bo none, so that they disagree about each
     for judge, key in (("ann", "0"), ("bo", "1")):
         chromium.get(page.links[judge])
-        for _ in range(4):
+        for _ in rows:
             judge_one(chromium, key)
     chromium.get(page.links["lead"])
     count = len(chromium.find_elements("css selector", "[data-testid^=decide-]")) - 1
@@ -154,7 +160,7 @@ def test_the_lead_decides_one_after_another(chromium: Any, page: Any) -> None:
     for _ in range(count):
         judge_one(chromium, "1")
     by_lead = [j for j in tm.read(page.store) if j.judge == "lead"]
-    assert len(by_lead) == count > 0
+    assert len(by_lead) == count == len(rows)
     chromium.get(page.links["lead"])
     assert not chromium.find_elements("css selector", "[data-testid=decide-all]")
     assert "decided" in chromium.page_source
