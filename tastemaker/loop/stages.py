@@ -195,7 +195,7 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
         for key in ("anchor", "judgements"):
             if key in settings:
                 sources += _placed(file, name, key, settings[key])
-        if Path(settings.get("backbone", "linear")).is_dir():
+        if Path(settings.get("backbone", "")).is_dir():
             sources += _placed(file, name, "backbone", settings["backbone"])
         if "judgements" in settings:
             settings["judgements"] = list(settings["judgements"])

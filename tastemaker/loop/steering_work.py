@@ -46,6 +46,7 @@ from tastemaker.report.steered_runs import (
 from tastemaker.reward.model import BASELINE
 from tastemaker.rl.text.prompts import openings_from, prompts_from
 from tastemaker.rl.text.steer import STEERING, compared, steer
+from tastemaker.rl.text.steer_task import Steered
 
 POLICY = "policy.json"
 COMPLETIONS = "completions.jsonl"
@@ -189,15 +190,13 @@ def steer_gpt(work: Work) -> Result:
         if is_figure or key == "stopped_because":
             figures[key] = value
     if work.stage.round > 1:
-        figures |= _from_first(
-            work, steered.policy, parts, rewards_of(work, values)
-        )
+        figures |= _from_first(work, steered, parts, rewards_of(work, values))
     return figures
 
 
 def _from_first(
     work: Work,
-    policy: Policy,
+    steered: Steered,
     parts: Mapping[str, Any],
     rewards: Mapping[str, Any],
 ) -> Result:
@@ -211,12 +210,13 @@ def _from_first(
     prompts = prompts_of(values, reference, seed) or [""]
     figures = compared(
         Policy.load(reference),
-        policy,
-        [_prompt_of(prompt) for prompt in prompts],
+        steered.policy,
+        prompts,
         rewards,
         sampling=parts["sampling"],
         count=parts["steering"].measured,
         seed=seed,
+        caution=steered.figures["settings"]["caution"],
     )
     change = (
         f"score {figures['score_before']:.2f} → {figures['score_after']:.2f} "

@@ -100,6 +100,13 @@ def test_one_byte_of_an_input_decides_what_runs(folder: Path, name: str) -> None
     assert changed(folder, change) == DEPENDENT[name]
 
 
+def test_a_folder_of_the_name_of_the_default_backbone_is_no_input(folder: Path) -> None:
+    (folder / "linear").mkdir()
+    without = LOOP.replace("fit: {backbone: encoder, ", "fit: {")
+    (folder / "loop.yaml").write_text(without)
+    assert "fit" in keys(folder)
+
+
 def test_an_old_file_that_was_changed_is_read_again(folder: Path) -> None:
     path = folder / "judged.jsonl"
     for each in FILES:

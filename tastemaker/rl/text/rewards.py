@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 from tastemaker import processes
 from tastemaker.data.judgements import Example
 from tastemaker.errors import RewardError, UsageError
+from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.gpt.best import Scorer, to_be_scored
 from tastemaker.gpt.policy import Completion
 from tastemaker.playground.gold import gold_score
@@ -344,15 +345,19 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 }
 
 
-def beside(device: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
+def beside(
+    device: DeviceChoice, *, trust_remote_code: bool = False
+) -> dict[str, Any]:
     """Return how `reward_of` opens a model beside a policy: on its device.
 
     On a GPU, where memory is short, weights keep the number format in which they were saved. On a
-    CPU the scores are those of `tm.load` without settings.
+    CPU the scores are those of `tm.load` without settings. Raises UsageError for a device that
+    this machine does not have.
     """
+    is_cpu = choose_device(device).type == "cpu"
     return {
         "device": device,
-        "dtype": "float32" if device == "cpu" else "auto",
+        "dtype": "float32" if is_cpu else "auto",
         "trust_remote_code": trust_remote_code,
     }
 
