@@ -11,6 +11,7 @@ a checkpoint adds to what it cost before.
 """
 
 import json
+import math
 import platform
 import sys
 import time
@@ -111,16 +112,33 @@ def cost_of(values: Any) -> Cost:
     for name, value in values.items():
         if name not in _NAMES:
             raise ValueError(f"a cost has no {name!r}")
-        default = getattr(cost, name)
-        is_number = isinstance(value, int | float) and not isinstance(
-            value, bool
-        )
-        if isinstance(default, int | float) and not is_number:
-            raise ValueError(f"{name} must be a number, not {value!r}")
-        if isinstance(default, dict) and not isinstance(value, dict):
-            raise ValueError(f"{name} must be an object, not {value!r}")
+        if not _is_like(name, getattr(cost, name), value):
+            raise ValueError(f"{name} cannot be {value!r}")
         setattr(cost, name, value)
     return cost
+
+
+def _is_like(name: str, default: Any, value: Any) -> bool:
+    """Return whether a value may stand in the place of a cost's default."""
+    if isinstance(default, dict):
+        if not isinstance(value, dict):
+            return False
+        holds_numbers = name in ("stages", "counts")
+        is_right = _is_amount if holds_numbers else _is_text
+        return all(is_right(each) for each in value.values())
+    if default is None:
+        is_right = _is_amount if name == "seed" else _is_text
+        return value is None or is_right(value)
+    return _is_text(value) if isinstance(default, str) else _is_amount(value)
+
+
+def _is_amount(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 class _Meter:
@@ -128,12 +146,14 @@ class _Meter:
 
     def __init__(self, cost: Cost, began: tuple[float, float]) -> None:
         self.cost = cost
-        self.inner = 0.0  # seconds of stages inside the present one
+        self.open: list[str] = []  # stages, the innermost last
+        self._settled = began[0]  # up to here the stages have their seconds
         self._began = began
         self._before = cost.seconds, cost.processor_seconds
 
     def update(self) -> Cost:
-        """Return the cost up to now."""
+        """Return the cost up to now, stages that have not ended included."""
+        self.settle(time.monotonic())
         cost = self.cost
         seconds = time.monotonic() - self._began[0]
         processor = time.process_time() - self._began[1]
@@ -142,6 +162,14 @@ class _Meter:
         cost.peak_bytes = max(cost.peak_bytes, _peak_bytes())
         cost.device_bytes = max(cost.device_bytes, _device_bytes())
         return cost
+
+    def settle(self, now: float) -> None:
+        """Give the innermost stage the seconds since the last time."""
+        if self.open:
+            stages = self.cost.stages
+            total = stages[self.open[-1]] + now - self._settled
+            stages[self.open[-1]] = round(total, 3)
+        self._settled = now
 
 
 _meters: list[_Meter] = []
@@ -197,20 +225,17 @@ def measured(
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Add the seconds of a block to a stage of everything that is being measured."""
-    began = time.monotonic()
-    outer = [meter.inner for meter in _meters]
-    for meter in _meters:
-        meter.inner = 0.0
+    meters = list(_meters)
+    for meter in meters:
+        meter.settle(time.monotonic())
+        meter.open.append(name)
         meter.cost.stages.setdefault(name, 0.0)
     try:
         yield
     finally:
-        seconds = time.monotonic() - began
-        for meter, before in zip(_meters, outer, strict=False):
-            stages = meter.cost.stages
-            total = stages[name] + seconds - meter.inner
-            stages[name] = round(total, 3)
-            meter.inner = before + seconds
+        for meter in meters:
+            meter.settle(time.monotonic())
+            meter.open.pop()
 
 
 def count(**numbers: int) -> None:

@@ -125,18 +125,19 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
 def snapshot_with(name: str, file: str) -> Path | None:
     """Return the local copy of a hub repository that holds a file, without pickles.
 
-    None where the repository lacks it, or cannot be reached.
+    None where the repository lacks it; without a connection, where the local copy lacks it. Raises
+    ModelError for a repository that cannot be read or copied.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError
 
     pickles = [f"*{ending}" for ending in _PICKLES]
-    with quiet_transformers():
+    with quiet_transformers(), one_line_errors(name, "model"):
         try:
             hf_hub_download(name, file)
-            return Path(snapshot_download(name, ignore_patterns=pickles))
-        except (HfHubHTTPError, HFValidationError, OSError):
+        except EntryNotFoundError:
             return None
+        return Path(snapshot_download(name, ignore_patterns=pickles))
 
 
 _PICKLES = (".bin", ".pt", ".pth")

@@ -414,9 +414,30 @@ def _new_judgements(work: Work, judges: str) -> list[Judgement]:
     taken = set(map(_plain, read_rows(work.folder.stage("collect") / TRAIN)))
     taken |= set(map(_plain, work.held_out()))
     for number in range(2, work.stage.round):
-        judged = work.folder.stage(at_round("judge", number))
-        taken |= set(map(_plain, read_rows(judged / TRAIN)))
-    return [row for row in rows if _plain(row) not in taken]
+        earlier = work.folder.stage(at_round("judge", number))
+        taken |= set(map(_plain, read_rows(earlier / TRAIN)))
+    new = [row for row in rows if _plain(row) not in taken]
+    written = _written_texts(work)
+    judged = [row for row in new if {*map(str.strip, row.texts)} <= written]
+    if new and not judged:
+        place = work.file.place("rounds", "judges")
+        raise DataError(
+            f"{place}, judges: {judges} holds {len(new):,} new judgements, and none is of texts "
+            f"that this round wrote. Judge those of {work.result('write') / COMPLETIONS}."
+        )
+    others = len(new) - len(judged)
+    if others:
+        work.say(f"{others:,} judgements of other texts left out")
+    return judged
+
+
+def _written_texts(work: Work) -> set[str]:
+    """Return the texts that a round wrote for judges."""
+    path = work.result("write") / COMPLETIONS
+    written: set[str] = set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        written.update(map(str.strip, json.loads(line)["completions"]))
+    return written
 
 
 def _plain(judgement: Judgement) -> str:

@@ -100,7 +100,9 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
-        count(texts=len(self.division.train))
+        if not run.has_checkpoint:
+            # else the cost of the killed process holds them
+            count(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,

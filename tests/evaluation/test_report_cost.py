@@ -9,7 +9,7 @@ import pytest
 from pages import Page
 
 import tastemaker as tm
-from tastemaker.costs import Cost, count, measured, running, stage
+from tastemaker.costs import Cost, cost_now, count, measured, running, stage
 from tastemaker.report import report_runs
 
 Run = Callable[..., tuple[int, str, str]]
@@ -80,6 +80,40 @@ def test_a_run_that_goes_on_adds_to_what_it_cost(clock: Clock, tmp_path: Path) -
     assert cost.seconds == 12.0
     assert cost.stages == {"starting and reading": 2.0, "training": 7.0}
     assert cost.command == "tastemaker fit a"
+
+
+def test_a_stage_that_has_not_ended_is_in_the_cost_of_a_checkpoint(
+    clock: Clock,
+) -> None:
+    with measured() as cost, stage("training"):
+        clock.seconds = 4
+        with stage("measuring"):
+            clock.seconds = 5
+            assert cost_now() is cost
+            assert cost.stages == {"training": 4.0, "measuring": 1.0}
+            clock.seconds = 7
+        clock.seconds = 10
+        cost_now()
+        assert cost.stages == {"training": 7.0, "measuring": 3.0}
+    assert cost.stages == {"training": 7.0, "measuring": 3.0}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        '{"stages": {"training": "x"}}',
+        '{"stages": {"training": Infinity}}',
+        '{"seconds": NaN}',
+        '{"counts": {"texts": null}}',
+        '{"versions": {"torch": 2}}',
+        '{"command": 3}',
+        '{"seed": "x"}',
+        '{"device": null}',
+    ],
+)
+def test_a_damaged_cost_is_no_cost(values: str, tmp_path: Path) -> None:
+    (tmp_path / "cost.json").write_text(values)
+    assert Cost.read(tmp_path) is None
 
 
 def test_a_fit_and_an_evaluation_tell_what_they_cost(

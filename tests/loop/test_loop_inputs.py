@@ -107,6 +107,21 @@ def test_a_folder_of_the_name_of_the_default_backbone_is_no_input(folder: Path) 
     assert "fit" in keys(folder)
 
 
+@pytest.mark.parametrize("name", ["own/__init__.py", "own/rules.py", "elsewhere.py"])
+def test_a_reward_of_a_package_or_of_the_python_path_is_an_input(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / name if name.startswith("own") else folder / "lib" / name
+    for each in ("own/__init__.py", "own/rules.py", "lib/elsewhere.py"):
+        (folder / each).parent.mkdir(exist_ok=True)
+        (folder / each).write_text("0" * 40)
+    monkeypatch.syspath_prepend(folder / "lib")
+    rewards = "rewards: [own.rules:brief, elsewhere:brief]"
+    loop = LOOP.replace("rewards: [taste=0.5, rules:brief, repetition=-2]", rewards)
+    (folder / "loop.yaml").write_text(loop)
+    assert changed(folder, lambda: path.write_text("1" * 40)) == WRITES
+
+
 def test_an_old_file_that_was_changed_is_read_again(folder: Path) -> None:
     path = folder / "judged.jsonl"
     for each in FILES:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -277,7 +278,21 @@ def test_people_judge_a_round_in_a_store_that_comes_into_being(
     written = loop / "run" / "round-2" / "write" / "completions.jsonl"
     assert f"tastemaker rank {loop / 'people.db'} --items {written}" in err
     rows = [json.loads(line) for line in written.read_text().splitlines()]
+    with sqlite3.connect(loop / "people.db") as other:
+        other.execute("CREATE TABLE notes (note TEXT)")
+    other.close()
+    lines = (loop / "loop.yaml").read_text().splitlines()
+    number = 1 + lines.index("rounds: {judges: people.db, judgements: 8}")
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    assert f"loop.yaml, line {number}, judges: " in err
+    assert "no store of judgements" in err
+    (loop / "people.db").unlink()
     store = Store(loop / "people.db")
+    import_judgements(store, [tm.Comparison("of another", "project")])
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    assert "1 new judgements, and none is of texts that this round wrote" in err
     judged = [tm.Comparison(*row["completions"], prompt=row["prompt"]) for row in rows]
     import_judgements(store, judged)
     store.close()
