@@ -111,13 +111,15 @@ class RewardBench:
         mean = fmean(plain.values())
         weakest = min(plain, key=plain.__getitem__)
         lowest = plain[weakest]
+        right = f"{mean:.0%} of its first choices are right"
+        ending = f"weakest on {weakest} ({lowest:.0%})."
+        if math.isnan(self.guessing):
+            return f"{right}; {ending}"
         beginning = "No better than guessing"
         if mean > self.guessing + _NO_BETTER:
             beginning = "Better than guessing"
         return (
-            f"{beginning}: {mean:.0%} of its first choices are right, "
-            f"by guessing {self.guessing:.0%}; "
-            f"weakest on {weakest} ({lowest:.0%})."
+            f"{beginning}: {right}, by guessing {self.guessing:.0%}; {ending}"
         )
 
     @property

@@ -310,6 +310,12 @@ def write_texts(work: Work) -> Result:
     sampling = steer_parts("ppo", values)["sampling"]
     written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
     rows = _different_pairs(asked, [each.text for each in written])
+    if not rows:
+        raise DataError(
+            f"{best} wrote {len(asked):,} pairs of texts, and no two texts of a pair differ: there "
+            "is nothing to judge. Steer less (a higher kl_coef, a lower most_kl), or raise the "
+            "temperature."
+        )
     pairs = [row["completions"] for row in rows]
     judged = work.train(until=work.stage.round - 1)
     telling, at_random = most_telling(judged, pairs, count, seed=seed)

@@ -122,15 +122,31 @@ def parts_of_runs(
 
 
 def _cost_parts(folders: Sequence[Path], stages: Costs = ()) -> Iterator[Part]:
-    """Yield the part about what runs cost, where they tell it."""
+    """Yield the part about what runs cost, where they tell it.
+
+    stages: of a loop, whose folders are some of these.
+    """
+    if stages:
+        yield cost_part(stages)
+        return
     costs = []
-    for folder in folders:
+    for folder, name in zip(folders, _distinct_names(folders), strict=True):
         cost = Cost.read(folder / RUN) or Cost.read(folder)
         if cost is not None:
-            name = folder.resolve().name
             costs.append((name, cost))
-    if costs or stages:
-        yield cost_part(costs, stages)
+    if costs:
+        yield cost_part(costs)
+
+
+def _distinct_names(folders: Sequence[Path]) -> list[str]:
+    """Return the name of each folder, with so many parents that no two are the same."""
+    parts = [folder.resolve().parts for folder in folders]
+    most = max(map(len, parts), default=1)
+    for length in range(1, most + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(set(parts)):
+            return names
+    return [str(folder) for folder in folders]
 
 
 def _without_summary(part: Part) -> Part:

@@ -138,6 +138,17 @@ def test_a_fit_and_an_evaluation_tell_what_they_cost(
     assert "evaluated (seed 0)" in both
 
 
+def test_runs_of_one_name_are_told_apart_by_their_folders(
+    rows: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name / "taste" for name in ("one", "two")]
+    for folder in folders:
+        tm.fit(tm.read(rows), out=folder)
+    text = cost_of(report_runs(folders, tmp_path / "out"))
+    assert "one/taste" in text
+    assert "two/taste" in text
+
+
 def test_an_evaluation_without_a_page_says_how_to_get_one(
     run: Run, rows: Path, tmp_path: Path
 ) -> None:

@@ -185,6 +185,18 @@ def test_a_first_run_is_estimated_from_sizes(
     assert all(stage["estimated"] and stage["seconds"] > 0 for stage in stages)
 
 
+def test_a_corpus_of_the_playground_has_a_size_and_one_of_the_hub_has_none(
+    tmp_path: Path,
+) -> None:
+    about = {}
+    for texts in ("playground", "playground:en:40000", "user/corpus"):
+        settings = {"judgements": "playground:en:200", "pretrain": {"texts": texts}}
+        plan = tm.Loop(settings).plan(tmp_path / texts.replace("/", "-"))
+        (about[texts],) = [each.about for each in plan if each.stage.name == "gpt"]
+    assert about["playground"] == about["playground:en:40000"] > 100
+    assert about["user/corpus"] is None
+
+
 def test_a_given_gpt_is_estimated_by_its_weights(tmp_path: Path) -> None:
     (tmp_path / "gpt").mkdir()
     (tmp_path / "gpt" / "model.safetensors").write_bytes(b"0" * 400_000)
@@ -194,6 +206,10 @@ def test_a_given_gpt_is_estimated_by_its_weights(tmp_path: Path) -> None:
     plan = {each.stage.name: each for each in given.plan(tmp_path / "run")}
     # 100,000 weights · 10 · 300,000 tokens / 3e10, and 5 s to start
     assert plan["steer-ppo"].about == pytest.approx(15.0)
+    # half as many bytes a weight are twice as many weights
+    (tmp_path / "gpt" / "config.json").write_text('{"dtype": "bfloat16"}')
+    plan = {each.stage.name: each for each in given.plan(tmp_path / "run")}
+    assert plan["steer-ppo"].about == pytest.approx(25.0)
     named = tm.Loop({**settings, "policy": "gpt2"})
     plan = {each.stage.name: each for each in named.plan(tmp_path / "other")}
     assert plan["steer-ppo"].about is None, "a model of a hub is not looked into"

@@ -123,6 +123,12 @@ def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
     for name in STAGES[:-1]:
         assert f'dir="auto">{name}</th>' in cost, name
     assert "texts written" in cost
+    table = cost[: cost.index("</table>")]
+    for name in STAGES[:-1]:
+        assert table.count(f'dir="auto">{name}</th>') == 1, name
+    record = json.loads((loop / "run" / "steer-rloo" / "stage.json").read_text())
+    # what the command took before belongs to no stage
+    assert "starting and reading" not in record["cost"]["stages"]
 
 
 def test_a_changed_input_and_a_removed_stage_are_computed_again(

@@ -21,7 +21,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -192,7 +192,7 @@ class HttpReward:
             {"Authorization": f"Bearer {self.token}"} if self.token else {}
         )
         # a cell of a table may be a date
-        content = json.dumps(body, default=str).encode()
+        content = json.dumps(body, default=str, allow_nan=False).encode()
         request = request_of(self.address, headers, content)
         reply = asked(request, self.seconds, self.retries)
         if reply.status != 200 or reply.problem:
@@ -213,8 +213,17 @@ def _labels(completions: Sequence[Completion]) -> list[Any]:
         names.update(completion.columns)
     for name in _LABEL_COLUMNS:
         if name in names:
-            return [c.columns.get(name) for c in completions]
+            return [_label(c.columns.get(name)) for c in completions]
     return []
+
+
+def _label(cell: Any) -> Any:
+    """Return a cell of labels as JSON has it: no NaN and no infinity, also inside a list."""
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    if isinstance(cell, Mapping):
+        return {key: _label(value) for key, value in cell.items()}
+    return list(map(_label, cell)) if isinstance(cell, list | tuple) else cell
 
 
 @dataclass(frozen=True)
@@ -317,8 +326,9 @@ def identity(reward: Reward) -> Any:
     address = _address_of(reward)
     if address is None:
         return reward.name
-    # a name leaves out what may hold a token, and two addresses may have one name
-    digest = hashlib.sha256(address.encode()).hexdigest()
+    # two addresses may have one name; a query may hold a token, which changes
+    place = urlsplit(address)._replace(query="", fragment="").geturl()
+    digest = hashlib.sha256(place.encode()).hexdigest()
     return [reward.name, digest[:16]]
 
 
