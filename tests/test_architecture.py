@@ -29,7 +29,7 @@ LIMITS = {
     "loop": 4.3,
     "maths": 5.95,
     "playground": 4.44,
-    "rank": 4.52,
+    "rank": 4.62,  # 4.52 before its modules were merged: imports are code lines too
     "report": 4.1,
     "reward": 3.96,
     "rl": 3.65,
