@@ -52,10 +52,15 @@ from tastemaker.fast.processor import (
 )
 from tastemaker.huggingface import align, quiet_transformers
 from tastemaker.reward.backbones.heads import (
+    fingerprint_of,
     head_of,
     one_head,
     put_heads,
     rescale_head,
+    round_body,
+    save_module,
+    saved_dtype_of,
+    share_weights,
     widen_head,
 )
 from tastemaker.reward.backbones.opening import (
@@ -77,13 +82,6 @@ from tastemaker.reward.backbones.reading import (
     token_types,
 )
 from tastemaker.reward.backbones.readout import Readout
-from tastemaker.reward.backbones.weights import (
-    fingerprint_of,
-    round_body,
-    save_module,
-    saved_dtype_of,
-    share_weights,
-)
 from tastemaker.scores import Scores
 from tastemaker.train.sharding import Sharded
 
