@@ -15,7 +15,7 @@ from .gpt_forward import Texts as Texts
 from .gpt_forward import forward as forward
 from .gpt_forward import nats as nats
 from .gpt_forward import padding as padding
-from .gpt_layers import Network as Network
+from .gpt_layers import GptWeights as GptWeights
 from .gpt_layers import most_tokens as most_tokens
 from .gpt_layers import network_of as network_of
 from .gpt_layers import passes_at_once as passes_at_once

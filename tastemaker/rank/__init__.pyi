@@ -6,7 +6,7 @@ from .exporting import export as export
 from .figures import Figures as Figures
 from .figures import Overview as Overview
 from .figures import overview as overview
-from .pages import judge_figures as judge_figures
+from .pages import judge_feedback as judge_feedback
 from .running import rank as rank
 from .settings import Form as Form
 from .settings import Judging as Judging

@@ -17,7 +17,7 @@ from tastemaker.rank import pages
 from tastemaker.rank.asking import Asker
 from tastemaker.rank.exporting import FORMATS, export
 from tastemaker.rank.figures import LEAD, Figures
-from tastemaker.rank.pages import judge_figures
+from tastemaker.rank.pages import judge_feedback
 from tastemaker.rank.requests import (
     Guard,
     Rate,
@@ -209,7 +209,7 @@ def _add_judge(app: FastAPI, store: Store, asker: Asker) -> None:
         view = await in_thread(store.next_view, judge)
         left = await in_thread(store.left)
         form = empty | await in_thread(store.setting, "form", {})
-        figures = await in_thread(judge_figures, store, judge)
+        figures = await in_thread(judge_feedback, store, judge)
         return pages.judge_page(
             request, judge, view, left, form, figures=figures
         )

@@ -37,7 +37,7 @@ _LATEST = 120
 
 
 @dataclass(frozen=True)
-class JudgeFigures:
+class JudgeFeedback:
     """A judge's pace and consistency, which the judge sees.
 
     seconds: the median of an item, None before the first. repeats: pairs answered as before.
@@ -47,7 +47,7 @@ class JudgeFigures:
     repeats: Share
 
 
-def judge_figures(store: Store, judge: Judge) -> JudgeFigures:
+def judge_feedback(store: Store, judge: Judge) -> JudgeFeedback:
     """Return a judge's figures on the latest views."""
     views, judgements = s.views.c, s.judgements.c
     latest = (
@@ -75,7 +75,7 @@ def judge_figures(store: Store, judge: Judge) -> JudgeFigures:
             hits += equal
             n += shared
         earlier.setdefault(row.item_id, answer)
-    return JudgeFigures(median(seconds) if seconds else None, Share(hits, n))
+    return JudgeFeedback(median(seconds) if seconds else None, Share(hits, n))
 
 
 # ---- texts in HTML -------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def judge_page(
     left: int,
     form: dict[str, Any],
     *,
-    figures: JudgeFigures,
+    figures: JudgeFeedback,
 ) -> Response:
     """Return a judge's page: an item, or the end. figures: the judge's pace and consistency."""
     phrases = words()[language(request)]

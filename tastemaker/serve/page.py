@@ -93,7 +93,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Label:
+class Tick:
     """A name at a place of the axis."""
 
     x: float
@@ -113,7 +113,7 @@ class Axis:
         inside = min(1.0, max(0.0, share))
         return _MARGIN + inside * (_WIDTH - 2 * _MARGIN)
 
-    def ticks(self) -> list[Label]:
+    def ticks(self) -> list[Tick]:
         """Return the whole numbers on the axis, at most about nine."""
         first = math.ceil(self.low)
         last = math.floor(self.high)
@@ -121,17 +121,17 @@ class Axis:
         ticks = []
         for number in range(first, last + 1):
             if number % stride == 0:
-                ticks.append(Label(self.x(number), signed(number, 0)))
+                ticks.append(Tick(self.x(number), signed(number, 0)))
         return ticks
 
 
 @dataclass(frozen=True)
-class Histogram:
+class ScoreHistogram:
     """The reference texts by score. markers: the places of the texts."""
 
     bars: list[Bar]
-    ticks: list[Label]
-    markers: list[Label]
+    ticks: list[Tick]
+    markers: list[Tick]
     texts: int
     width: int = _WIDTH
     height: int = _HEIGHT
@@ -204,7 +204,7 @@ def _share_below(model: RewardModel, score: float) -> float | None:
 
 def histogram(
     model: RewardModel, shown_texts: Sequence[ShownText]
-) -> Histogram | None:
+) -> ScoreHistogram | None:
     """Return the drawing of the reference texts with the texts' places; None without them."""
     quantiles = _quantiles(model)
     anchor = model.contract.anchor
@@ -213,9 +213,9 @@ def histogram(
     axis = Axis(quantiles[0] - _BEYOND, quantiles[-1] + _BEYOND)
     markers = []
     for one in shown_texts:
-        markers.append(Label(axis.x(one.score), one.name))
+        markers.append(Tick(axis.x(one.score), one.name))
     bars = _bars(quantiles, axis)
-    return Histogram(bars, axis.ticks(), markers, anchor.texts)
+    return ScoreHistogram(bars, axis.ticks(), markers, anchor.texts)
 
 
 def _bars(quantiles: list[float], axis: Axis) -> list[Bar]:

@@ -38,7 +38,7 @@ Score = Callable[[Sequence[Example]], Scores]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenEngine:
     """An engine, as it was measured at the start.
 
     differences: from the model's own scores, by size of the batch and padding; none for torch.
@@ -63,14 +63,14 @@ class Chosen:
 
 def choose_engine(
     folder: Path, model: RewardModel, engine: Engine, device: str
-) -> Chosen:
+) -> ChosenEngine:
     """Return the engine of a model.
 
     Raises UsageError where the engine or the device cannot be, and ModelError where its scores are
     not the model's.
     """
     _move(model, device)
-    by_torch = Chosen("torch", model.score_all)
+    by_torch = ChosenEngine("torch", model.score_all)
     if engine == "torch":
         return by_torch
     if engine == "auto":
@@ -103,9 +103,9 @@ def _move(model: RewardModel, device: str) -> None:
         )
 
 
-def _checked(folder: Path, model: RewardModel, path: Path) -> Chosen:
+def _checked(folder: Path, model: RewardModel, path: Path) -> ChosenEngine:
     scorer = OnnxScorer(exportable(model), path)
-    chosen = Chosen("onnx", scorer.score, differences_of(model, scorer))
+    chosen = ChosenEngine("onnx", scorer.score, differences_of(model, scorer))
     difference = chosen.difference
     if not difference <= ONNX_TOLERANCE:
         raise ModelError(
@@ -115,15 +115,17 @@ def _checked(folder: Path, model: RewardModel, path: Path) -> Chosen:
     return chosen
 
 
-def _in_8_bits(model: RewardModel, path: Path) -> Chosen:
+def _in_8_bits(model: RewardModel, path: Path) -> ChosenEngine:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         in_8_bits(path, target)
         scorer = OnnxScorer(exportable(model), target)
-    return Chosen("onnx-int8", scorer.score, differences_of(model, scorer))
+    return ChosenEngine(
+        "onnx-int8", scorer.score, differences_of(model, scorer)
+    )
 
 
-def _faster_file(folder: Path, model: RewardModel) -> Chosen | None:
+def _faster_file(folder: Path, model: RewardModel) -> ChosenEngine | None:
     """Return the engine of the exported file; None where there is none that can be used."""
     if not isinstance(model.backbone, Network):
         return None
@@ -138,7 +140,7 @@ def _faster_file(folder: Path, model: RewardModel) -> Chosen | None:
         return None
 
 
-def _faster(first: Chosen, second: Chosen) -> Chosen:
+def _faster(first: ChosenEngine, second: ChosenEngine) -> ChosenEngine:
     examples = [Example(text) for text in SAMPLES]
     seconds = {}
     for engine in (first, second):
@@ -165,7 +167,7 @@ class Served:
 
     name: str
     model: RewardModel
-    engine: Chosen
+    engine: ChosenEngine
     differences: dict[str, float] = field(default_factory=dict)
     _uncut: Any = field(default=None, repr=False)
 

@@ -258,7 +258,7 @@ register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))
 # --- RewardBench 2: for every prompt, right completions and wrong ones
 
 
-class Item(NamedTuple):
+class BenchRow(NamedTuple):
     """One row. chosen: right completions; rejected: wrong ones. subset, id: may be ""."""
 
     prompt: Prompt
@@ -270,7 +270,7 @@ class Item(NamedTuple):
 
 def items(
     table: Table, prompts: PromptColumns | None = None
-) -> Iterator[Item]:
+) -> Iterator[BenchRow]:
     """Yield the rows of a table as items. Raises DataError at the first bad row.
 
     prompts: the columns of the prompt, where it is not in a column of that name.
@@ -286,7 +286,7 @@ def items(
         yield item
 
 
-def _item(row: Row, where: str) -> Item:
+def _item(row: Row, where: str) -> BenchRow:
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if prompt is None:
         raise empty_cell(where, "prompt", "text")
@@ -297,7 +297,7 @@ def _item(row: Row, where: str) -> Item:
         subset = text_of(row["subset"], where, "subset")
     if not is_missing(row.get("id")):
         identity = str(row["id"])
-    return Item(prompt, chosen, rejected, subset, identity)
+    return BenchRow(prompt, chosen, rejected, subset, identity)
 
 
 def _completions(row: Row, column: str, where: str) -> tuple[str, ...]:
