@@ -14,7 +14,8 @@ An algorithm knows nothing of tokenizers, environments, devices, files or logs.
     update(actor, experience, stepper) → metrics    make actions with a high advantage likelier
 
 To add an algorithm, copy the file of the nearest one and add a line to `ALGORITHMS` in
-`tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example. The `Stepper` takes optimiser steps over rows of experience, computed in parts, by `tastemaker.train.TrainStep`.
+`tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example. The `Stepper` takes
+optimiser steps over rows of experience, computed in parts, by `tastemaker.train.TrainStep`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
