@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.costs import Cost
+from tastemaker.data.source_names import distinct_names
 from tastemaker.errors import DataError, UsageError
 from tastemaker.report.cost_part import Costs, cost_part
 from tastemaker.report.frontier_page import steering_part
@@ -130,23 +131,14 @@ def _cost_parts(folders: Sequence[Path], stages: Costs = ()) -> Iterator[Part]:
         yield cost_part(stages)
         return
     costs = []
-    for folder, name in zip(folders, _distinct_names(folders), strict=True):
+    names = distinct_names(folders)
+    for folder in folders:
         cost = Cost.read(folder / RUN) or Cost.read(folder)
         if cost is not None:
+            name = names.get(folder, folder.resolve().name)
             costs.append((name, cost))
     if costs:
         yield cost_part(costs)
-
-
-def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """Return the name of each folder, with so many parents that no two are the same."""
-    parts = [folder.resolve().parts for folder in folders]
-    most = max(map(len, parts), default=1)
-    for length in range(1, most + 1):
-        names = ["/".join(each[-length:]) for each in parts]
-        if len(set(names)) == len(set(parts)):
-            return names
-    return [str(folder) for folder in folders]
 
 
 def _without_summary(part: Part) -> Part:

@@ -109,12 +109,12 @@ def steer(
     decides which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ
     · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. writer: what
     writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. device:
-    also of reward models named by folder, which score in float32 on a CPU and in the saved number
-    format elsewhere. trust_remote_code: run code that such a one brings along. Returns the best
-    policy of the run within the limits, with its figures. Raises RewardError for a reward that
-    fails, with all finished steps kept, ModelError for a writer that fails, TrainingError for a
-    reward that does not vary, UsageError for settings that contradict, DataError for judgements
-    that compare nothing, StorageError.
+    also of reward models named by folder: on a CPU in float32, elsewhere in the saved number
+    format. trust_remote_code: run code that such a one brings along. Returns the best policy of
+    the run within the limits, with its figures. Raises RewardError for a reward that fails, with
+    all finished steps kept, ModelError for a writer that fails, TrainingError for a reward that
+    does not vary, UsageError for settings that contradict, DataError for judgements that compare
+    nothing, StorageError.
     """
     began = time.monotonic()
     say = of_first(say)
