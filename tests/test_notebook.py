@@ -139,8 +139,7 @@ def test_a_loop_shows_its_stages_before_it_runs() -> None:
 
 
 def test_a_player_shows_what_it_plays() -> None:
-    playing = {"evaluation_episodes": 2}
-    player = tm.play("CartPole-v1", steps=64, envs=2, playing=playing).policy
+    player = tm.play("CartPole-v1", steps=64, envs=2).policy
     player.figures = {"mean_return": 9.5, HOSTILE: 2}
     player.options = {HOSTILE: 1}
     html = player._repr_html_()
