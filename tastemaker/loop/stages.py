@@ -171,10 +171,12 @@ def _collect(file: LoopFile) -> Stage:
 
 
 def _doctor(file: LoopFile) -> Stage:
-    code = (*_MODELS, "doctor", "report")
-    settings = {"seed": file.seed}
     return Stage(
-        "doctor", "check_data", settings, after=("collect",), code=code
+        "doctor",
+        "check_data",
+        {"seed": file.seed},
+        after=("collect",),
+        code=(*_MODELS, "doctor", "report"),
     )
 
 
