@@ -88,6 +88,7 @@ def test_figures_are_matplotlibs_own(
     for figure in figures.values():
         assert isinstance(figure, Figure)
         assert figure.axes[0].get_title(loc="left")
+        assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
 def test_policies_and_what_is_measured_of_them_show_themselves() -> None:

@@ -149,7 +149,8 @@ class Loop:
         """Return the stages and what each follows from, for a notebook; nothing is run."""
         rows = [["stage", "follows from"]]
         for stage in stages_of(self.file):
-            rows.append([stage.name, ", ".join(stage.after)])
+            before = ", ".join(stage.after)
+            rows.append([stage.name, before])
         return notebook_html([f"Loop: {self.file.name}"], rows)
 
     def plan(self, out: str | Path) -> list[Planned]:

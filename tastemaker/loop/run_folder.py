@@ -129,7 +129,9 @@ class RunFolder:
 
     def _was_begun(self, name: str, key: str) -> bool:
         mark = self.work(name) / "key"
-        return mark.is_file() and mark.read_text(encoding="utf-8") == key
+        if not mark.is_file():
+            return False
+        return mark.read_text(encoding="utf-8") == key
 
     def cost_so_far(self, name: str, key: str) -> Cost | None:
         """Return what earlier processes spent on a stage that they did not finish."""
