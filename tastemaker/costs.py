@@ -6,27 +6,31 @@
         count(texts=120)
     cost.write(folder)
 
-A stage inside a stage is not counted twice. `cost.json` holds the result. A run that goes on from
-a checkpoint adds to what it cost before.
+A stage inside a stage is not counted twice. `cost.json` holds the result. A run that goes on adds
+to what it cost before. With `kept_in` the file is kept up while the block runs, so that a killed
+process counts too.
 """
 
 import json
 import math
 import platform
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tastemaker.errors import StorageError
 from tastemaker.files import writing_file
 
 COST_FILE = "cost.json"
 _MEGABYTE = 1e6
 _MINUTE = 60.0
+_KEPT_EVERY = 1.0  # seconds
 _LIBRARIES = (
     "tastemaker",
     "torch",
@@ -147,29 +151,70 @@ class _Meter:
     def __init__(self, cost: Cost, began: tuple[float, float]) -> None:
         self.cost = cost
         self.open: list[str] = []  # stages, the innermost last
+        self.whole: dict[str, int] = {}  # what this process counted whole
         self._settled = began[0]  # up to here the stages have their seconds
         self._began = began
         self._before = cost.seconds, cost.processor_seconds
 
     def update(self) -> Cost:
         """Return the cost up to now, stages that have not ended included."""
-        self.settle(time.monotonic())
+        self.settle()
+        self._measure(self.cost)
+        return self.cost
+
+    def copy(self) -> Cost:
+        """Return a copy of the cost up to now, which another thread may write."""
         cost = self.cost
+        stages = self._stages_at(time.monotonic())
+        copied = replace(cost, stages=stages, counts=dict(cost.counts))
+        self._measure(copied)
+        return copied
+
+    def settle(self) -> None:
+        """Give the innermost stage the seconds since the last time."""
+        now = time.monotonic()
+        self.cost.stages.update(self._stages_at(now))
+        self._settled = now
+
+    def _stages_at(self, now: float) -> dict[str, float]:
+        """Return the seconds of all stages, with those of the innermost up to now."""
+        stages = dict(self.cost.stages)
+        for name in self.open[-1:]:
+            stages[name] = round(stages[name] + now - self._settled, 3)
+        return stages
+
+    def _measure(self, cost: Cost) -> None:
         seconds = time.monotonic() - self._began[0]
         processor = time.process_time() - self._began[1]
         cost.seconds = round(self._before[0] + seconds, 3)
         cost.processor_seconds = round(self._before[1] + processor, 3)
         cost.peak_bytes = max(cost.peak_bytes, _peak_bytes())
         cost.device_bytes = max(cost.device_bytes, _device_bytes())
-        return cost
 
-    def settle(self, now: float) -> None:
-        """Give the innermost stage the seconds since the last time."""
-        if self.open:
-            stages = self.cost.stages
-            total = stages[self.open[-1]] + now - self._settled
-            stages[self.open[-1]] = round(total, 3)
-        self._settled = now
+
+@contextmanager
+def _kept_up(meter: _Meter, folder: Path) -> Iterator[None]:
+    """Write the cost into a folder, where it is there, every second of a block and at its end."""
+    has_ended = threading.Event()
+
+    def write() -> None:
+        # a full disk stops what is measured, which says so better
+        with suppress(StorageError):
+            if folder.is_dir():
+                meter.copy().write(folder)
+
+    def write_again_and_again() -> None:
+        while not has_ended.wait(_KEPT_EVERY):
+            write()
+
+    thread = threading.Thread(target=write_again_and_again, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+        write()
 
 
 _meters: list[_Meter] = []
@@ -195,9 +240,14 @@ def _now() -> tuple[float, float]:
 
 @contextmanager
 def measured(
-    *, before: Cost | None = None, seed: int | None = None
+    *,
+    before: Cost | None = None,
+    seed: int | None = None,
+    kept_in: Path | None = None,
 ) -> Iterator[Cost]:
     """Measure a block; the cost is whole when it ends. before: what the same run cost before.
+
+    kept_in: the folder whose `cost.json` is written every second while the block runs.
 
     The first block of a command line counts what the command did before it, too.
     """
@@ -215,8 +265,10 @@ def measured(
             began, command.began = command.began, None
     meter = _Meter(cost, began)
     _meters.append(meter)
+    keeping = nullcontext() if kept_in is None else _kept_up(meter, kept_in)
     try:
-        yield cost
+        with keeping:
+            yield cost
     finally:
         _meters.remove(meter)
         meter.update()
@@ -227,14 +279,14 @@ def stage(name: str) -> Iterator[None]:
     """Add the seconds of a block to a stage of everything that is being measured."""
     meters = list(_meters)
     for meter in meters:
-        meter.settle(time.monotonic())
-        meter.open.append(name)
+        meter.settle()
         meter.cost.stages.setdefault(name, 0.0)
+        meter.open.append(name)
     try:
         yield
     finally:
         for meter in meters:
-            meter.settle(time.monotonic())
+            meter.settle()
             meter.open.pop()
 
 
@@ -244,6 +296,15 @@ def count(**numbers: int) -> None:
         counts = meter.cost.counts
         for name, number in numbers.items():
             counts[name] = counts.get(name, 0) + int(number)
+
+
+def count_whole(**numbers: int) -> None:
+    """Add to what was processed, once for a run that goes on and counts the same again."""
+    for meter in _meters:
+        counts = meter.cost.counts
+        for name, number in numbers.items():
+            meter.whole[name] = meter.whole.get(name, 0) + number
+            counts[name] = max(counts.get(name, 0), meter.whole[name])
 
 
 def on_device(name: str) -> None:

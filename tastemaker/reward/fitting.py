@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.costs import count, stage
+from tastemaker.costs import count_whole, stage
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -102,9 +102,7 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
-        if not run.has_checkpoint:
-            # else the cost of the killed process holds them
-            count(texts=len(self.division.train))
+        count_whole(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,

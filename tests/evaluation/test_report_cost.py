@@ -98,6 +98,15 @@ def test_a_stage_that_has_not_ended_is_in_the_cost_of_a_checkpoint(
     assert cost.stages == {"training": 7.0, "measuring": 3.0}
 
 
+def test_a_fit_that_goes_on_counts_its_texts_once(rows: Path) -> None:
+    cost = None
+    for _ in ("killed", "resumed"):
+        with measured(before=cost) as cost:
+            tm.fit(tm.read(rows))
+    assert cost is not None
+    assert cost.counts == {"texts": 72}
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -147,15 +156,6 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(
     text = cost_of(report_runs(folders, tmp_path / "out"))
     assert "one/taste" in text
     assert "two/taste" in text
-
-
-def test_an_evaluation_without_a_page_says_how_to_get_one(
-    run: Run, rows: Path, tmp_path: Path
-) -> None:
-    assert run("fit", rows, "--out", tmp_path / "taste")[0] == 0
-    code, _, err = run("evaluate", tmp_path / "taste", rows)
-    assert code == 0
-    assert "add --report DIR" in err
 
 
 def test_a_password_is_in_no_report(run: Run, rows: Path, tmp_path: Path) -> None:
