@@ -5,9 +5,17 @@ from typing import ClassVar, Literal
 
 from tastemaker.errors import UsageError
 from tastemaker.serve import Serving
-from tastemaker.settings import PART, PORT, at_least, check, setting
+from tastemaker.settings import (
+    PART,
+    PORT,
+    at_least,
+    check,
+    setting,
+    settings_class,
+)
 
 
+@settings_class
 @dataclass(frozen=True)
 class Judging:
     """Where the page is, and how many judgements are wanted."""
