@@ -31,7 +31,7 @@ def page(started: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     form.write_text(FORM)
     names = ("keys", "finger")
     invited = [word for name in names for word in ("--judge", name)]
-    return started(ROWS, *invited, "--judges-per-item", 2, "--form", form, links=3)
+    return started(ROWS, *invited, "--judges-per-item", 2, "--form", form)
 
 
 def until_mode(browser: Any, mode: str) -> list[str]:

@@ -39,10 +39,10 @@ def pages(
     judge = ("--judge", "ann", "--judge", "bo", "--judges-per-item", 2, "--repeats", 0)
     texts = [{"text": "好电影。"}, {"text": "坏电影。"}]
     return [
-        started(rows, *judge, "--form", form, links=3),
-        started(texts, *judge, links=3),
-        started(texts, *judge, "--question", "label", links=3),
-        started(texts, *judge, "--question", "rate", links=3),
+        started(rows, *judge, "--form", form),
+        started(texts, *judge),
+        started(texts, *judge, "--question", "label"),
+        started(texts, *judge, "--question", "rate"),
     ]
 
 
@@ -124,7 +124,8 @@ def test_refusals_are_in_the_language_of_the_page(
     view = int(element_of(chromium, "item").get_attribute("data-view"))
     body = {"view": view, "key": "another page", "answer": {"skip": "no"}}
     assert ask(page, link + "answer", body)[0] == 200
-    press(chromium, "ENTER", "1", "2")
+    # by one key for a ranking, by a choice and its strength for a pair
+    press(chromium, *(["ENTER"] if is_ranking else "12"))
     until_said(chromium, "未保存：这一项已有回答；如需更改，请先撤销。")
     if is_ranking:
         # its three placements are undone before the answer is
