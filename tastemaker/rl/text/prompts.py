@@ -15,9 +15,9 @@ from tastemaker.data.judgements import Message, Prompt
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.texts import open_prompts
 from tastemaker.errors import DataError, UsageError
-from tastemaker.gpt.policy import Completion
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.gpt.writing import Completion
 
 Row = Mapping[str, Any]
 """A prompt under "prompt", and other columns for the reward."""
