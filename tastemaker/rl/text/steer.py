@@ -110,8 +110,8 @@ def steer(
     of an ensemble, λ of mean − λ · standard deviation, "minimum", or "pessimistic" with the KL
     coefficient as β. writer: what writes with the policy's weights: "own", "vllm", a vLLM server's
     address or a `Writer`. device: also of reward models named by folder, in float32 on a CPU, else
-    in the saved format. trust_remote_code: run the code of such a one. Returns the best policy
-    within the limits, with its figures. Raises RewardError for a reward that fails, with all finished steps
+    as saved. trust_remote_code: run the code of such a one. Returns the best policy within the
+    limits, with its figures. Raises RewardError for a reward that fails, with all finished steps
     kept, ModelError for a writer that fails, TrainingError for a reward that does not vary,
     UsageError for settings that contradict, DataError for judgements that compare nothing,
     StorageError.
