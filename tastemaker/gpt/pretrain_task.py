@@ -85,7 +85,7 @@ class Pretraining:
 
     epochs: float = setting(
         1.0,
-        "Passes over the corpus; 0.5 is half of one.",
+        "Epochs over the corpus; 0.5 is half of one.",
         POSITIVE,
         group=MAIN,
     )

@@ -182,7 +182,7 @@ def _peak(fit: Fitted) -> tuple[str, str]:
     if fit.peak > _FAR * fit.most:
         return "far outside the data", "–"
     peak = f"{fit.peak:,.1f}"
-    if not fit.has_seen_peak:
+    if not fit.has_peak_in_data:
         peak += " (extrapolated)"
     return peak, f"{float(fit.gain(fit.peak)):+.2f}"
 
@@ -378,7 +378,7 @@ def _draw_fit(
         linewidth=1.7,
         label=label,
     )
-    if fit.peak is not None and fit.has_seen_peak:
+    if fit.peak is not None and fit.has_peak_in_data:
         height = float(fit.gain(fit.peak))
         diamond: dict[str, Any] = {
             "markersize": 8,
