@@ -40,7 +40,7 @@ _MARKERS = ("o", "s", "^", "v", "P", "X")
 _TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _TICK_DISTANCE = 0.06  # the smallest, as a share of the axis
 _CURVE_POINTS = 200
-_FAR = 10  # a peak at more than so many times the largest KL is not quoted
+_FAR = 10  # a peak beyond 10 times the largest KL is not quoted
 _CHIPS = {
     "real gain": "good",
     "steered by truth": "good",

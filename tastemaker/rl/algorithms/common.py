@@ -47,7 +47,7 @@ TARGET_ENTROPY = (
 )
 SAMPLES = ("Completions of one prompt.", at_least(2))
 EPOCHS = ("Epochs over one rollout.", at_least(1))
-MINIBATCHES = ("Optimiser steps in a sweep.", at_least(1))
+MINIBATCHES = ("Optimiser steps in an epoch.", at_least(1))
 CLIP = (
     "How far an action's ratio may move from 1 before it stops mattering.",
     POSITIVE,

@@ -102,7 +102,7 @@ class TRPO(Algorithm[ValuedExperience]):
         5, "Epochs of the critic over a rollout.", at_least(1)
     )
     critic_minibatches: int = setting(
-        4, "Optimiser steps of the critic in a sweep.", at_least(1)
+        4, "Optimiser steps of the critic in an epoch.", at_least(1)
     )
     gamma: float = setting(1.0, *GAMMA)
     lam: float = setting(0.95, *LAM)

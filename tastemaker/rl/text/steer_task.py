@@ -379,7 +379,7 @@ class SteerTask(Task):
         return kl
 
     def _ends_window(self, step: int) -> bool:
-        """Return whether a window is full once so many steps are done."""
+        """Return whether a window is full after step `step`."""
         windows = self.steering.windows
         steps = self.steering.steps
         return step * windows // steps > (step - 1) * windows // steps
