@@ -11,7 +11,6 @@ from rank_pages import answered, at_size, element_of, press, tap, texts_shown
 import tastemaker as tm
 from tastemaker.data.store import Item, Store
 from tastemaker.rank import overview
-from tastemaker.rank.figures import Leniency
 
 FORM = """scale: [1, 5]
 labels: [Safe, Unsafe]
@@ -221,9 +220,10 @@ def test_the_lead_sees_how_far_grades_and_labels_beside_a_ranking_agree(
     grade = figures.agreement["grade"]
     assert (grade.share, grade.pairs) == (0, 20)
     assert 0.5 < grade.alpha < 1
-    by_name = {line.judge.name: line.leniency for line in overview(store).judges}
-    assert by_name["ann"] == Leniency(-1, 20, (-1, -1))
-    assert by_name["bo"] == Leniency(1, 20, (1, 1))
+    for line in overview(store).judges:
+        assert line.leniency is not None
+        mean = 1 if line.judge.name == "bo" else -1
+        assert vars(line.leniency) == {"mean": mean, "n": 20, "interval": (mean, mean)}
     store.close()
 
 
