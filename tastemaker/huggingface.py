@@ -122,18 +122,37 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         ) from error
 
 
+def file_in(source: str, file: str) -> Path | None:
+    """Return the path of a file of a folder or of a hub repository.
+
+    None where there is no such file, or the hub cannot be reached.
+    """
+    folder = Path(source)
+    if folder.is_dir() or is_path(source):
+        return folder / file if (folder / file).is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    with quiet_transformers():
+        try:
+            return Path(hf_hub_download(source, file))
+        except (HfHubHTTPError, HFValidationError, OSError):
+            return None
+
+
 def snapshot_with(name: str, file: str) -> Path | None:
     """Return the local copy of a hub repository that holds a file, without pickles.
 
     None where the repository lacks it, or cannot be reached.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    if file_in(name, file) is None:
+        return None
     pickles = [f"*{ending}" for ending in _PICKLES]
     with quiet_transformers():
         try:
-            hf_hub_download(name, file)
             return Path(snapshot_download(name, ignore_patterns=pickles))
         except (HfHubHTTPError, HFValidationError, OSError):
             return None
