@@ -370,6 +370,7 @@ def fit(
         if out is not None and run.is_finished:
             model = RewardModel.load(out)
             check_same(model.contract.settings, run_settings)
+            model.held_out_judgements = division.held_out_judgements
             return model
         estimates = cross_fit(division, seed)
         learner = Learner(
