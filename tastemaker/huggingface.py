@@ -27,6 +27,13 @@ def code_allowed(trust_remote_code: bool) -> dict[str, Any]:
     return {"trust_remote_code": True} if trust_remote_code else NO_CODE
 
 
+OWN_CODE = "code of its own (auto_map), which is not run"
+"""What a refused model needs, for messages."""
+NO_OWN_CODE = (
+    " Give a model of a class that transformers has; where the code is trusted, score, evaluate, "
+    "explain, serve and steer take --trust-remote-code."
+)
+"""What to try then."""
 _ALIGNED = 64  # bytes
 
 
@@ -112,11 +119,8 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             else " Give a folder, or a hub name while the hub can be reached."
         )
         if "trust_remote_code" in message:
-            reason = "it needs code of its own (auto_map), which is not run"
-            advice = (
-                " Give a model of a class that transformers has; where the code is trusted, "
-                "score, evaluate, explain, serve and steer take --trust-remote-code."
-            )
+            reason = f"it needs {OWN_CODE}"
+            advice = NO_OWN_CODE
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
@@ -258,6 +262,13 @@ def open_tokenizer(source: str | Path, **more: Any) -> Any:
                 f"{source}: there is no tokenizer in the folder. Copy tokenizer.json there."
             )
     return AutoTokenizer.from_pretrained(source, **{**NO_CODE, **more})
+
+
+def forget_code(module: Any, tokenizer: Any) -> None:
+    """Drop the names of code that a folder brings along: the code is not saved with the rest."""
+    tokenizer.init_kwargs.pop("auto_map", None)
+    if hasattr(module.config, "auto_map"):
+        del module.config.auto_map
 
 
 def set_dropout(config: Any, dropout: float) -> None:
