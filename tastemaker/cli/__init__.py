@@ -49,8 +49,7 @@ _VERBS = (
     demo,
 )
 
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
-"""The password within the address of a database."""
+_ADDRESS = re.compile(r"\w+://[^\s'\"]+")
 
 
 class _Verbs(click.Group):
@@ -78,7 +77,16 @@ def _command_of(words: Sequence[str]) -> str:
         start = ["torchrun", "--nproc-per-node", str(processes.count())]
         command = [*start, "-m", *command]
     # a report may be sent to anybody
-    return _PASSWORD.sub(r"\1:***@", shlex.join(command))
+    return shlex.join(_ADDRESS.sub(_without_secrets, each) for each in command)
+
+
+def _without_secrets(address: re.Match[str]) -> str:
+    """Return an address without passwords and tokens."""
+    from tastemaker.data.store.addresses import shown_name
+    from tastemaker.serve.client import shown_address
+
+    is_of_http = address[0].startswith(("http://", "https://"))
+    return (shown_address if is_of_http else shown_name)(address[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -67,7 +67,8 @@ def make_app(
         if isinstance(error, StorageError):
             status, message = 503, str(error)
         if request.method == "GET" and status in pages.NOTICES:
-            return pages.notice(request, pages.NOTICES[status], status)
+            more = message if status == 422 else ""
+            return pages.notice(request, pages.NOTICES[status], status, more)
         return as_json(
             {"error": pages.reason(request, message, status)}, status
         )

@@ -26,7 +26,7 @@ FILES = {
     "lead.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
-NOTICES = {404: "no_link", 422: "no_export", 500: "no_store", 503: "no_store"}
+NOTICES = {404: "no_link", 422: "no_page", 500: "no_store", 503: "no_store"}
 """The page that is shown instead of one that failed, by status."""
 _HTML = "text/html; charset=utf-8"
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -87,9 +87,13 @@ def page(
     return Response(html, status, _NO_STORE, _HTML)
 
 
-def notice(request: Request, name: str, status: int) -> Response:
-    """Return a page that says one thing."""
-    return page(request, "notice.html", status, notice=name)
+def notice(
+    request: Request, name: str, status: int, more: str = ""
+) -> Response:
+    """Return a page that says one thing. more: about it, in place of what the page has."""
+    if "/export/" in request.url.path and name == "no_page":
+        name, more = "no_export", ""
+    return page(request, "notice.html", status, notice=name, more=more)
 
 
 def reason(request: Request, message: str, status: int) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tastemaker.data.judgements import Example
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 from tastemaker.fast.processor import choose_device
@@ -45,7 +47,9 @@ class Chosen:
     @property
     def difference(self) -> float:
         """The largest of the differences."""
-        return max(self.differences.values(), default=0.0)
+        # NaN is larger than any number: `max` would pass over it
+        values = list(self.differences.values())
+        return float(np.max(values)) if values else 0.0
 
     @property
     def is_exact(self) -> bool:

@@ -67,6 +67,7 @@ def listening(host: str, port: int) -> socket.socket:
 async def _run(
     service: Any, app: Any, listener: socket.socket, say: Say
 ) -> None:
+    from tastemaker.serve.app import with_cors
     from tastemaker.serve.guard import refuse_connection
     from tastemaker.serve.proof import add_examples, prove
 
@@ -88,12 +89,12 @@ async def _run(
 
     settings = service.settings
     await run_app(
-        app,
+        with_cors(app, settings),
         listener,
         settings.connections,
         announce,
         settings.body_seconds,
-        full=refuse_connection,
+        full=with_cors(refuse_connection, settings),
     )
 
 
