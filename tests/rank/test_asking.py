@@ -1,5 +1,6 @@
 """What to ask next: the items that teach a model of the judgements most."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,26 @@ def test_the_arms_are_measured_on_judgements_that_neither_fitted(store: Store) -
     share, low, high = point["all"]
     assert low <= share <= high
     assert share > 0.9
+
+
+def test_answers_that_lost_together_are_no_ties() -> None:
+    items = [(f"bright story {n}", f"grey music {n}") for n in range(30)]
+    best = [f"answer {n} of many" for n in range(8)]
+    won = tm.Ranking(((best[0],),), rest=tuple(best[1:]))
+    pairs = [tm.Comparison(best[0], other) for other in best[1:]]
+    asked = most_telling([won] * 40, items, 20, seed=0)
+    assert asked == most_telling(pairs * 40, items, 20, seed=0)
+
+
+def test_a_ranking_of_a_thousand_answers_is_fitted_to_some_of_its_pairs() -> None:
+    items = [(f"bright story {n}", f"grey music {n}") for n in range(30)]
+    long = tm.Ranking(tuple((f"answer {n}",) for n in range(1000)))
+    tracemalloc.start()
+    telling, _ = most_telling([long], items, 20, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(telling) == 17
+    assert peak < 800 * 2**20
 
 
 def test_pairs_that_say_something_new_are_chosen_with_a_random_share() -> None:
