@@ -146,9 +146,10 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Return the next token of each row [b] and its log-probability [b] at the temperature.
 
-    logits: [b, v]. numbers: uniform, float64 [b]; not needed for the likeliest token. is_used: bool [b, v], whether a row holds a token
-    already; needed where repetition is penalised. The token is where the cumulative distribution of
-    what the filters leave passes the number. The log-probability is that of the policy at this
+    logits: [b, v]. numbers: uniform, float64 [b]; not needed for the likeliest token. is_used: bool
+    [b, v], whether a row holds a token already; needed where repetition is penalised. The token is
+    where the cumulative distribution of what the filters leave passes the number, or that of the
+    largest logit, as in transformers. The log-probability is that of the policy at this
     temperature, without filters and penalty: log π(token).
     """
     scaled = (
