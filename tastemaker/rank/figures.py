@@ -141,13 +141,18 @@ def leniency(sample: Sample) -> dict[int, Leniency]:
 
     The 95 % interval is that of a mean of differences on shared items. Repeats are left out.
     """
-    values: dict[int, dict[int, float]] = defaultdict(dict)
+    values: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     rows = sample.row.tolist()
     for row, value in zip(rows, sample.value.tolist(), strict=True):
         judged = sample.rows[row]
         is_graded = sample.items[judged.item_id].ask in ("grade", "rate")
         if is_graded and judged.reason != "repeat":
-            values[judged.item_id][judged.judge_id] = value
+            values[judged.item_id, 0][judged.judge_id] = value
+    nothing: Any = ((), (), ())
+    beside = sample.beside.get("grade", nothing)
+    for row, text, value in zip(*beside, strict=True):
+        judged = sample.rows[row]
+        values[judged.item_id, int(text)][judged.judge_id] = float(value)
     differences: dict[int, list[float]] = defaultdict(list)
     for judges in values.values():
         total, count = sum(judges.values()), len(judges)
