@@ -24,6 +24,7 @@ from tastemaker.data.judgements import (
     fingerprints,
     plain,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.estimates import Estimate, Measures
 from tastemaker.evaluate.figures import Bools, measure
@@ -83,6 +84,7 @@ def evaluate(
     weights are 0.
     Raises ModelError if a score is not finite.
     """
+    (judgements,) = told_apart(judgements)
     if resamples < 1:
         raise UsageError(
             f"resamples: {resamples}, but an interval needs at least 1. Take 1000."

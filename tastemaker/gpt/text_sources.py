@@ -24,7 +24,8 @@ from tastemaker.data import tables
 from tastemaker.data import texts as plain
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.chats import completion_from, messages_of, with_chat
-from tastemaker.data.columns import HEAD, RECOGNISED, plan
+from tastemaker.data.columns import RECOGNISED, plan
+from tastemaker.data.first_rows import HEAD
 from tastemaker.data.formats import table_format
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name

@@ -20,6 +20,7 @@ from tastemaker.data.judgements import (
     Example,
     Judgement,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.fast.processor import (
     DeviceChoice,
     TrainingChoice,
@@ -344,6 +345,7 @@ def fit(
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
     check_there_is_something(judgements, anchor)
+    (judgements,) = told_apart(judgements)
     likelihood = likelihood or Likelihood()
     validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(
