@@ -164,7 +164,8 @@ def _read_all(
 ) -> Iterator[Judgement]:
     """Yield the judgements of all sources.
 
-    lines: takes what each source was read as, and its notes. apart: added to the seed of the playground's reviews, so that they are others; its judges stay.
+    lines: takes what each source was read as, and its notes. apart: added to the
+    seed of the playground's reviews, so that they are others; its judges stay.
     """
     groups = grouped("read", values)
     options = dict(groups[None])

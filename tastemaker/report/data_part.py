@@ -23,8 +23,9 @@ def write_doctor_page(
 ) -> None:
     """Write `doctor.html`, `doctor.json` and `report.json` into the folder.
 
-    read_as: lines about what each source was read as. `report.json` is what `report` shows. Other files there stay as they are. All are made before
-    the first is written. Raises StorageError for a full disk or an unwritable folder.
+    read_as: lines about what each source was read as. `report.json` is what `report` shows. Other
+    files there stay as they are. All are made before the first is written. Raises StorageError for
+    a full disk or an unwritable folder.
     """
     part = data_part(diagnosis, read_as)
     write_together(
