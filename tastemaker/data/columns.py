@@ -7,6 +7,7 @@ so that only the plan is kept in memory.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tastemaker.data.beginnings import header_hint, layout_hint
 from tastemaker.data.cells import Cells, listed
@@ -349,24 +350,23 @@ def _survey(
     """Return the names of all columns, a survey of those that may judge, and the first rows."""
     named = {plain_name(name) for name in columns.named()}
     first = FirstRows()
-    names: dict[str, None] = {}
     surveys: dict[str, Survey] = {}
     errors: list[DataError] | None = [] if past_bad else None
+    count = 0
     for number, row in table.rows_past(errors):
         first.add(row)
-        if not row.keys() <= names.keys():
-            for name in row:
-                if name not in names:
-                    names[name] = None
-                    if plain_name(name) in named or _may_judge(name):
-                        surveys[name] = Survey()
+        if len(first.names) > count:
+            for name in islice(first.names, count, None):
+                if plain_name(name) in named or _may_judge(name):
+                    surveys[name] = Survey()
+            count = len(first.names)
         for name, survey in surveys.items():
             if name in row:
                 survey.add(row[name], table.place, number)
-    if not names and errors:
+    if not count and errors:
         raise DataError(
             f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
         )
-    if not names:
+    if not count:
         raise DataError(f"{table.name}: no rows in it.")
-    return list(names), surveys, first.rows
+    return list(first.names), surveys, first.rows
