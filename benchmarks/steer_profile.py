@@ -111,7 +111,7 @@ class TimedReward:
             return self.reward.score(completions)
 
 
-def _wrapped(clock: Clock) -> ExitStack:
+def wrapped(clock: Clock) -> ExitStack:
     """Wrap what is timed; closing the stack puts everything back."""
     stack = ExitStack()
 
@@ -165,13 +165,13 @@ class Measured:
 
 def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Measured:
     """Steer, as a user does; time the steps, and profile those behind them."""
-    measured, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
+    measured, timers, step = Measured(), wrapped(reward.clock), SteerTask.step
 
     def watched(job: SteerTask) -> Any:
         if (
             len(measured.ended) == given.warm_up + given.steps
         ):  # what is profiled is not wrapped
-            wrapped.close()
+            timers.close()
             return measured.profile.runcall(step, job)
         done = step(job)
         measured.world = job.world
@@ -180,7 +180,7 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
         return done
 
     steps, usual = given.warm_up + given.steps + given.profiled, tm.Steering()
-    with wrapped, patch.object(SteerTask, "step", watched):
+    with timers, patch.object(SteerTask, "step", watched):
         tm.steer(
             policy,
             reward,

@@ -39,7 +39,9 @@ def _parameters(value: Any) -> str:
         if parameter.name == "self":
             continue
         has_default = parameter.default is not inspect.Parameter.empty
-        words.append(f"{parameter.name}=…" if has_default else parameter.name)
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        name = stars.get(parameter.kind, "") + parameter.name
+        words.append(f"{name}=…" if has_default else name)
     return ", ".join(words)
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -411,6 +412,27 @@ def test_imdb_is_steered_and_judged(bench: Bench, gpt: str, tmp_path: Path) -> N
     assert set(line["before"]) == set(line["after"])
     share = line["after"]["distinct_bigrams"] / line["before"]["distinct_bigrams"]
     assert line["bigrams_kept"] == pytest.approx(share, abs=0.001)
+
+
+@pytest.mark.slow
+def test_gpu(bench: Bench) -> None:
+    """Without a GPU, only that the script of one command runs, and what its parts add up to."""
+    line = bench("gpu", "--device", "cpu", "--size", "0.001")
+    assert line["device"] == "cpu"
+    for name in ("fit", "score", "lora"):
+        assert 0 < line[f"{name}_share"] < 1, name
+    shares = [value for name, value in line.items() if name.startswith("ppo_share_")]
+    assert 0.5 < sum(shares) <= 1
+    assert line["imdb_epoch_seconds"] > 0
+
+
+def test_products_are_those_of_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = import_module("gpu")
+    module = torch.nn.Sequential(torch.nn.Embedding(50, 4), torch.nn.Linear(4, 3))
+    module.config = SimpleNamespace(num_hidden_layers=2, hidden_size=4)
+    # 2 of each of the 15 parameters and 5 tokens; 4 × 2 layers × width 4 × (2² + 3²)
+    assert script.products_of(module, [2, 3]) == 2 * 15 * 5 + 4 * 2 * 4 * 13
 
 
 def test_a_kl_target_and_tempting_rewards_are_measured(bench: Bench) -> None:

@@ -190,6 +190,30 @@ def test_an_address_shows_its_wire(kind: str, peer: Peer) -> None:
     assert peer.asked == [f"POST {path}"]
 
 
+def test_a_query_stays_behind_the_path(peer: Peer) -> None:
+    with pytest.raises(tm.RewardError, match="not here"):
+        tm.RemoteReward(f"{peer.address}/?key=1", token=TOKEN).score("bbb")
+    assert peer.asked[0] == "GET /info?key=1"
+    assert peer.asked[-1] == "POST /score?key=1"
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "foo", "localhost:8000", "http://"])
+def test_an_address_that_is_none_is_shown_as_it_was_typed(address: str) -> None:
+    with pytest.raises(tm.UsageError, match=f"^{re.escape(repr(address))}: no address"):
+        tm.RemoteReward(address)
+
+
+@pytest.mark.parametrize("rewards", [[None, 1.0, 3.0, 2.0], [10**400, 1, 2], "1"])
+def test_an_answer_with_what_is_no_number_is_refused(
+    rewards: Any, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.kind = "openrlhf"
+    reply = ("/get_reward", lambda body: {"rewards": rewards})
+    monkeypatch.setitem(ANSWERS, "openrlhf", reply)
+    with pytest.raises(tm.RewardError, match="3 finite numbers"):
+        tm.RemoteReward(peer.address, token=TOKEN).score(TEXTS)
+
+
 @pytest.mark.parametrize(
     ("kind", "prompted", "chat"),
     [("tei", "Hm?|a", "user: And the film?|a"), ("vllm", "Hm?|a", "And the film?|a")],

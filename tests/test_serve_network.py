@@ -317,6 +317,31 @@ def test_only_named_origins_may_ask(server: Server) -> None:
     assert preflight(server, named[0], "DELETE")[0] == 400
 
 
+def test_no_page_of_another_site_may_post(server: Server) -> None:
+    body = {"inputs": ["A film."]}
+    own = f"http://127.0.0.1:{server.port}"
+    for headers, status in (
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": own, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://example.org", "Sec-Fetch-Site": "cross-site"}, 200),
+        ({}, 200),
+    ):
+        assert server.ask("/score", body, headers=headers)[0] == status, headers
+
+
+def test_a_named_origin_may_read_that_connections_are_too_many(taste: Path) -> None:
+    origin = "https://example.org"
+    few = start(taste, "--port", 0, "--connections", 2, "--cors", origin)
+    address = ("127.0.0.1", few.port)
+    with socket.create_connection(address), socket.create_connection(address):
+        answer = few.ask("/score", {"inputs": ["A film."]}, headers={"Origin": origin})
+    assert answer[0] == 503
+    assert answer[2]["Access-Control-Allow-Origin"] == origin
+    assert stop(few) == ""
+
+
 def test_no_origin_may_ask_unless_named(
     taste: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -189,7 +189,7 @@ def doctor(
     import tastemaker as tm
     from tastemaker.data.reading import has_splits
     from tastemaker.reward.backbones.opening import token_counter
-    from tastemaker.reward.judge_check import check_judges
+    from tastemaker.reward.cross_fitting import check_judges
 
     odd_rows: list[Any] = []
     judgements: list[Any] = []

@@ -191,11 +191,22 @@ def _best_of(
 
 
 def report_fit(model: Any, out: Path, *, quiet: bool) -> None:
-    """Write the page of a fit into its folder. A model that was only loaded has none to write."""
-    from tastemaker.report.runs import REPORT_FOLDER, report_model
+    """Write the page of a fit into its folder.
+
+    A resumed fit that was finished has its page already, unless it was killed before the page was
+    there.
+    """
+    from tastemaker.report.runs import (
+        REPORT_FOLDER,
+        has_report,
+        report_model,
+    )
+    from tastemaker.reward.finishing import measure_held_out
 
     if model.held_out_evaluation is None:
-        return
+        if has_report(out / REPORT_FOLDER):
+            return
+        measure_held_out(model, model.held_out_judgements)
     page = report_model(model, out / REPORT_FOLDER)
     o.note(f"report: {page}", quiet=quiet)
 

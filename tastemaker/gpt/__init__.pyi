@@ -1,4 +1,5 @@
 from .best import best_of_n as best_of_n
+from .best import shown_so_far as shown_so_far
 from .best import to_be_scored as to_be_scored
 from .language_loss import NGrams as NGrams
 from .language_loss import Perplexity as Perplexity
@@ -37,7 +38,6 @@ from .sampling import choose as choose
 from .sampling import filtered as filtered
 from .sampling import penalised as penalised
 from .sampling import uniforms as uniforms
-from .streaming import shown_so_far as shown_so_far
 from .text_sources import PLAYGROUND_REVIEWS as PLAYGROUND_REVIEWS
 from .text_sources import Documents as Documents
 from .text_sources import documents as documents

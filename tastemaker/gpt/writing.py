@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.fast.gpt_decode import Decoder, decoder_for
-from tastemaker.fast.memory import cache_budget, cache_bytes
+from tastemaker.fast.processor import cache_budget, cache_bytes
 from tastemaker.gpt.sampling import Sampling, ValueHead, choose, uniforms
 from tastemaker.gpt.tokenise import Reader
 

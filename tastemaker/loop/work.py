@@ -230,7 +230,7 @@ def check_data(work: Work) -> Result:
     """Look for problems in the judgements, and write the doctor page."""
     from tastemaker.doctor.diagnosis import doctor
     from tastemaker.report.data_part import write_doctor_page
-    from tastemaker.reward.judge_check import check_judges
+    from tastemaker.reward.cross_fitting import check_judges
 
     train = work.train()
     diagnosis = doctor(

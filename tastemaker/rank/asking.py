@@ -36,6 +36,8 @@ _READ = 20_000  # characters of a text
 _PRIOR = 1.0
 _STEPS = 8  # of Newton's method
 _MOST_ANSWERS = 4000
+_MOST_PAIRS = 30_000
+"""Pairs that a model is fitted to; each takes 4 KB."""
 POOL = 800
 """Open items, drawn anew each time, among which the next ones are picked."""
 BATCH = 40
@@ -176,10 +178,10 @@ def most_telling(
     rest = numbers[share:]
     orders = []
     for judgement in judged:
-        if judgement.kind in _ORDERS_TEXTS:
+        if judgement.kind in _ORDERS_TEXTS and judgement.weight > 0:
             orders.append(judgement)
     draws.shuffle(orders)
-    model = Model(*_pairs_of(orders[:_MOST_ANSWERS]))
+    model = Model(*_pairs_of(orders[:_MOST_ANSWERS], draws))
     texts = []
     for number in rest:
         texts.append(features(items[number]))
@@ -297,18 +299,32 @@ def _pairs(rows: Sequence[Any]) -> tuple[Floats, Floats]:
     return np.concatenate(differences), np.concatenate(won)
 
 
-def _pairs_of(judged: Sequence[Any]) -> tuple[Floats, Floats]:
-    """Return differences [n, WIDTH] and who won [n] of comparisons and rankings."""
-    differences, won = [np.zeros((0, WIDTH))], [np.zeros(0)]
-    for judgement in judged:
-        table = features(judgement.texts)
+def _pairs_of(
+    judged: Sequence[Any], draws: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return differences [n, WIDTH] and who won [n] of the pairs of comparisons and rankings.
+
+    Pairs whose order nobody gave, as among the answers that lost a best-of-n, are left out. Of more
+    than `_MOST_PAIRS` pairs, so many are drawn.
+    """
+    columns = [np.zeros((4, 0), np.intp)]
+    for number, judgement in enumerate(judged):
         ranks = np.array(judgement.ranks)
         first, second = np.triu_indices(len(ranks), 1)
-        difference = table[first] - table[second]
-        differences.append(difference)
+        is_last = ranks == judgement.unordered_rank
+        is_ordered = ~(is_last[first] & is_last[second])
         order = np.sign(ranks[second] - ranks[first])
-        won.append((order + 1) / 2)
-    return (
-        np.concatenate(differences),
-        np.concatenate(won),
-    )
+        pairs = np.stack([np.full(len(first), number), first, second, order])
+        columns.append(pairs[:, is_ordered])
+    table = np.concatenate(columns, axis=1)
+    if table.shape[1] > _MOST_PAIRS:
+        chosen = draws.choice(table.shape[1], _MOST_PAIRS, replace=False)
+        table = table[:, np.sort(chosen)]
+    differences = [np.zeros((0, WIDTH))]
+    starts = np.searchsorted(table[0], np.arange(len(judged) + 1))
+    for number, judgement in enumerate(judged):
+        _, first, second, _ = table[:, starts[number] : starts[number + 1]]
+        if len(first):
+            texts = features(judgement.texts)
+            differences.append(texts[first] - texts[second])
+    return np.concatenate(differences), (table[3] + 1) / 2

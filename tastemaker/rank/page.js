@@ -38,7 +38,8 @@ function tell(name, values) {
 // --- the ranking
 
 function act(action) {
-  if (busy || (mode !== "rank" && !(mode === "pair" && ["give", "undo"].includes(action.type)))) return;
+  if (busy) return draw(); // a box that was ticked meanwhile shows again what is posted
+  if (mode !== "rank" && !(mode === "pair" && ["give", "undo"].includes(action.type))) return;
   const before = state;
   state = step(state, action);
   confirmed = false;
@@ -254,13 +255,16 @@ function keyOfEach(radio, name) {
   const wanted = list === "grades" ? group.find((each) => each.value === name) : group[name - 1];
   if (!wanted) return /^[0-9]$/.test(name);
   if (!wanted.checked) give(wanted);
-  (byId("tiers") ?? main).focus({ preventScroll: true }); // the next digit ranks again
+  focusRanking(); // the next digit ranks again
   return true;
 }
+
+const focusRanking = () => (byId("tiers") ?? main).focus({ preventScroll: true });
 
 // --- keys
 
 document.addEventListener("keydown", (event) => {
+  if (event.isComposing || event.keyCode === 229) return; // Enter ends a word of an input method
   const isArrow = event.key.startsWith("Arrow");
   if (event.ctrlKey || event.metaKey || (event.altKey && !isArrow)) return;
   const isTyping = event.target.matches("input:not([type]), textarea");
@@ -303,8 +307,16 @@ document.addEventListener("keydown", (event) => {
 
 // --- taps
 
+let isByPointer = false; // arrows within a group of boxes click them too
+document.addEventListener("pointerdown", () => { isByPointer = true; }, { capture: true });
+document.addEventListener("keydown", () => { isByPointer = false; }, { capture: true });
+
 document.addEventListener("click", (event) => {
-  if (event.target.matches(".each input")) return give(event.target);
+  if (event.target.matches(".each input")) {
+    give(event.target);
+    if (isByPointer) focusRanking(); // the next digit ranks; it does not change this grade
+    return;
+  }
   const button = event.target.closest("button, .chip");
   if (!button) return;
   // after a tap, Enter submits; it does not press the same button again

@@ -82,6 +82,11 @@ def report_model(
     return out / REPORT
 
 
+def has_report(folder: Path) -> bool:
+    """Return whether `report_model` wrote both of its files into a folder."""
+    return all((folder / name).is_file() for name in (REPORT, PARTS_FILE))
+
+
 def parts_of_runs(
     folders: Sequence[str | Path],
     *,

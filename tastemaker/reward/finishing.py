@@ -15,6 +15,7 @@ from tastemaker.data.judgements import (
 )
 from tastemaker.errors import DataError
 from tastemaker.evaluate.evaluation import evaluate
+from tastemaker.evaluate.findings import Evaluation
 from tastemaker.kinds.base import Link
 from tastemaker.reward.backbones import Backbone
 from tastemaker.reward.contract import Anchor, Contract, anchored
@@ -67,6 +68,20 @@ def _anchored(
     return anchored(
         backbone, scores if anchor is None else backbone.score(anchor)
     )
+
+
+def measure_held_out(
+    model: RewardModel, judgements: Sequence[Judgement]
+) -> Evaluation:
+    """Evaluate a fitted model on its held-out judgements; the model keeps the evaluation."""
+    model.held_out_evaluation = evaluate(
+        model,
+        judgements,
+        baseline=model.baseline,
+        training_fingerprints=model.training_fingerprints,
+        training_sketches=model.training_sketches,
+    )
+    return model.held_out_evaluation
 
 
 @stage("calibrating and measuring")
@@ -129,10 +144,8 @@ def finish(
         "training_sketches": division.training_sketches,
     }
     model = RewardModel(backbone, links, contract, **training)
-    model.held_out_evaluation = evaluate(
-        model, division.held_out_judgements, **training
-    )
-    measured = model.held_out_evaluation.as_dict()
+    evaluation = measure_held_out(model, division.held_out_judgements)
+    measured = evaluation.as_dict()
     if observation.control is not None:
         uncontrolled = Uncontrolled(model, observation.control, sd)
         before = evaluate(

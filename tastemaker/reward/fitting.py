@@ -334,8 +334,7 @@ def fit(
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
         bootstrap, Rubin 1981). shared: they are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
-    labels: the names of the label values, for the contract.
-    out: where to save; None keeps the model in memory.
+    labels: names of the label values, for the contract. out: where to save; None: in memory only.
     resume: continue an interrupted run. overwrite: replace a model once the new one is complete.
 
     Raises DataError for judgements that cannot teach, UsageError for invalid settings,
@@ -372,6 +371,7 @@ def fit(
         if out is not None and run.is_finished:
             model = RewardModel.load(out)
             check_same(model.contract.settings, run_settings)
+            model.held_out_judgements = division.held_out_judgements
             return model
         estimates = cross_fit(division, seed)
         learner = Learner(

@@ -69,6 +69,8 @@ class RewardModel:
         self.training_sketches = training_sketches
         # after a fit only: a saved model holds its figures alone, in the contract
         self.held_out_evaluation: Evaluation | None = None
+        # of a finished fit that was resumed: what its evaluation can be measured on again
+        self.held_out_judgements: Sequence[Judgement] = ()
 
     @overload
     def score(  # type: ignore[overload-overlap]

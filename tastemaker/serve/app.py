@@ -13,15 +13,15 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from tastemaker.costs import versions
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
-from tastemaker.serve.batching import ScoringQueue
+from tastemaker.serve.batching import Metrics, ScoringQueue
 from tastemaker.serve.bodies import checked_numbers, parsed
 from tastemaker.serve.guard import Guard
-from tastemaker.serve.metrics import Metrics
 from tastemaker.serve.openapi import (
     add_security,
     state_responses,
@@ -186,18 +186,25 @@ def make_app(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, refuse)
     app.add_exception_handler(Exception, refuse)
     app.add_middleware(Guard, settings=service.settings)
-    # outside of the guard: a browser's question whether it may ask has no token
-    if service.settings.cors:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=service.settings.cors,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["Retry-After"],
-        )
     # FastAPI builds the document once
     add_security(app.openapi(), service.settings)
     return app
+
+
+def with_cors(app: ASGIApp, settings: Serving) -> ASGIApp:
+    """Return an application whose answers, refusals too, pages of the named origins may read.
+
+    It is the outermost: a browser's question whether it may ask has no token.
+    """
+    if not settings.cors:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        expose_headers=["Retry-After"],
+    )
 
 
 def _add_wire(app: FastAPI, service: Service, path: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 _MOST_BYTES = 2**26
 _WORTH_RETRYING = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
+_FAILURES = (OSError, ValueError, http.client.HTTPException)
+"""What a connection that breaks, or an answer that is none, raises."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 
 
@@ -35,7 +37,11 @@ class Reply:
         return self.status in _WORTH_RETRYING
 
     def __str__(self) -> str:
-        state = "is busy" if self.status in _BUSY else "did not answer"
+        state = "did not answer"
+        if self.status in _BUSY:
+            state = "is busy"
+        elif self.status and not self.is_worth_retrying:
+            state = "refused"
         if self.status == 200:
             state = "answered without JSON"
         elif self.status:
@@ -93,7 +99,7 @@ def _once(request: urllib.request.Request, seconds: float) -> Reply:
     except urllib.error.HTTPError as error:
         with error:
             return _refused(error)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except _FAILURES as error:
         reason = getattr(error, "reason", error)
         return Reply(0, problem=" ".join(str(reason).split()))
     try:
@@ -108,7 +114,7 @@ def _refused(error: urllib.error.HTTPError) -> Reply:
         body = json.loads(error.read(65536))
         problem = body["error"]
         problem = problem["message"] if isinstance(problem, dict) else problem
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*_FAILURES, KeyError, TypeError, RecursionError):
         problem = error.reason
     seconds = float(pause) if pause.isdecimal() else 0.0
     return Reply(error.code, None, " ".join(str(problem).split()), seconds)

@@ -173,10 +173,16 @@ class RemoteReward:
 
 def check_address(address: str) -> None:
     """Raise UsageError for what is no HTTP address, and for one with a user or a password."""
-    parts = urlsplit(address)
-    if not is_address(address) or not parts.hostname:
+    try:
+        parts = urlsplit(address)
+        is_whole = is_address(address) and bool(parts.hostname)
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        # what is mistyped before a user name may be a password
+        shown = address.rpartition("@")[2]
         raise UsageError(
-            f"{shown_address(address)!r}: no address. Write it as http://127.0.0.1:8000."
+            f"{shown!r}: no address. Write it as http://127.0.0.1:8000."
         )
     if "@" in parts.netloc:
         raise UsageError(

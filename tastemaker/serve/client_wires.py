@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tastemaker.data.judgements import Example, Prompt, plain
 from tastemaker.errors import RewardError
@@ -42,10 +42,8 @@ class ClientWire:
 
     def url(self, address: str) -> str:
         """Return the address of the questions; one that ends in the path is as it is."""
-        address = address.rstrip("/")
-        if urlsplit(address).path.endswith(self.path):
-            return address
-        return address + self.path
+        path = urlsplit(address).path.rstrip("/")
+        return with_path(address, path.removesuffix(self.path) + self.path)
 
     def scores(self, reply: Any, count: int) -> list[float] | None:
         """Return the scores of a reply; None where these are not so many finite numbers."""
@@ -53,9 +51,13 @@ class ClientWire:
         values = values if isinstance(values, list) else []
         if count != 1 and len(values) == 1 and isinstance(values[0], list):
             values = values[0]
-        numbers = [n for n in map(_number, values) if n is not None]
-        is_whole = len(numbers) == count and all(map(math.isfinite, numbers))
-        return numbers if is_whole else None
+        numbers = []
+        for value in values:
+            number = _number(value)
+            if number is None or not math.isfinite(number):
+                return None
+            numbers.append(number)
+        return numbers if len(numbers) == count else None
 
     def at_once(self, examples: Sequence[Example], batch: int) -> int:
         """Return how many of the texts one request has."""
@@ -69,7 +71,10 @@ def _number(value: Any) -> float | None:
         return _number(value[0])
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _own_body(examples: Sequence[Example]) -> dict[str, Any]:
@@ -177,13 +182,18 @@ def wire_by_path(address: str) -> ClientWire | None:
 
 
 def base_of(address: str) -> str:
-    """Return an address without the path of a wire, and without its query."""
-    parts = urlsplit(address)
-    path = parts.path.rstrip("/")
+    """Return an address without the path of a wire; its query stays."""
+    path = urlsplit(address).path.rstrip("/")
     wire = wire_by_path(address)
     if wire is not None:
         path = path.removesuffix(wire.path)
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return with_path(address, path)
+
+
+def with_path(address: str, path: str) -> str:
+    """Return an address with another path, before its query."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 Look: TypeAlias = Callable[[str], Reply]
@@ -198,7 +208,9 @@ def wire_at(address: str, name: str, look: Look) -> ClientWire | None:
     """
 
     def page(path: str) -> dict[str, Any]:
-        reply = look(address.rstrip("/") + path)
+        reply = look(
+            with_path(address, urlsplit(address).path.rstrip("/") + path)
+        )
         if reply.is_worth_retrying:
             raise RewardError(
                 f"{name} {reply}. So its wire is not known; start the server, or write the wire's "

@@ -25,7 +25,7 @@ class Guard:
     The token may be in `Authorization: Bearer`, in `X-API-Key`, or the first part of the path,
     which is cut off: some clients cannot set headers. Without a token, a request that calls this
     machine by another name than its own is refused, so that no web page reaches the server by a
-    name that it controls.
+    name that it controls; and so is a post of a web page whose origin is not among `cors`.
     """
 
     def __init__(self, app: ASGIApp, settings: Serving) -> None:
@@ -51,6 +51,10 @@ class Guard:
         if self.token is None:
             if not self._is_own_name(headers.get(b"host", b"")):
                 refusal = Refusal(403, "this server answers to localhost.")
+            elif self._is_of_another_site(scope["method"], headers):
+                refusal = Refusal(
+                    403, "a post of another site: name its origin by --cors."
+                )
         else:
             scope, is_allowed = self._checked(scope, headers)
             if not is_allowed and scope["path"] not in OPEN_PATHS:
@@ -59,6 +63,20 @@ class Guard:
             await self.app(scope, receive, safe_send)
         else:
             await _send_refusal(refusal, scope["path"], safe_send)
+
+    def _is_of_another_site(
+        self, method: str, headers: dict[bytes, bytes]
+    ) -> bool:
+        """Return whether a browser posts for a page that is neither ours nor named by `cors`."""
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return False
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if origin in [each.lower() for each in self.settings.cors]:
+            return False
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        is_ours = origin.partition("://")[2] in (host, "") and origin != "null"
+        site = headers.get(b"sec-fetch-site", b"same-origin")
+        return not is_ours or site not in (b"same-origin", b"none")
 
     def _is_own_name(self, host: bytes) -> bool:
         name = host.decode("latin-1").lower()

@@ -119,8 +119,19 @@ def test_a_password_is_in_no_report(run: Run, rows: Path, tmp_path: Path) -> Non
     code, _, err = run("fit", rows, *words)
     assert code == 0, err
     page = (tmp_path / "taste" / "report" / "report.html").read_text("utf-8")
-    assert "postgresql://ann:***@db/judgements" in page
+    assert "postgresql://ann:…@db/judgements" in page
     assert "secret" not in page
+
+
+def test_a_token_in_an_address_is_in_no_report(
+    run: Run, rows: Path, tmp_path: Path
+) -> None:
+    for address in ("http://host/SECRET/get_reward", "https://host/score?key=SECRET"):
+        words = ("--out", tmp_path / "taste", "--tie", address, "--overwrite")
+        assert run("fit", rows, *words)[0] == 0
+        cost = (tmp_path / "taste" / "run" / "cost.json").read_text("utf-8")
+        assert "//host/" in cost
+        assert "SECRET" not in cost
 
 
 def test_a_run_from_python_has_no_command(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What to ask next: the items that teach a model of the judgements most."""
 
+import tracemalloc
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,27 @@ def test_the_arms_are_measured_on_judgements_that_neither_fitted(store: Store) -
     share, low, high = point["all"]
     assert low <= share <= high
     assert share > 0.9
+
+
+def test_answers_that_lost_together_are_no_ties() -> None:
+    answers = [f"answer {word}" for word in ("a", "b", "c", "d", "e", "f", "g", "h")]
+    best, rest = answers[0], answers[1:]
+    items = list(combinations(answers, 2))
+    won = tm.Ranking(((best,),), rest=tuple(rest))
+    pairs = [tm.Comparison(best, other) for other in rest]
+    asked = most_telling([won] * 40, items, 8, seed=0)
+    assert asked == most_telling(pairs * 40, items, 8, seed=0)
+
+
+def test_a_ranking_of_a_thousand_answers_is_fitted_to_some_of_its_pairs() -> None:
+    items = [(f"bright story {n}", f"grey music {n}") for n in range(30)]
+    long = tm.Ranking(tuple((f"answer {n}",) for n in range(1000)))
+    tracemalloc.start()
+    telling, _ = most_telling([long], items, 20, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(telling) == 17
+    assert peak < 800 * 2**20
 
 
 def test_pairs_that_say_something_new_are_chosen_with_a_random_share() -> None:

@@ -29,9 +29,9 @@ def page(started: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     """A page that asks for grades and labels, with a judge for each way to give them."""
     form = tmp_path_factory.mktemp("each") / "form.yaml"
     form.write_text(FORM)
-    names = ("keys", "finger")
+    names = ("keys", "finger", "mouse")
     invited = [word for name in names for word in ("--judge", name)]
-    return started(ROWS, *invited, "--judges-per-item", 2, "--form", form, links=3)
+    return started(ROWS, *invited, "--judges-per-item", 3, "--form", form, links=4)
 
 
 def until_mode(browser: Any, mode: str) -> list[str]:
@@ -118,6 +118,34 @@ def test_grades_and_labels_by_tap(chromium: Any, page: Any) -> None:
         ("grade", shown[1]): 4,
         ("label", shown[0]): False,
     }
+
+
+def test_after_a_click_on_a_grade_digits_rank(chromium: Any, page: Any) -> None:
+    at_size(chromium, 1200, 900)
+    chromium.get(page.links["mouse"])
+    until_mode(chromium, "rank")
+    element_of(chromium, "grades-1-5").click()
+    press(chromium, "2")
+    assert checked(chromium) == ["grades-1-5"]
+    assert element_of(chromium, "live").text.startswith("Answer 2 is number 1")
+
+
+def test_enter_that_ends_a_word_of_an_input_method_submits_nothing(
+    chromium: Any, page: Any
+) -> None:
+    chromium.get(page.links["mouse"])
+    until_mode(chromium, "rank")
+    press(chromium, "1", "2", "3")
+    comment = element_of(chromium, "comment")
+    before = element_of(chromium, "live").text
+    script = (
+        "arguments[0].dispatchEvent(new KeyboardEvent('keydown', {"
+        "key: 'Enter', bubbles: true, isComposing: arguments[1]}))"
+    )
+    chromium.execute_script(script, comment, True)
+    assert element_of(chromium, "live").text == before
+    answered(chromium, lambda: chromium.execute_script(script, comment, False))
+    answered(chromium, lambda: press(chromium, "u"))
 
 
 def test_a_screen_reader_hears_what_each_control_is(chromium: Any, page: Any) -> None:

@@ -124,8 +124,9 @@ def test_refusals_are_in_the_language_of_the_page(
     view = int(element_of(chromium, "item").get_attribute("data-view"))
     body = {"view": view, "key": "another page", "answer": {"skip": "no"}}
     assert ask(page, link + "answer", body)[0] == 200
-    press(chromium, "ENTER", "1", "2")
-    until_said(chromium, "未保存：这一项已有回答；如需更改，请先撤销。")
+    # further keys would choose answers of a ranking, and replace the message
+    press(chromium, *(["ENTER"] if is_ranking else "12"))
+    until_said(chromium, "未保存：这一项已经提交过；如需更改，请先撤销。")
     if is_ranking:
         # its three placements are undone before the answer is
         press(chromium, *"uuu")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 _MAGIC = b"SQLite format 3\x00"
 _POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://")
-_PASSWORD = re.compile(r"(://[^:/@]+):[^@]*@")
+_PASSWORD = re.compile(r"(://[^:/@]*):.*@")
+_PASSWORD_OPTION = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 
 
 def is_database(source: object) -> bool:
@@ -35,5 +36,6 @@ def is_store(source: object) -> bool:
 def shown_name(address: str | Path) -> str:
     """Return the name of a store for messages: the file's name, or the address without password."""
     if is_database(address):
-        return _PASSWORD.sub(r"\1:…@", str(address))
+        hidden = _PASSWORD.sub(r"\1:…@", str(address))
+        return _PASSWORD_OPTION.sub(r"\1…", hidden)
     return Path(address).name

@@ -159,7 +159,7 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An address of OpenRLHF's wire. It gets the column "label" (or "ground_truth") of the prompts.
+    """An address of OpenRLHF's wire. It gets a column of the prompts' file as labels.
 
     seconds: the time limit of a whole answer. retries: how often a request is repeated that was
     refused for overload or not answered; the waits double, with jitter. token: of the server.
@@ -423,7 +423,7 @@ def _at(address: str, caution: Caution) -> Reward:
     wire = wire_by_path(address)
     if wire in (None, OWN):
         base = base_of(address) if has_path else address
-        wire = wire_at(base, remote.name, remote.look)
+        wire = wire_at(base, shown_address(base), remote.look)
         if wire is None and has_path:
             wire = OPENRLHF
     if wire is OPENRLHF:
