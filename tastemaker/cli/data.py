@@ -43,7 +43,7 @@ Examples:
   tastemaker doctor train.jsonl --test test.jsonl --backbone minilm --max-length 256 --strict
 """
 
-DEMO = """Run the whole loop on invented film reviews with a known score: five minutes, offline.
+DEMO = """Run the whole loop on invented film reviews with a known score: 4 to 6 minutes, offline.
 
 Example:
 

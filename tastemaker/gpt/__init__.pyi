@@ -25,7 +25,6 @@ from .networks import policy_card as policy_card
 from .networks import recommended as recommended
 from .networks import size_named as size_named
 from .policy import FIGURES as FIGURES
-from .policy import Completion as Completion
 from .policy import Policy as Policy
 from .pretrain_task import Pretraining as Pretraining
 from .pretrain_task import PretrainTask as PretrainTask
@@ -48,5 +47,6 @@ from .tokenise import even_parts as even_parts
 from .tokenise import pieces_of as pieces_of
 from .tokenise import steps_of as steps_of
 from .tokenise import tokenized as tokenized
+from .writing import Completion as Completion
 from .writing import Row as Row
 from .writing import Writing as Writing

@@ -7,9 +7,9 @@ from typing import Protocol
 from tastemaker.data.chats import as_prompts
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.errors import UsageError
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.gpt.writing import Row
+from tastemaker.gpt.writing import Completion, Row
 from tastemaker.scores import Scores
 
 

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.gpt.writing import Ended, Row, Writing, check_room
+from tastemaker.gpt.writing import Completion, Ended, Row, Writing, check_room
 
 TOKEN = "VLLM_API_KEY"
 """The variable that holds the key of a vLLM server."""

@@ -329,7 +329,7 @@ def evaluate_model(work: Work) -> Result:
 
 def _gold(work: Work, texts: Sequence[str]) -> list[float]:
     """Return the true scores of texts."""
-    from tastemaker.gpt.policy import Completion
+    from tastemaker.gpt.writing import Completion
     from tastemaker.rl.text.rewards import checked, reward_of
 
     written = [Completion("", text, (), (), "end") for text in texts]

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.fast.processor import like_parts
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.writers import Writer, written_by
+from tastemaker.gpt.writing import Completion
 from tastemaker.maths.rl import k3, masked_mean
 from tastemaker.rl.algorithms.base import (
     ActionEvaluation,

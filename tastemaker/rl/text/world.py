@@ -22,9 +22,10 @@ from tastemaker.data.judgements import Prompt
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import like_parts, side_by_side
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.tokenise import Shuffled
+from tastemaker.gpt.writing import Completion
 from tastemaker.maths.rl import (
     group_centred,
     group_varies,
