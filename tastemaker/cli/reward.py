@@ -340,7 +340,6 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        reading.read_as.append(counts.read_as)
         say_scored(taste, counts, out, reading, json=json)
         r.sayer([], json=json, quiet=quiet)(counts.read_as)
         rows, truncated = counts.rows, counts.truncated

@@ -25,7 +25,8 @@ def _as_read(reading: Reading) -> dict[str, Any]:
 def say_scored(
     taste: Any, counts: Any, out: Path, reading: Reading, *, json: bool
 ) -> None:
-    """Say how many rows of a file were scored."""
+    """Say how many rows of a file were scored; add what it was read as to that of others."""
+    reading.read_as.append(counts.read_as)
     if not json:
         o.say(f"{counts.rows:,} rows scored into {out}")
         return

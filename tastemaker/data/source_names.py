@@ -65,7 +65,10 @@ def told_apart(
                 names[source, path] = end
     if not names:
         return parts
-    return tuple([_renamed(each, names) for each in part] for part in parts)
+    renamed = []
+    for part in parts:
+        renamed.append([_renamed(each, names) for each in part])
+    return tuple(renamed)
 
 
 def _renamed(

@@ -84,12 +84,11 @@ def evaluate(
     weights are 0.
     Raises ModelError if a score is not finite.
     """
-    (judgements,) = told_apart(judgements)
     if resamples < 1:
         raise UsageError(
             f"resamples: {resamples}, but an interval needs at least 1. Take 1000."
         )
-    links, judged, not_evaluated = _covered(model, judgements)
+    links, judged, not_evaluated = _covered(model, *told_apart(judgements))
     by_kind = {}
     for kind, link in links.items():
         by_kind[kind] = [j for j in judged if type(j) is kind]

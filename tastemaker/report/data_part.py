@@ -47,7 +47,9 @@ def doctor_html(
 
 def data_part(diagnosis: Diagnosis, read_as: Sequence[str] = ()) -> Part:
     """Return the part of a report about the data. read_as: lines about what was read as what."""
-    kinds = {f"{kind}s": count for kind, count in diagnosis.kinds.items()}
+    kinds = {}
+    for kind, count in diagnosis.kinds.items():
+        kinds[f"{kind}s"] = count
     correlations = []
     for kind, value in diagnosis.length_correlations.items():
         correlations.append((f"{kind}s", value))
@@ -61,7 +63,7 @@ def data_part(diagnosis: Diagnosis, read_as: Sequence[str] = ()) -> Part:
     lengths = diagnosis.lengths
     values = {
         "verdict": _verdict(diagnosis),
-        "read_as": list(read_as),
+        "read_as": read_as,
         "problems": [problem.as_dict() for problem in diagnosis.problems],
         "shown_places": _SHOWN_PLACES,
         "kinds": _bars(kinds),

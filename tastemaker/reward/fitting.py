@@ -361,8 +361,7 @@ def fit(
     }
     if training:
         run_settings["training"] = without_shard(training)
-        run_settings["device"] = device
-        run_settings["precision"] = precision
+        run_settings |= {"device": device, "precision": precision}
     run_settings |= composition.settings(judgements)
     run_settings |= _optional_settings(anchor, labels)
     with open_run(
