@@ -25,6 +25,7 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 
 _NEVER = float("-inf")
@@ -36,6 +37,7 @@ _FEW = 1024
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
 
 
+@settings_class
 @dataclass(frozen=True)
 class Sampling:
     """How text is drawn from a policy.

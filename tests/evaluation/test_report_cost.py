@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +22,10 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
-        monkeypatch.setattr("time.monotonic", lambda: self.seconds)
-        monkeypatch.setattr("time.process_time", lambda: self.seconds / 2)
+        clock = SimpleNamespace(
+            monotonic=lambda: self.seconds, process_time=lambda: self.seconds / 2
+        )
+        monkeypatch.setattr("tastemaker.costs.time", clock)
 
 
 @pytest.fixture

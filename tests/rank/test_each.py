@@ -31,7 +31,7 @@ def page(started: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     form.write_text(FORM)
     names = ("keys", "finger", "mouse")
     invited = [word for name in names for word in ("--judge", name)]
-    return started(ROWS, *invited, "--judges-per-item", 3, "--form", form, links=4)
+    return started(ROWS, *invited, "--judges-per-item", 3, "--form", form)
 
 
 def until_mode(browser: Any, mode: str) -> list[str]:
