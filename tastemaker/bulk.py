@@ -97,7 +97,7 @@ class Part:
         return Part(int(match[1]), int(match[2]))
 
     def rows(self, count: int) -> range:
-        """Return the numbers of the part's rows, of so many."""
+        """Return the numbers of the part's rows among all rows."""
         start = count * (self.number - 1) // self.of
         return range(start, count * self.number // self.of)
 

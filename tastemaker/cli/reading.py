@@ -176,7 +176,7 @@ _reading_options = o.several(
     o.option(
         "--limit",
         type=int,
-        help="Only so many texts, drawn by --seed.",
+        help="Number of texts to read, drawn by --seed.",
         panel=o.DATA,
     ),
     o.split,

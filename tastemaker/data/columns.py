@@ -83,7 +83,7 @@ _CHATS = ("messages", "conversation", "conversations", "dialogue", "chat")
 """Names of a column of chats."""
 
 _FEW_WORDS = 7
-"""A column of so many different words holds answers to a question rather than texts."""
+"""A column with no more different words than this holds answers to a question, not texts."""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def read(
         paths or names: two files of one name are called by as much of them as tells them apart.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
-    limit: read only so many texts (or sets of texts that were judged together), chosen at random,
+    limit: how many texts (or sets of texts that were judged together) to read, chosen at random,
         with all their judgements. A larger limit gives the same ones and more.
     seed: decides which ones `limit` keeps.
     columns: the names of the columns, where they are not recognised: `Columns(text="body")`.

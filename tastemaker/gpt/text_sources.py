@@ -414,7 +414,7 @@ class Documents:
     """The documents of several sources, one source after the other. Can be read repeatedly.
 
     The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
-    `bad` holds their errors after each reading. limit: only so many documents, the first ones.
+    `bad` holds their errors after each reading. limit: how many documents to read, the first ones.
     read_as: what each source is read as, once it is opened for the first time; say_read_as is
     then called with it.
     """

@@ -369,10 +369,7 @@ def fit(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
     ) as run:
         if out is not None and run.is_finished:
-            model = RewardModel.load(out)
-            check_same(model.contract.settings, run_settings)
-            model.held_out_judgements = division.held_out_judgements
-            return model
+            return _finished(Path(out), run_settings, division)
         estimates = cross_fit(division, seed)
         learner = Learner(
             chosen.settings, division, training, device, precision, estimates
@@ -383,6 +380,16 @@ def fit(
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None and processes.is_first():
             model.save(Path(out))
+    return model
+
+
+def _finished(
+    folder: Path, run_settings: dict[str, Any], division: Division
+) -> RewardModel:
+    """Return the model of a finished run. Raises UsageError for one of other settings."""
+    model = RewardModel.load(folder)
+    check_same(model.contract.settings, run_settings)
+    model.held_out_judgements = division.held_out_judgements
     return model
 
 
