@@ -372,7 +372,7 @@ def judge_texts(work: Work) -> Result:
     if not judged:
         place = work.result("write") / COMPLETIONS
         raise UsageError(
-            f"{judges}: nobody has judged anew. Judge the texts of {place} (for a store: "
+            f"{judges}: nobody has judged since. Judge the texts of {place} (for a store: "
             f"tastemaker rank {judges} --items {place}), and call the loop again; finished stages "
             "are kept."
         )

@@ -39,7 +39,7 @@ _MOST_ANSWERS = 4000
 _MOST_PAIRS = 30_000
 """Pairs that a model is fitted to; each takes 4 KB."""
 POOL = 800
-"""Open items, drawn anew each time, among which the next ones are picked."""
+"""Open items, drawn again each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
 _TESTED = 5
@@ -300,7 +300,7 @@ def _pairs_of(
     """Return differences [n, WIDTH] and who won [n] of the pairs of comparisons and rankings.
 
     Pairs whose order nobody gave, as among the answers that lost a best-of-n, are left out. Of more
-    than `_MOST_PAIRS` pairs, so many are drawn.
+    than `_MOST_PAIRS` pairs, this number is drawn.
     """
     columns = [np.zeros((4, 0), np.intp)]
     for number, judgement in enumerate(judged):
