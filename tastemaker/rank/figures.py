@@ -52,11 +52,12 @@ _LEVELS: Mapping[str, Level] = {
 
 @dataclass(frozen=True)
 class KindAgreement:
-    """How far judges agree on one kind. why: nothing of it is defined. alpha_why: alpha is not.
+    """The agreement of judges on one kind of judgement.
 
-    alpha: Krippendorff's, with the interval of a jackknife over 20 groups of items (the pairs of
-    one ranking are not independent), None where there are too few items. share: of the pairs of
-    verdicts, with its interval.
+    why: the reason if no figure is defined. alpha_why: the reason if alpha or its interval is not.
+    alpha: Krippendorff's. interval: of alpha, from a jackknife over 20 groups of items, because the
+    pairs of one ranking are not independent; None for too few items. share: of pairs of verdicts
+    that agree, with the interval from `low` to `high`.
     """
 
     why: str = ""
@@ -71,7 +72,7 @@ class KindAgreement:
 
 @dataclass(frozen=True)
 class Leniency:
-    """By how much grades lie above those of others on n shared items. interval: from 3 items on."""
+    """How far grades lie above those of others, on n shared items. interval: from 3 items."""
 
     mean: float
     n: int

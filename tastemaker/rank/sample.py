@@ -29,7 +29,7 @@ _BATCH = 900
 _ITEMS = 50
 """Items whose judgements are read at once."""
 _NEAR = 20
-"""Agreement is measured on pairs of a ranking at most so many places apart, as `doctor` does."""
+"""Places between two texts of a ranking whose order is compared, at most, as in `doctor`."""
 _KINDS = {"label": "label", "grade": "grade", "rate": "rating"}
 
 
@@ -256,7 +256,7 @@ class SampledItem:
 
 
 def sample_of(store: Store, most: int) -> Sample:
-    """Return the judgements that count of the items judged last; at most so many, if they are more.
+    """Return the judgements that count of the items judged last, at most `most` of them.
 
     An item comes with all its judgements, so that judges of the same items are compared. Skips and
     withdrawn answers do not count.
@@ -305,7 +305,7 @@ def sample_of(store: Store, most: int) -> Sample:
 def _of_whole_items(
     rows: Sequence[Row[Any]], judged: Sequence[int], most: int
 ) -> list[int]:
-    """Return the first items of `judged` that have at most so many rows together, at least one."""
+    """Return the first items of `judged` that have at most `most` rows together, at least one."""
     counts = Counter(row.item_id for row in rows)
     numbers: list[int] = []
     total = 0
