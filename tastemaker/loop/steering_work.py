@@ -233,7 +233,7 @@ def _from_first(
 
 def _comparing(train: Sequence[Judgement], name: str) -> list[Judgement]:
     """Return the comparisons and rankings. Raises DataError for none."""
-    judged = [each for each in train if each.kind in ("comparison", "ranking")]
+    judged = [each for each in train if each.ranks]
     if not judged:
         raise DataError(
             f"{name} learns from comparisons and rankings, and the judgements hold none. "
