@@ -105,6 +105,10 @@ def test_evaluate_says_what_rewardbench_was_read_as(
     assert code == 0
     assert "read as: " in err
     assert "(format rewardbench); not used: models" in err
+    page = tmp_path / "page"
+    _, _, err = run("evaluate", taste, source, "--report", page)
+    assert "--report writes nothing" in err
+    assert not page.exists()
     _, out, _ = run("evaluate", taste, source, "--json")
     (shown,) = json.loads(out)["read_as"]
     assert shown["kinds"] == {"ranking": 1}

@@ -436,9 +436,12 @@ def evaluate(
                     training_sketches=taste.training_sketches,
                 )
             costs.count(judgements=len(judgements))
-            costs.on_device(str(choose_device(loading["device"])))
+            if taste.contract.backbone != "linear":
+                costs.on_device(str(choose_device(loading["device"])))
     reading.say(json=json, quiet=quiet)
-    if items is None and report is not None:
+    if items is not None and report is not None:
+        o.note("RewardBench has no page: --report writes nothing", quiet=quiet)
+    elif report is not None:
         report_evaluation(taste, measured, report, cost, quiet=quiet)
     elif items is None and page:
         place = evaluation_folder(model, source, reading.split)
