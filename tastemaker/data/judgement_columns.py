@@ -34,7 +34,7 @@ from tastemaker.errors import DataError
 Target = Literal["label", "rating"]
 
 MOST_STEPS = 20
-"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
+"""Whole numbers with at most this number of steps are grades; with more they are ratings."""
 
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""

@@ -233,7 +233,7 @@ def _from_first(
 
 def _comparing(train: Sequence[Judgement], name: str) -> list[Judgement]:
     """Return the comparisons and rankings. Raises DataError for none."""
-    judged = [each for each in train if each.kind in ("comparison", "ranking")]
+    judged = [each for each in train if each.ranks]
     if not judged:
         raise DataError(
             f"{name} learns from comparisons and rankings, and the judgements hold none. "
@@ -372,7 +372,7 @@ def judge_texts(work: Work) -> Result:
     if not judged:
         place = work.result("write") / COMPLETIONS
         raise UsageError(
-            f"{judges}: nobody has judged anew. Judge the texts of {place} (for a store: "
+            f"{judges}: nobody has judged since. Judge the texts of {place} (for a store: "
             f"tastemaker rank {judges} --items {place}), and call the loop again; finished stages "
             "are kept."
         )

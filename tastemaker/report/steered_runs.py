@@ -34,7 +34,7 @@ The score is what the run maximises. The others stand for the truth.
 
 _STEERING = "steering.json"
 _METRICS = Path("run") / "metrics.jsonl"
-_POINTS = 40  # at most so many points of a run are drawn and fitted
+_POINTS = 40  # points of a run that are drawn and fitted, at most
 _NO_SAMPLE = {
     "prompt": "",
     "before": "",

@@ -127,7 +127,7 @@ def still_wanted(
 ) -> NextItem | None:
     """Return what to show a judge, before it is shown: the choice, or another where that is gone.
 
-    None: search anew. A random choice moves the judge's place in the random order.
+    None: search again. A random choice moves the judge's place in the random order.
     """
     if chosen.reason != "new":
         return chosen

@@ -54,7 +54,7 @@ def openings_from(
     """Return the openings of the first texts of what `pretrain` reads.
 
     report: takes what the source was read as. Raises DataError for a source without texts,
-    UsageError for lengths that cannot be.
+    UsageError for invalid lengths.
     """
     documents = Documents([source], split=split)
     texts = (example.text for example in documents)
@@ -69,10 +69,10 @@ def openings_from(
 def openings(
     texts: Iterable[str], reader: Reader, length: tuple[int, int], *, seed: int
 ) -> Iterator[str]:
-    """Yield the first tokens of texts, so many from the shortest to the longest length at random.
+    """Yield the beginning of each text. Its number of tokens is drawn from the range `length`.
 
-    A character that the last token only begins is left out. Raises UsageError for lengths that
-    cannot be.
+    The last token may hold only a part of a character; that part is left out. Raises UsageError for
+    an invalid range.
     """
     shortest, longest = length
     if not 1 <= shortest <= longest:
