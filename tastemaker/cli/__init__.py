@@ -25,6 +25,7 @@ from tastemaker.cli.rl import play, steer, watch
 from tastemaker.cli.serving import export, serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
+from tastemaker.progress import set_quiet, take_remarks
 from tastemaker.readable import visible
 
 _TRAIN = ("fit", "pretrain", "steer")
@@ -158,10 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words.insert(0, "--debug")
     is_quiet = "--quiet" in words or "-q" in words
     if is_quiet:
-        from tastemaker.progress import set_quiet
-
         set_quiet(True)
     problems: Sequence[str] = ()
+    take_remarks()  # of an earlier command line
     try:
         if processes.count() > 1:
             begin_together(words)

@@ -25,6 +25,7 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.errors import DataError, UsageError
 from tastemaker.near_copies import Sketches, copy_groups, sketches
 
@@ -264,6 +265,7 @@ def split(
 
     Raises UsageError for an invalid share or number, and DataError for an empty side.
     """
+    (judgements,) = told_apart(judgements)
     groups, has_divided = _groups_to_draw(judgements, relatives)
     order = _order(groups, seed)
     count = _count(held_out, len(order))

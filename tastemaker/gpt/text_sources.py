@@ -24,7 +24,8 @@ from tastemaker.data import tables
 from tastemaker.data import texts as plain
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.chats import completion_from, messages_of, with_chat
-from tastemaker.data.columns import HEAD, RECOGNISED, plan
+from tastemaker.data.columns import RECOGNISED, plan
+from tastemaker.data.first_rows import first_plain_rows
 from tastemaker.data.formats import table_format
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name
@@ -335,8 +336,7 @@ def _of_rows(
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
-    first_rows = islice(table.rows_past([] if past_bad else None), HEAD)
-    head = [row for _, row in first_rows]
+    head = first_plain_rows(table, past_bad)
     names = list(dict.fromkeys(name for row in head for name in row))
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:

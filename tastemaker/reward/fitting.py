@@ -20,6 +20,7 @@ from tastemaker.data.judgements import (
     Example,
     Judgement,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.fast.processor import (
     DeviceChoice,
     TrainingChoice,
@@ -344,6 +345,7 @@ def fit(
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
     check_there_is_something(judgements, anchor)
+    (judgements,) = told_apart(judgements)
     likelihood = settings_from(Likelihood, likelihood, "likelihood")
     validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(
@@ -360,8 +362,7 @@ def fit(
     }
     if training:
         run_settings["training"] = without_shard(training)
-        run_settings["device"] = device
-        run_settings["precision"] = precision
+        run_settings |= {"device": device, "precision": precision}
     run_settings |= composition.settings(judgements)
     run_settings |= _optional_settings(anchor, labels)
     with open_run(

@@ -136,6 +136,10 @@ def test_wrong_keys_and_all_wrong_values_are_listed_together(
             "name the judges",
         ),
         (
+            "judgements: reviews.csv\npolicy: gpt2\nrounds: {judges: some/data}\n",
+            "judges some/data: a data set of the hub holds no judgements",
+        ),
+        (
             "judgements: reviews.csv\npolicy: gpt2\nsteer: {reward: baseline}\n",
             "only a network has",
         ),
@@ -151,6 +155,16 @@ def test_what_contradicts_or_is_missing(
 def test_a_mapping_is_checked_like_a_file() -> None:
     with pytest.raises(tm.UsageError, match=r"the loop: .*'fits': did you mean fit"):
         tm.Loop({"judgements": "playground:en:50", "fits": {}})
+
+
+def test_judges_in_a_folder_beside_the_file_are_no_hub_name(
+    run: Run, written: Any
+) -> None:
+    text = "judgements: reviews.csv\npolicy: gpt2\nrounds: {judges: people/new}\n"
+    path = written(text)
+    (path.parent / "people").mkdir()
+    code, _, err = run("loop", path, "--dry-run")
+    assert code == 0, err
 
 
 def test_a_hub_name_may_hold_a_dot(written: Any) -> None:
