@@ -32,7 +32,7 @@ from sqlalchemy import func, insert, select
 from tastemaker.data.store import Item, Store
 from tastemaker.data.store import schema as s
 from tastemaker.rank import overview
-from tastemaker.rank.own import own_figures
+from tastemaker.rank.pages import judge_feedback
 
 LONGEST = 3600.0
 """Seconds until judges that still judge count as hanging."""
@@ -225,7 +225,7 @@ def next_item(store: str, items: int, judgements: int, asked: int) -> dict[str, 
             begun = time.perf_counter()
             view = opened.next_view(judge)
             opened.left()
-            own_figures(opened, judge)
+            judge_feedback(opened, judge)
             seconds.append(time.perf_counter() - begun)
             assert view is not None
             order = {"tiers": [[0], [1], [2], [3]]}

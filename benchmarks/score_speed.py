@@ -23,7 +23,8 @@ from scipy.stats import kendalltau
 
 import tastemaker as tm
 from tastemaker.fast import choose_scoring_precision
-from tastemaker.reward import Network, quiet_transformers
+from tastemaker.huggingface import quiet_transformers
+from tastemaker.reward import Network
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
 

@@ -4,8 +4,9 @@
     python scripts/pictures.py demo --out docs/images/loop.gif
 
 Every frame is real: the page of `tastemaker rank` in a browser, samples and figures that the demo's
-steered run stored, and the first screen of the demo's report. Needs chromium, chromedriver and
-selenium; Pillow comes with matplotlib.
+steered run stored, and the first screen of the demo's report. With --still FILE.png only that
+first screen is written, of any folder with a report. Needs chromium, chromedriver and selenium;
+Pillow comes with matplotlib.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 
 WIDTH, HEIGHT = 800, 600
-COLOURS = 64
+COLOURS, STILL_COLOURS = 64, 128
 MOST_BYTES = 1_000_000
 RANKED, CURVE_FRAMES, SHOWN_SAMPLES = 3, 8, 3
 
@@ -52,7 +53,13 @@ def main() -> None:
     parser.add_argument("demo", type=Path, help="What `tastemaker demo --out` wrote.")
     parser.add_argument("--out", type=Path, default=Path("docs/images/loop.gif"))
     parser.add_argument("--frames", type=Path, help="Also write each frame there.")
+    parser.add_argument(
+        "--still", type=Path, help="Write only the report's first screen there."
+    )
     given = parser.parse_args()
+    if given.still is not None:
+        write_still(given.demo / "report.html", given.still)
+        return
     steered = min(given.demo.glob("**/steering.json")).parent
     with browser() as driver:
         frames = [
@@ -70,6 +77,14 @@ def main() -> None:
         for number, (picture, _) in enumerate(frames):
             picture.save(given.frames / f"{number:02d}.png")
     print(f"{given.out}: {len(frames)} frames, {len(data):,} bytes")
+
+
+def write_still(report: Path, out: Path) -> None:
+    """Write the first screen of a report as a picture."""
+    with browser() as driver:
+        ((picture, _),) = reporting(driver, report)
+    picture.quantize(STILL_COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out}: {out.stat().st_size:,} bytes")
 
 
 def animation(frames: list[Frame]) -> bytes:

@@ -33,12 +33,12 @@ from .evaluate.findings import Evaluation as Evaluation
 from .gpt.best import best_of_n as best_of_n
 from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity
-from .gpt.policy import Completion as Completion
 from .gpt.policy import Policy as Policy
 from .gpt.pretrain_task import Pretraining as Pretraining
 from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents
+from .gpt.writing import Completion as Completion
 from .kinds.base import Likelihood as Likelihood
 from .loop.loop import Loop as Loop
 from .loop.loop import LoopResult as LoopResult

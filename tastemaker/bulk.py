@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tastemaker.data.columns import HEAD, Plan, plan
+from tastemaker.data.columns import HEAD, ColumnPlan, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
 from tastemaker.data.read_as import ReadAs, texts_read_as
@@ -316,7 +316,7 @@ class _Source:
     """A table to score, after the first pass. schema: its columns' types, where they are needed."""
 
     path: Path
-    plan: Plan
+    plan: ColumnPlan
     columns: tuple[str, ...] = ()
     rows: int = 0
     schema: pa.Schema | None = None

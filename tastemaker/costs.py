@@ -6,26 +6,30 @@
         count(texts=120)
     cost.write(folder)
 
-A stage inside a stage is not counted twice. `cost.json` holds the result. A run that goes on from
-a checkpoint adds to what it cost before.
+A stage inside a stage is not counted twice. `cost.json` holds the result. A run that goes on adds
+to what it cost before. With `kept_in` the file is kept up while the block runs, so that a killed
+process counts too.
 """
 
 import json
 import platform
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tastemaker.errors import StorageError
 from tastemaker.files import writing_file
 
 COST_FILE = "cost.json"
 _MEGABYTE = 1e6
 _MINUTE = 60.0
+_KEPT_EVERY = 1.0  # seconds
 _LIBRARIES = (
     "tastemaker",
     "torch",
@@ -134,14 +138,50 @@ class _Meter:
 
     def update(self) -> Cost:
         """Return the cost up to now."""
+        self._measure(self.cost)
+        return self.cost
+
+    def copy(self) -> Cost:
+        """Return a copy of the cost up to now, which another thread may write."""
         cost = self.cost
+        copied = replace(
+            cost, stages=dict(cost.stages), counts=dict(cost.counts)
+        )
+        self._measure(copied)
+        return copied
+
+    def _measure(self, cost: Cost) -> None:
         seconds = time.monotonic() - self._began[0]
         processor = time.process_time() - self._began[1]
         cost.seconds = round(self._before[0] + seconds, 3)
         cost.processor_seconds = round(self._before[1] + processor, 3)
         cost.peak_bytes = max(cost.peak_bytes, _peak_bytes())
         cost.device_bytes = max(cost.device_bytes, _device_bytes())
-        return cost
+
+
+@contextmanager
+def _kept_up(meter: _Meter, folder: Path) -> Iterator[None]:
+    """Write the cost into a folder, where it is there, every second of a block and at its end."""
+    has_ended = threading.Event()
+
+    def write() -> None:
+        # a full disk stops what is measured, which says so better
+        with suppress(StorageError):
+            if folder.is_dir():
+                meter.copy().write(folder)
+
+    def write_again_and_again() -> None:
+        while not has_ended.wait(_KEPT_EVERY):
+            write()
+
+    thread = threading.Thread(target=write_again_and_again, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+        write()
 
 
 _meters: list[_Meter] = []
@@ -167,9 +207,14 @@ def _now() -> tuple[float, float]:
 
 @contextmanager
 def measured(
-    *, before: Cost | None = None, seed: int | None = None
+    *,
+    before: Cost | None = None,
+    seed: int | None = None,
+    kept_in: Path | None = None,
 ) -> Iterator[Cost]:
     """Measure a block; the cost is whole when it ends. before: what the same run cost before.
+
+    kept_in: the folder whose `cost.json` is written every second while the block runs.
 
     The first block of a command line counts what the command did before it, too.
     """
@@ -187,8 +232,10 @@ def measured(
             began, command.began = command.began, None
     meter = _Meter(cost, began)
     _meters.append(meter)
+    keeping = nullcontext() if kept_in is None else _kept_up(meter, kept_in)
     try:
-        yield cost
+        with keeping:
+            yield cost
     finally:
         _meters.remove(meter)
         meter.update()

@@ -107,10 +107,21 @@ def panel_svg(panel: Panel) -> bytes:
     return file.getvalue()
 
 
+class _ShownFigure(Figure):
+    """A figure that a notebook shows although pyplot, which tells it how, was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def panel_figure(panel: Panel) -> Figure:
     """Return one panel with its title as a matplotlib figure, such as a notebook shows."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=_PAGE_SIZE, layout=ConstrainedLayoutEngine())
+        figure = _ShownFigure(
+            figsize=_PAGE_SIZE, layout=ConstrainedLayoutEngine()
+        )
         axes = figure.add_subplot()
         panel.draw(axes)
         axes.set_title(textwrap.fill(panel.title, _TITLE_WIDTH))

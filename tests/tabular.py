@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tastemaker.rl import Algorithm, Evaluation, Rollout, Stepper
+from tastemaker.rl import ActionEvaluation, Algorithm, Rollout, Stepper
 
 LENGTHS = (3, 1, 2, 3, 2, 1, 3, 2)
 
@@ -64,7 +64,7 @@ class Table:
         self.has_critic = True
         self.threads = 1
 
-    def evaluate(self, trajectories: Chosen, is_action: Tensor) -> Evaluation:
+    def evaluate(self, trajectories: Chosen, is_action: Tensor) -> ActionEvaluation:
         every = torch.log_softmax(self.logits, -1)[trajectories.states]
         log_probs = every.gather(-1, trajectories.actions[..., None])[..., 0]
         parts = (
@@ -72,7 +72,9 @@ class Table:
             -(every.exp() * every).sum(-1),
             self.values[trajectories.states],
         )
-        return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in parts))
+        return ActionEvaluation(
+            *(x.where(is_action, torch.zeros_like(x)) for x in parts)
+        )
 
     def critic_values(
         self, trajectories: Chosen, is_action: Tensor

@@ -22,14 +22,14 @@ LIMITS = {
     "cli": 2.67,
     "data": 4.10,
     "doctor": 4.21,
-    "evaluate": 4.40,
+    "evaluate": 4.41,  # 4.40 before modules were merged
     "fast": 4.3,
     "gpt": 3.94,
     "kinds": 3.84,
     "loop": 4.3,
     "maths": 5.95,
     "playground": 4.44,
-    "rank": 4.52,
+    "rank": 4.65,  # 4.52 before modules were merged: import lines went
     "report": 4.1,
     "reward": 3.96,
     "rl": 3.65,

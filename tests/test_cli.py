@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,47 @@ def test_evaluate_prints_what_scripts_rely_on(
     }
     code, out, _ = run("evaluate", taste, source)
     assert "accuracy" in out
+
+
+def test_evaluate_writes_its_page_beside_the_model(
+    run: Any, taste: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "taste"
+    shutil.copytree(taste, model)
+    before = sorted(path.name for path in model.iterdir())
+    source = write_rows(tmp_path / "test.jsonl", film_rows(60))
+    words = ("evaluate", model, source)
+    pages = tmp_path / "taste-evaluations"
+    assert run(*words)[0] == 0
+    assert not pages.exists()  # the tests have TASTEMAKER_REPORT=0
+    monkeypatch.setenv("TASTEMAKER_REPORT", "1")
+    assert run(*words, "--no-report")[0] == 0
+    assert not pages.exists()
+    code, out, err = run(*words, "--json")
+    page = pages / "test.jsonl" / "report.html"
+    assert code == 0
+    assert "accuracy" in json.loads(out)
+    assert f"report: {page}" in err.splitlines()
+    assert page.is_file()
+    assert sorted(path.name for path in model.iterdir()) == before
+    page.unlink()
+    code, out, err = run(*words, "--quiet", "--json")
+    assert (code, err) == (0, "")
+    assert page.is_file()
+
+
+def test_a_page_of_evaluate_that_cannot_be_written_costs_no_figure(
+    run: Any, taste: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASTEMAKER_REPORT", "1")
+    shutil.copytree(taste, tmp_path / "taste")
+    source = write_rows(tmp_path / "test.jsonl", film_rows(60))
+    (tmp_path / "taste-evaluations").write_text("a file is in the way")
+    code, out, err = run("evaluate", tmp_path / "taste", source)
+    assert code == 0
+    assert "accuracy" in out
+    assert "no page was written (" in err
+    assert "--report DIR" in err
 
 
 def test_score_texts(run: Any, taste: Path) -> None:

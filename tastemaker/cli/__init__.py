@@ -1,13 +1,16 @@
 """The command line: verbs of a few lines over the public functions.
 
 An error is one line on stderr. The exit code is 0, 1 (failed) or 2 (bad usage or bad input).
+torchrun starts the same command in each process: only the first one prints, an error once.
 """
 
+import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -15,7 +18,6 @@ from tastemaker import costs, processes
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.looping import loop
-from tastemaker.cli.many import begin_together, end_together
 from tastemaker.cli.ranking import rank
 from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
@@ -24,6 +26,63 @@ from tastemaker.cli.serving import export, serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
 from tastemaker.readable import visible
+
+_TRAIN = ("fit", "pretrain", "steer")
+_HELP = ("--help", "-h")
+_stderr: int | None = None
+"""The standard error that a process other than the first one had."""
+
+
+class _Ended(KeyboardInterrupt):
+    """torchrun, or a scheduler, ends this process."""
+
+
+def begin_together(words: Sequence[str]) -> None:
+    """Silence all processes but the first, and let them meet.
+
+    Raises UsageError for a verb that does not train, LostProcess where the others do not come.
+    """
+    if not processes.is_first():
+        _silence()
+    verb = next((word for word in words if not word.startswith("-")), "")
+    if verb not in _TRAIN:
+        processes.refuse(
+            f"`{verb}`" if verb else "this command",
+            "Start it without torchrun; fit, pretrain and steer train in many processes.",
+        )
+    if not any(word in _HELP for word in words):
+        signal.signal(signal.SIGTERM, _raise)
+        processes.join()
+
+
+def _raise(number: int, frame: object) -> NoReturn:
+    del number, frame
+    raise _Ended(
+        f"ended from outside (SIGTERM): one of the {processes.count()} processes has failed or was "
+        "killed, or all are to stop. Go on with the same command and --resume."
+    )
+
+
+def _silence() -> None:
+    """Lead all output into nothing, that of C++ too; remember where errors would go."""
+    global _stderr  # noqa: PLW0603  one a process
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _stderr = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+
+
+def end_together(code: int, problems: Sequence[str]) -> list[str]:
+    """Leave the other processes; return the problems that this one is to print."""
+    signal.signal(signal.SIGTERM, _raise)
+    lines = processes.last_words(code, problems)
+    if lines and _stderr is not None:
+        os.dup2(_stderr, 2)
+    return lines
+
 
 _VERBS = (
     fetch,

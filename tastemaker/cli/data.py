@@ -43,7 +43,7 @@ Examples:
   tastemaker doctor train.jsonl --test test.jsonl --backbone minilm --max-length 256 --strict
 """
 
-DEMO = """Run the whole loop on invented film reviews with a known score: five minutes, offline.
+DEMO = """Run the whole loop on invented film reviews with a known score: 4 to 6 minutes, offline.
 
 Example:
 
@@ -189,7 +189,7 @@ def doctor(
     import tastemaker as tm
     from tastemaker.data.reading import has_splits
     from tastemaker.reward.backbones.opening import token_counter
-    from tastemaker.reward.judge_check import check_judges
+    from tastemaker.reward.cross_fitting import check_judges
 
     odd_rows: list[Any] = []
     judgements: list[Any] = []

@@ -384,7 +384,7 @@ def _stream(
     policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool
 ) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
-    from tastemaker.gpt.streaming import shown_so_far
+    from tastemaker.gpt.best import shown_so_far
 
     # shown with the first token: until then the prompt may be refused
     start = prompt if isinstance(prompt, str) else ""

@@ -1,12 +1,18 @@
 """The verbs `report` and `frontier`, and the reports that other verbs write about their runs."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli.trust import explanations
+from tastemaker.costs import Cost
+from tastemaker.errors import StorageError
 
 FRONTIER = """Draw the KL–reward frontier of steered runs: gain, KL, and whether the gain is real.
 
@@ -23,7 +29,7 @@ sampling.
 
 REPORT = """Write one page about runs: what to rely on, what not, and what to do next.
 
-A run is a folder of fit, evaluate --report, doctor --report, pretrain or steer. The page,
+A run is a folder of fit, evaluate, doctor --report, pretrain or steer. The page,
 report.html, needs nothing else: it can be sent to anybody.
 
 \b
@@ -217,3 +223,51 @@ def report_steering(out: Path, *, quiet: bool) -> None:
 
     page = report_runs([out], out / REPORT_FOLDER)
     o.note(f"report: {page}", quiet=quiet)
+
+
+def evaluation_folder(
+    model: Path, source: str, split: str | None
+) -> Path | None:
+    """Return where the page about an evaluation goes; None where the model is no folder here.
+
+    It is beside the model's folder: a model may be published, and the page quotes texts.
+    """
+    from tastemaker.data.roles import described_source
+
+    if not model.is_dir() or not os.access(model.resolve().parent, os.W_OK):
+        return None
+    path, _, others = described_source(source)
+    address = urlsplit(path)
+    place = address.path if "://" in path else path
+    words = [Path(place).name, split or others.get("split", "")]
+    name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, words))).strip(".-")
+    folder = model if model.name else model.resolve()
+    return folder.with_name(f"{folder.name}-evaluations") / (name or "texts")
+
+
+def report_evaluation(
+    taste: Any, measured: Any, out: Path, cost: Cost, *, quiet: bool
+) -> None:
+    """Write the page of an evaluation into a folder."""
+    import tastemaker as tm
+
+    parts = explanations(taste, measured)
+    tm.write_report(measured, out, explanations=parts, cost=cost)
+    o.note(f"report: {out / 'report.html'}", quiet=quiet)
+
+
+def try_to_report_evaluation(
+    taste: Any, measured: Any, out: Path | None, cost: Cost, *, quiet: bool
+) -> None:
+    """Write the page that nobody asked for; where it cannot be written, the figures stay."""
+    reason = "the model is no folder here whose parent can be written"
+    if out is not None:
+        try:
+            report_evaluation(taste, measured, out, cost, quiet=quiet)
+            return
+        except StorageError as error:
+            reason = str(error)
+    o.note(
+        f"no page was written ({reason}); name a place: --report DIR",
+        quiet=quiet,
+    )

@@ -10,7 +10,12 @@ from tastemaker import costs, processes
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
-from tastemaker.cli.reports import report_fit
+from tastemaker.cli.reports import (
+    evaluation_folder,
+    report_evaluation,
+    report_fit,
+    try_to_report_evaluation,
+)
 from tastemaker.cli.scoring import (
     say_scored,
     score_standard_input,
@@ -23,7 +28,7 @@ from tastemaker.cli.serving import (
     ray_engine,
     say_part_done,
 )
-from tastemaker.cli.trust import describe_fit, explanations, say_fit_memory
+from tastemaker.cli.trust import describe_fit, say_fit_memory
 from tastemaker.progress import announced
 from tastemaker.settings import caution_of
 
@@ -363,6 +368,15 @@ def score(
     "--report",
     type=o.PATH,
     help="Write report.html, report.png, evaluation.json there.",
+    shown="DIR-evaluations/SOURCE, beside the model",
+)
+@o.option(
+    " /--no-report",
+    "page",
+    default=True,
+    envvar="TASTEMAKER_REPORT",
+    help="Write no page, unless --report says where.",
+    shown="",
 )
 @r.reading
 @o.skip_bad
@@ -375,6 +389,7 @@ def evaluate(
     source: str,
     reading: r.Reading,
     report: Path | None,
+    page: bool,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -404,7 +419,7 @@ def evaluate(
     skipped: list[Any] = []
     if items is not None:
         measured: Any = evaluate_rewardbench(taste, items)
-        report, skip_bad = None, False
+        skip_bad = False
     else:
         with costs.measured(seed=reading.seed) as cost:
             judgements = reading.judgements(
@@ -423,15 +438,11 @@ def evaluate(
             costs.count(judgements=len(judgements))
             costs.on_device(str(choose_device(loading["device"])))
     reading.say(json=json, quiet=quiet)
-    if report is not None:
-        parts = explanations(taste, measured)
-        tm.write_report(measured, report, explanations=parts, cost=cost)
-        o.note(f"report: {report / 'report.html'}", quiet=quiet)
-    elif items is None and not json:
-        o.note(
-            "no page was written; add --report DIR for one with figures and mistakes to read",
-            quiet=quiet,
-        )
+    if items is None and report is not None:
+        report_evaluation(taste, measured, report, cost, quiet=quiet)
+    elif items is None and page:
+        place = evaluation_folder(model, source, reading.split)
+        try_to_report_evaluation(taste, measured, place, cost, quiet=quiet)
     if not json:
         o.say(f"{measured.verdict()}\n")
         o.say(str(measured))

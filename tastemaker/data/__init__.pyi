@@ -9,7 +9,7 @@ from .formats import Format as Format
 from .formats import register_format as register_format
 from .formats.pairs import ASSISTANT as ASSISTANT
 from .formats.pairs import split_dialogues as split_dialogues
-from .formats.ranked import Item as Item
+from .formats.ranked import BenchRow as BenchRow
 from .formats.ranked import items as items
 from .formats.single import from_row as from_row
 from .formats.single import to_row as to_row

@@ -71,7 +71,7 @@ class Answers:
         self,
         skipped: list[DataError] | None = None,
     ) -> Iterator[Judgement]:
-        """Yield the judgements of every row; see `columns.Plan.judgements`."""
+        """Yield the judgements of every row; see `columns.ColumnPlan.judgements`."""
         return self.table.read_rows(
             self._row, skipped, self.layout.rows_left_out
         )

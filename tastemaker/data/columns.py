@@ -1,8 +1,8 @@
 """Read tables column by column: find the columns of texts and judgements, and read their cells.
 
 `plan` goes through the rows once, to see which columns there are and what the judgement columns
-hold. The `Plan` then goes through the rows again and turns each one into judgements. Two passes,
-so that only the plan is kept in memory.
+hold. The `ColumnPlan` then goes through the rows again and turns each one into judgements. Two
+passes, so that only the plan is kept in memory.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -88,7 +88,7 @@ HEAD = 100
 
 
 @dataclass(frozen=True)
-class Plan:
+class ColumnPlan:
     """How to read a table: its columns, and the cells of each judgement column."""
 
     table: Table
@@ -115,7 +115,7 @@ class Plan:
     def _without_repeated_prompts(
         self,
         head: Sequence[Row],
-    ) -> "Plan":
+    ) -> "ColumnPlan":
         """Return a plan that takes the prompt off the texts, if all of them begin with it.
 
         A single answer may quote its prompt. If every answer does, the column holds both.
@@ -176,7 +176,7 @@ def plan(
     target: Target | None = None,
     judged: bool = True,
     past_bad: bool = False,
-) -> Plan:
+) -> ColumnPlan:
     """Return how to read a table's judgements, or only its texts (`judged=False`).
 
     target: "label" for labels alone, "rating" for grades and ratings alone. past_bad: go past rows
@@ -227,7 +227,7 @@ def plan(
             f"Name it with {OPTIONS}.{layout_hint(names)}"
         )
     _describe(layout, text, prompts, metadata, cells)
-    whole = Plan(table, text, prompts, metadata, cells, layout)
+    whole = ColumnPlan(table, text, prompts, metadata, cells, layout)
     return whole._without_repeated_prompts(head)
 
 

@@ -19,7 +19,7 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
-from tastemaker.data.columns import RECOGNISED, Plan, plan
+from tastemaker.data.columns import RECOGNISED, ColumnPlan, plan
 from tastemaker.data.exports import flat
 from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import ranked, table_format
@@ -243,7 +243,7 @@ def rewardbench_items(
     format: str | None = None,
     columns: Columns | None = None,
     report: list[ReadAs] | None = None,
-) -> list[ranked.Item] | None:
+) -> list[ranked.BenchRow] | None:
     """Return the rows of a source in the format of RewardBench 2; None for another format.
 
     columns: those that somebody named. report: a list that takes what the source was read as.
@@ -362,7 +362,7 @@ def _planned(
     target: Target | None,
     format: str | None,
     past_bad: bool,
-) -> Reading | Plan | Answers:
+) -> Reading | ColumnPlan | Answers:
     """Return how to read a table."""
     reading = recognise(table, format, columns, past_bad=past_bad)
     if reading is not None:
@@ -375,7 +375,7 @@ def _planned(
 
 
 def _of_table(
-    source: Reading | Plan | Answers,
+    source: Reading | ColumnPlan | Answers,
     target: Target | None,
     skip_bad: list[DataError] | None,
 ) -> Iterator[Judgement]:

@@ -28,7 +28,7 @@ TIES = "Ties"
 """The subset with its own rule."""
 
 
-class Item(Protocol):
+class BenchItem(Protocol):
     """A row of RewardBench 2. In the subset `Ties` its id is `ref:N` or `tied:N`."""
 
     @property
@@ -147,7 +147,9 @@ class RewardBench:
         return "\n".join(lines)
 
 
-def evaluate_rewardbench(model: Scorer, items: Sequence[Item]) -> RewardBench:
+def evaluate_rewardbench(
+    model: Scorer, items: Sequence[BenchItem]
+) -> RewardBench:
     """Score all answers of the benchmark, then the model by the benchmark's rule."""
     rows = []
     for item in items:
@@ -163,7 +165,7 @@ def evaluate_rewardbench(model: Scorer, items: Sequence[Item]) -> RewardBench:
 
 
 def score_rewardbench(
-    items: Sequence[Item], scores: Sequence[Sequence[float]]
+    items: Sequence[BenchItem], scores: Sequence[Sequence[float]]
 ) -> RewardBench:
     """Return RewardBench 2's scores.
 
@@ -174,7 +176,7 @@ def score_rewardbench(
     """
     if not items:
         raise DataError("RewardBench 2: there are no rows to score.")
-    subsets: dict[str, list[tuple[Item, Sequence[float]]]] = {}
+    subsets: dict[str, list[tuple[BenchItem, Sequence[float]]]] = {}
     for item, of_item in zip(items, scores, strict=True):
         _check(item, of_item)
         subsets.setdefault(item.subset or "all", []).append((item, of_item))
@@ -196,13 +198,13 @@ def score_rewardbench(
     return RewardBench(means, counts, ties, guessing)
 
 
-def _by_guessing(item: Item) -> float:
+def _by_guessing(item: BenchItem) -> float:
     """Return the chance that a random answer is right."""
     right = len(item.chosen)
     return right / (right + len(item.rejected))
 
 
-def _check(item: Item, scores: Sequence[float]) -> None:
+def _check(item: BenchItem, scores: Sequence[float]) -> None:
     where = f"RewardBench 2, row {item.id!r}"
     answers = len(item.chosen) + len(item.rejected)
     if not (item.chosen and item.rejected):
@@ -217,14 +219,14 @@ def _check(item: Item, scores: Sequence[float]) -> None:
         )
 
 
-def _credit(item: Item, scores: Sequence[float]) -> float:
+def _credit(item: BenchItem, scores: Sequence[float]) -> float:
     """Return the share of the top-scored answers that are correct."""
     top = max(scores)
     at_top = [i for i, score in enumerate(scores) if score == top]
     return sum(i < len(item.chosen) for i in at_top) / len(at_top)
 
 
-def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
+def _ties(rows: Sequence[tuple[BenchItem, Sequence[float]]]) -> TiesScore:
     """Score the subset `Ties`. The gap of a question: worst correct minus best wrong score."""
     ref_gaps: dict[str, float] = {}
     tied_gaps: dict[str, float] = {}
@@ -259,7 +261,7 @@ def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
 
 
 def _questions(
-    rows: Sequence[tuple[Item, Sequence[float]]],
+    rows: Sequence[tuple[BenchItem, Sequence[float]]],
 ) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
     """Return the scores of correct and wrong answers by (ref or tied, question)."""
     questions: dict[tuple[str, str], tuple[list[float], list[float]]] = {}

@@ -15,7 +15,7 @@ from .gpt_forward import Texts as Texts
 from .gpt_forward import forward as forward
 from .gpt_forward import nats as nats
 from .gpt_forward import padding as padding
-from .gpt_layers import Network as Network
+from .gpt_layers import GptWeights as GptWeights
 from .gpt_layers import most_tokens as most_tokens
 from .gpt_layers import network_of as network_of
 from .gpt_layers import passes_at_once as passes_at_once
@@ -23,13 +23,13 @@ from .gpt_layers import rotate as rotate
 from .int8 import Range as Range
 from .int8 import in_int8 as in_int8
 from .int8 import watch as watch
-from .memory import cache_budget as cache_budget
-from .memory import cache_bytes as cache_bytes
-from .memory import free_bytes as free_bytes
 from .processor import attention as attention
+from .processor import cache_budget as cache_budget
+from .processor import cache_bytes as cache_bytes
 from .processor import choose_device as choose_device
 from .processor import choose_precision as choose_precision
 from .processor import choose_scoring_precision as choose_scoring_precision
+from .processor import free_bytes as free_bytes
 from .processor import gains_by_int8 as gains_by_int8
 from .processor import like_parts as like_parts
 from .processor import one_thread as one_thread

@@ -1,7 +1,7 @@
 """A faster forward pass of BERT, RoBERTa and DistilBERT classifiers, with the same numbers.
 
 The families differ in names, embedding and pooling. Their layers are the same post-norm transformer
-layer, so one `Encoder` holds the parts of any of them. `int8.py` replaces parts of an `Encoder` by
+layer, so one `EncoderParts` holds the parts of any of them. `int8.py` replaces some of them by
 8-bit products; the network itself does not change.
 
 The score depends on the first token alone, so the last layer is computed for that token only. Its
@@ -57,7 +57,7 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class EncoderLayer:
     """One post-norm transformer layer of width d.
 
     query, key, value read what `enter` makes of the layer's input; out: d → d; feed_forward: d → d.
@@ -90,7 +90,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class EncoderParts:
     """A stack of layers between an embedding and a head.
 
     embed: ids and positions (None: counted from the left), both [b, t] → [b, t, d].
@@ -98,15 +98,15 @@ class Encoder:
     """
 
     embed: Callable[[Tensor, Tensor | None], Tensor]
-    layers: tuple[Layer, ...]
+    layers: tuple[EncoderLayer, ...]
     heads: int
     head: Part
 
 
-def _bert_layer(layer: Any) -> Layer:
+def _bert_layer(layer: Any) -> EncoderLayer:
     attention = layer.attention
     output = layer.output
-    return Layer(
+    return EncoderLayer(
         query=attention.self.query,
         key=attention.self.key,
         value=attention.self.value,
@@ -121,9 +121,9 @@ def _bert_layer(layer: Any) -> Layer:
     )
 
 
-def _bert(module: Any) -> Encoder:
+def _bert(module: Any) -> EncoderParts:
     base = module.bert
-    return Encoder(
+    return EncoderParts(
         embed=lambda ids, positions: base.embeddings(
             input_ids=ids, position_ids=positions
         ),
@@ -133,7 +133,7 @@ def _bert(module: Any) -> Encoder:
     )
 
 
-def _roberta(module: Any) -> Encoder:
+def _roberta(module: Any) -> EncoderParts:
     base = module.roberta
 
     def embed(ids: Tensor, positions: Tensor | None) -> Tensor:
@@ -146,7 +146,7 @@ def _roberta(module: Any) -> Encoder:
         )
         return embedded
 
-    return Encoder(
+    return EncoderParts(
         embed=embed,
         layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
         heads=module.config.num_attention_heads,
@@ -154,8 +154,8 @@ def _roberta(module: Any) -> Encoder:
     )
 
 
-def _distilbert_layer(layer: Any) -> Layer:
-    return Layer(
+def _distilbert_layer(layer: Any) -> EncoderLayer:
+    return EncoderLayer(
         query=layer.attention.q_lin,
         key=layer.attention.k_lin,
         value=layer.attention.v_lin,
@@ -168,9 +168,9 @@ def _distilbert_layer(layer: Any) -> Layer:
     )
 
 
-def _distilbert(module: Any) -> Encoder:
+def _distilbert(module: Any) -> EncoderParts:
     base = module.distilbert
-    return Encoder(
+    return EncoderParts(
         embed=lambda ids, positions: base.embeddings(
             ids, position_ids=positions
         ),
@@ -184,7 +184,7 @@ def _distilbert(module: Any) -> Encoder:
     )
 
 
-_FAMILIES: dict[str, Callable[[Any], Encoder]] = {
+_FAMILIES: dict[str, Callable[[Any], EncoderParts]] = {
     "bert": _bert,
     "roberta": _roberta,
     "xlm-roberta": _roberta,
@@ -192,7 +192,7 @@ _FAMILIES: dict[str, Callable[[Any], Encoder]] = {
 }
 
 
-def parts_of(module: Any) -> Encoder | None:
+def parts_of(module: Any) -> EncoderParts | None:
     """Return the parts of a sequence classifier; None for one that our passes do not support."""
     family = _FAMILIES.get(module.config.model_type)
     return family(module) if family is not None and supports(module) else None
@@ -215,7 +215,7 @@ def scores(
     )
 
 
-def encode(encoder: Encoder, batch: Batch) -> Tensor:
+def encode(encoder: EncoderParts, batch: Batch) -> Tensor:
     """Return the scores of a batch [b, heads], float32, computed from an encoder's parts."""
     is_key = None if batch.is_full else batch.is_text[:, None, None, :]
 
@@ -262,7 +262,7 @@ def _own_forward(
 TokenIds = Sequence[int] | NDArray[np.int32]
 
 
-def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
+def encode_packed(encoder: EncoderParts, texts: Sequence[TokenIds]) -> Tensor:
     """Return the scores [n, heads], float32, of n texts as token ids.
 
     Texts of equal length should be neighbours: they are attended to together.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from tastemaker.fast.any_decode import AnyDecoder, joined
 from tastemaker.fast.batching import Batch, collate
 from tastemaker.fast.gated_layers import GatedNetwork, gated_network_of
-from tastemaker.fast.gpt_layers import Network, most_tokens, network_of
+from tastemaker.fast.gpt_layers import GptWeights, most_tokens, network_of
 
 
 class Decoder(Protocol):
@@ -86,7 +86,7 @@ class OwnDecoder:
     can_add = True
 
     def __init__(
-        self, network: Network | GatedNetwork, most: int, pad_id: int
+        self, network: GptWeights | GatedNetwork, most: int, pad_id: int
     ) -> None:
         # What differs between networks is in their own methods, which take their own layers.
         self.network: Any = network

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from tastemaker import processes
 from tastemaker.fast.batching import by_length
-from tastemaker.fast.gpt_layers import Network, network_of, rotate
+from tastemaker.fast.gpt_layers import GptWeights, network_of, rotate
 from tastemaker.fast.processor import attention
 from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
@@ -240,7 +240,9 @@ def nats(
     return functional.cross_entropy(logits, targets, reduction="sum")
 
 
-def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
+def _hidden(
+    network: GptWeights, texts: Texts, places: Tensor | None
+) -> Tensor:
     """Return the last hidden states [m, d]."""
     padded = texts.for_attention
     rotations = network.rotations(texts.positions)
@@ -262,7 +264,7 @@ def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
 def _attended(
     projected: Tensor,
     padded: _Padded,
-    network: Network,
+    network: GptWeights,
     rotations: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """Return the result of attention within each text [n, d].
@@ -299,7 +301,7 @@ class _Pad(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         padded: _Padded,
-        network: Network,
+        network: GptWeights,
         rotations: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places; padding gets any token."""

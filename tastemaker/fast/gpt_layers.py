@@ -48,7 +48,7 @@ class Product(NamedTuple):
         return x.addmm_(rows, self.weight).add_(self.bias)
 
 
-class Layer(NamedTuple):
+class GptLayer(NamedTuple):
     """One layer: its norms, the projections before and behind attention, and the MLP's products."""
 
     first: Norm
@@ -63,7 +63,7 @@ class Layer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
+class GptWeights:
     """All of a network that our own passes need; tensors are its own, or views of them.
 
     tokens: embeddings [v, d]. places: position embeddings that are added [most tokens, d]; None for
@@ -75,7 +75,7 @@ class Network:
     tokens: Tensor
     places: Tensor | None
     frequencies: Tensor | None
-    layers: tuple[Layer, ...]
+    layers: tuple[GptLayer, ...]
     last: Norm
     head: Tensor
     heads: int
@@ -96,7 +96,7 @@ class Network:
         """The size of a query."""
         return self.width // self.heads
 
-    def first(self, layers: int | None) -> "Network":
+    def first(self, layers: int | None) -> "GptWeights":
         """Return a network of the first layers only; None: of all. The last norm and head stay."""
         return (
             self
@@ -131,7 +131,7 @@ class Network:
         )
 
     def attention_inputs(
-        self, layer: Layer, x: Tensor, rotations: Tensor | None
+        self, layer: GptLayer, x: Tensor, rotations: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return queries [n, heads, d], and keys and values [2, n, heads, d], of x [n, width]."""
         weight, bias = layer.projection
@@ -139,7 +139,7 @@ class Network:
         rotate(parts, rotations)
         return parts[0], parts[1:]
 
-    def rest(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+    def rest(self, layer: GptLayer, x: Tensor, attended: Tensor) -> Tensor:
         """Return a layer's output from its input x [n, width], which is changed.
 
         attended: attention's result [n, width].
@@ -150,7 +150,7 @@ class Network:
         x = layer.out.added_to(x, attended)
         return layer.down.added_to(x, self.inner(layer, x))
 
-    def inner(self, layer: Layer, x: Tensor) -> Tensor:
+    def inner(self, layer: GptLayer, x: Tensor) -> Tensor:
         """Return the hidden units of a layer's MLP [n, 4 · d] for its input [n, d]."""
         return functional.gelu(
             layer.up(layer.second(x)), approximate=layer.approximation
@@ -186,7 +186,7 @@ def passes_at_once(module: Any) -> int:
     return torch.get_num_threads() if is_ours else 1
 
 
-def network_of(module: Any) -> Network | None:
+def network_of(module: Any) -> GptWeights | None:
     """Return a network in this shape; None where our own passes do not give its numbers."""
     if not supports(module):
         return None
@@ -195,11 +195,11 @@ def network_of(module: Any) -> Network | None:
     return _neox(module) if isinstance(module, GPTNeoXForCausalLM) else None
 
 
-def _gpt2(module: Any) -> Network:
+def _gpt2(module: Any) -> GptWeights:
     config = module.config
     body = module.transformer
     layers = [
-        Layer(
+        GptLayer(
             _norm(block.ln_1),
             Product(block.attn.c_attn.weight, block.attn.c_attn.bias),
             Product(block.attn.c_proj.weight, block.attn.c_proj.bias),
@@ -210,7 +210,7 @@ def _gpt2(module: Any) -> Network:
         )
         for block in body.h
     ]
-    return Network(
+    return GptWeights(
         body.wte.weight,
         body.wpe.weight,
         None,
@@ -222,7 +222,7 @@ def _gpt2(module: Any) -> Network:
     )
 
 
-def _neox(module: Any) -> Network:
+def _neox(module: Any) -> GptWeights:
     config = module.config
     body = module.gpt_neox
     order = _order(
@@ -232,7 +232,7 @@ def _neox(module: Any) -> Network:
     )
     order = order.to(body.embed_in.weight.device)
     layers = [
-        Layer(
+        GptLayer(
             _norm(block.input_layernorm),
             _product(block.attention.query_key_value, order),
             _product(block.attention.dense),
@@ -243,7 +243,7 @@ def _neox(module: Any) -> Network:
         )
         for block in body.layers
     ]
-    return Network(
+    return GptWeights(
         body.embed_in.weight,
         None,
         body.rotary_emb.inv_freq.float(),

@@ -21,7 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-from tastemaker.fast.encoder import Encoder, FeedForward, Layer, Part
+from tastemaker.fast.encoder import (
+    EncoderLayer,
+    EncoderParts,
+    FeedForward,
+    Part,
+)
 
 _PLACES = ("states", "mixed", "attended", "wide")
 
@@ -74,7 +79,7 @@ class Ranges:
 
 
 def watch(
-    encoder: Encoder, read: Callable[[Encoder], object]
+    encoder: EncoderParts, read: Callable[[EncoderParts], object]
 ) -> tuple[Ranges, ...]:
     """Return the ranges of each layer. `read` gets an encoder and reads unpadded texts with it."""
     ranges = tuple(Ranges() for _ in encoder.layers)
@@ -84,7 +89,7 @@ def watch(
     return ranges
 
 
-def _watched(layer: Layer, ranges: Ranges) -> Layer:
+def _watched(layer: EncoderLayer, ranges: Ranges) -> EncoderLayer:
     def recording(part: Part, values_range: Range) -> Part:
         def recorded(values: Tensor) -> Tensor:
             values_range.include(values)
@@ -142,7 +147,7 @@ _SHARE = 0.9
 """
 
 
-def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
+def in_int8(encoder: EncoderParts, ranges: Sequence[Ranges]) -> EncoderParts:
     """Return the encoder with 8-bit products, by the ranges that `watch` recorded.
 
     It has no gradient, so it is only for scoring. The last layer stays in float32: except for keys
@@ -154,7 +159,7 @@ def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
     return replace(encoder, layers=(*small, last))
 
 
-def _small(layer: Layer, ranges: Ranges) -> Layer:
+def _small(layer: EncoderLayer, ranges: Ranges) -> EncoderLayer:
     reading = [
         _weights(part) for part in (layer.query, layer.key, layer.value)
     ]

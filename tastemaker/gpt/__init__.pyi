@@ -1,4 +1,5 @@
 from .best import best_of_n as best_of_n
+from .best import shown_so_far as shown_so_far
 from .best import to_be_scored as to_be_scored
 from .language_loss import NGrams as NGrams
 from .language_loss import Perplexity as Perplexity
@@ -24,7 +25,6 @@ from .networks import policy_card as policy_card
 from .networks import recommended as recommended
 from .networks import size_named as size_named
 from .policy import FIGURES as FIGURES
-from .policy import Completion as Completion
 from .policy import Policy as Policy
 from .pretrain_task import Pretraining as Pretraining
 from .pretrain_task import PretrainTask as PretrainTask
@@ -37,7 +37,6 @@ from .sampling import choose as choose
 from .sampling import filtered as filtered
 from .sampling import penalised as penalised
 from .sampling import uniforms as uniforms
-from .streaming import shown_so_far as shown_so_far
 from .text_sources import PLAYGROUND_REVIEWS as PLAYGROUND_REVIEWS
 from .text_sources import Documents as Documents
 from .text_sources import documents as documents
@@ -48,5 +47,6 @@ from .tokenise import even_parts as even_parts
 from .tokenise import pieces_of as pieces_of
 from .tokenise import steps_of as steps_of
 from .tokenise import tokenized as tokenized
+from .writing import Completion as Completion
 from .writing import Row as Row
 from .writing import Writing as Writing

@@ -1,4 +1,4 @@
-"""The best of several completions by a reward."""
+"""The best of several completions by a reward, and what of an unfinished one can be shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from typing import Protocol
 from tastemaker.data.chats import as_prompts
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.errors import UsageError
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
+from tastemaker.gpt.writing import Completion, Row
 from tastemaker.scores import Scores
 
 
@@ -85,3 +86,25 @@ def to_be_scored(completion: Completion) -> Example:
     is_single = len(prompt) == 1 and prompt[0].role == "user"
     question = prompt[0].content if is_single else prompt
     return Example(completion.text.strip(), question)
+
+
+def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
+    """Return the text of an unfinished row that no later token can change.
+
+    Left out are a last character whose bytes are not all there, and what may be the beginning of a
+    stop text.
+    """
+    text = policy.completion("", row, sampling).text
+    if row.ended != "length":
+        return text
+    text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+    hidden = max((_overlap(text, stop) for stop in sampling.stop), default=0)
+    return text[: len(text) - hidden]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of a text begin a longer stop text."""
+    for size in range(len(stop) - 1, 0, -1):
+        if text.endswith(stop[:size]):
+            return size
+    return 0

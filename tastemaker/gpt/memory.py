@@ -21,10 +21,11 @@ from tastemaker.adapters import (
 )
 from tastemaker.errors import UsageError
 from tastemaker.fast.gpt_layers import most_tokens
-from tastemaker.fast.memory import cache_budget, cache_bytes
 from tastemaker.fast.processor import (
     DeviceChoice,
     TrainingChoice,
+    cache_budget,
+    cache_bytes,
     choose_device,
     choose_precision,
     format_of,

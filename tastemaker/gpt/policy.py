@@ -14,9 +14,8 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,13 @@ from tastemaker.gpt.sampling import (
     hidden_width,
 )
 from tastemaker.gpt.tokenise import Reader
-from tastemaker.gpt.writing import MOST_ROWS, Ended, Row, Writing, check_room
+from tastemaker.gpt.writing import (
+    MOST_ROWS,
+    Completion,
+    Row,
+    Writing,
+    check_room,
+)
 from tastemaker.huggingface import (
     quiet_transformers,
     round_weights,
@@ -81,33 +86,6 @@ from tastemaker.train.sharding import Sharded
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
 _BATCH_TOKENS = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A text that a policy wrote.
-
-    text: without stop text and special tokens. ids: its tokens, the end token included. log_probs:
-    of each token, at the sampling's temperature, without filters. ended: by the end token, by a
-    stop text, or by the limit of tokens. values: the critic's value before each token; empty if the
-    policy has no value head. columns: what the prompt's row holds beside it, for a reward.
-    """
-
-    prompt: Prompt
-    text: str
-    ids: tuple[int, ...]
-    log_probs: tuple[float, ...]
-    ended: Ended
-    values: tuple[float, ...] = ()
-    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def log_prob(self) -> float:
-        """The log-probability of the whole completion."""
-        return sum(self.log_probs)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Policy:

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.gpt.writing import Ended, Row, Writing, check_room
+from tastemaker.gpt.writing import Completion, Ended, Row, Writing, check_room
 
 TOKEN = "VLLM_API_KEY"
 """The variable that holds the key of a vLLM server."""
@@ -360,7 +360,7 @@ def open_channel(
     except ImportError as error:
         raise ModelError(
             "weights on a GPU go to vLLM by its own NCCL group: install it here too "
-            "(pip install 'tastemaker[vllm]')."
+            "(in the project's folder, pip install '.[vllm]')."
         ) from error
     group = nccl_common.stateless_init_process_group(
         address, port, rank, world, device

@@ -6,18 +6,20 @@ so that the network always works on many rows.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from tastemaker.data.judgements import Prompt
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.fast.gpt_decode import Decoder, decoder_for
-from tastemaker.fast.memory import cache_budget, cache_bytes
+from tastemaker.fast.processor import cache_budget, cache_bytes
 from tastemaker.gpt.sampling import Sampling, ValueHead, choose, uniforms
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.readable import notebook_html
 
 Ended = Literal["end", "stop", "length"]
 """How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
@@ -52,6 +54,42 @@ class Row:
     log_probs: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     ended: Ended = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A text that a policy wrote.
+
+    text: without stop text and special tokens. ids: its tokens, the end token included. log_probs:
+    of each token, at the sampling's temperature, without filters. ended: by the end token, by a
+    stop text, or by the limit of tokens. values: the critic's value before each token; empty if the
+    policy has no value head. columns: what the prompt's row holds beside it, for a reward.
+    """
+
+    prompt: Prompt
+    text: str
+    ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    ended: Ended
+    values: tuple[float, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def log_prob(self) -> float:
+        """The log-probability of the whole completion."""
+        return sum(self.log_probs)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        """Return the text and its figures, for a notebook."""
+        figures = (
+            f"{len(self.ids):,} tokens, log-probability {self.log_prob:.2f}, "
+            f"ended by: {self.ended}"
+        )
+        prompt = [f"prompt: {self.prompt}"] if self.prompt else []
+        return notebook_html([*prompt, self.text, figures])
 
 
 def check_room(prompts: Sequence[Sequence[int]], context: int) -> None:

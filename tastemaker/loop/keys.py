@@ -45,7 +45,6 @@ TOP: dict[str, Key] = {
     "policy": Key("str"),
     "best_of": Key("int"),
     "read": Key("section"),
-    "doctor": Key("section"),
     "fit": Key("section"),
     "watcher": Key("section"),
     "evaluate": Key("section"),
@@ -111,7 +110,6 @@ _TABLES = {
 }
 _OWN: dict[str, dict[str, Key]] = {
     "read": _READ,
-    "doctor": {},
     "fit": _FIT,
     "watcher": {**_FIT, "judgements": Key("texts")},
     "evaluate": {"show": Key("texts")},

@@ -16,7 +16,7 @@ from tastemaker.errors import SeveralProblems
 from tastemaker.files import writing_file
 from tastemaker.loop.loop_file import read_loop
 from tastemaker.loop.run_folder import Record, RunFolder
-from tastemaker.loop.stages import Planned, planned
+from tastemaker.loop.stages import Planned, planned, stages_of
 from tastemaker.loop.yaml_lines import Problem
 from tastemaker.readable import notebook_html
 
@@ -145,6 +145,14 @@ class Loop:
         if problems:
             self._raise_all(problems)
 
+    def _repr_html_(self) -> str:
+        """Return the stages and what each follows from, for a notebook; nothing is run."""
+        rows = [["stage", "follows from"]]
+        for stage in stages_of(self.file):
+            before = ", ".join(stage.after)
+            rows.append([stage.name, before])
+        return notebook_html([f"Loop: {self.file.name}"], rows)
+
     def plan(self, out: str | Path) -> list[Planned]:
         """Return the stages, and which of them `run` would do. Nothing is computed."""
         folder = RunFolder(Path(out))
@@ -213,7 +221,11 @@ class Loop:
 
         name = each.stage.name
         with (
-            measured(seed=self.file.seed) as cost,
+            measured(
+                before=folder.cost_so_far(name, each.key),
+                seed=self.file.seed,
+                kept_in=folder.work(name),
+            ) as cost,
             folder.storing(folder.work(name)),
         ):
             result = do(self.file, folder, each, keep)

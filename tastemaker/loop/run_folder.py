@@ -2,7 +2,8 @@
 
     DIR/.lock              held while a loop runs in the folder
     DIR/.digests.json      digests of input files, by path, size and times
-    DIR/.work/STAGE/       a stage that is not finished; a killed one goes on from here
+    DIR/.work/STAGE/       a stage that is not finished; a killed one goes on from here. cost.json
+                           holds what its processes cost so far
     DIR/STAGE/             a finished stage, complete or absent
     DIR/STAGE/stage.json   its record: the key of its inputs, its result, how long it took
 
@@ -113,19 +114,30 @@ class RunFolder:
         What was begun with another key is removed.
         """
         work = self.work(name)
-        mark = work / "key"
         with self.storing(work):
-            if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
+            if not self._was_begun(name, key):
                 shutil.rmtree(work, ignore_errors=True)
-                (work / "out").mkdir(parents=True)
-                mark.write_text(key, encoding="utf-8")
+                work.mkdir(parents=True, exist_ok=True)
+                (work / "key").write_text(key, encoding="utf-8")
             (work / "out").mkdir(exist_ok=True)
         return work / "out"
 
     def restart(self, name: str, key: str) -> Path:
-        """Remove what was begun of a stage, and begin again."""
-        shutil.rmtree(self.work(name), ignore_errors=True)
+        """Remove what was made of a stage, and begin again. What it cost so far stays."""
+        shutil.rmtree(self.work(name) / "out", ignore_errors=True)
         return self.begin(name, key)
+
+    def _was_begun(self, name: str, key: str) -> bool:
+        mark = self.work(name) / "key"
+        if not mark.is_file():
+            return False
+        return mark.read_text(encoding="utf-8") == key
+
+    def cost_so_far(self, name: str, key: str) -> Cost | None:
+        """Return what earlier processes spent on a stage that they did not finish."""
+        if not self._was_begun(name, key):
+            return None
+        return Cost.read(self.work(name))
 
     def finish(self, name: str, record: Record) -> None:
         """Give a stage its record, and its name. Raises StorageError for a full disk."""

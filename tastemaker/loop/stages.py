@@ -83,18 +83,7 @@ class Planned:
 
 def stages_of(file: LoopFile) -> list[Stage]:
     """Return all stages, each after those that it depends on."""
-    stages = [_collect(file)]
-    if file.top.get("doctor") is not False:
-        stages.append(
-            Stage(
-                "doctor",
-                "check_data",
-                {"seed": file.seed},
-                after=("collect",),
-                code=(*_MODELS, "doctor", "report"),
-            )
-        )
-    stages += _models(file, 1)
+    stages = [_collect(file), _doctor(file), *_models(file, 1)]
     if file.has_gpt:
         stages.append(_gpt(file))
         stages += _steering(file, 1)
@@ -179,6 +168,16 @@ def _collect(file: LoopFile) -> Stage:
     if not isinstance(held_out, float):
         sources += _placed(file, "", "held_out", held_out)
     return Stage("collect", "collect", settings, sources, code=_DATA)
+
+
+def _doctor(file: LoopFile) -> Stage:
+    return Stage(
+        "doctor",
+        "check_data",
+        {"seed": file.seed},
+        after=("collect",),
+        code=(*_MODELS, "doctor", "report"),
+    )
 
 
 def _models(file: LoopFile, number: int) -> Iterator[Stage]:

@@ -221,7 +221,7 @@ def check_data(work: Work) -> Result:
     """Look for problems in the judgements, and write the doctor page."""
     from tastemaker.doctor.diagnosis import doctor
     from tastemaker.report.data_part import write_doctor_page
-    from tastemaker.reward.judge_check import check_judges
+    from tastemaker.reward.cross_fitting import check_judges
 
     train = work.train()
     diagnosis = doctor(
@@ -318,7 +318,7 @@ def evaluate_model(work: Work) -> Result:
 
 def _gold(work: Work, texts: Sequence[str]) -> list[float]:
     """Return the true scores of texts."""
-    from tastemaker.gpt.policy import Completion
+    from tastemaker.gpt.writing import Completion
     from tastemaker.rl.text.rewards import checked, reward_of
 
     written = [Completion("", text, (), (), "end") for text in texts]

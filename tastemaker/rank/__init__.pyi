@@ -6,8 +6,8 @@ from .exporting import export as export
 from .figures import Figures as Figures
 from .figures import Overview as Overview
 from .figures import overview as overview
-from .forms import Form as Form
-from .forms import read_form as read_form
-from .own import own_figures as own_figures
+from .pages import judge_feedback as judge_feedback
 from .running import rank as rank
+from .settings import Form as Form
 from .settings import Judging as Judging
+from .settings import read_form as read_form

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from tastemaker.data.store import Item, Judge, Store
 from tastemaker.errors import MissingExtra
-from tastemaker.rank.forms import Form
-from tastemaker.rank.settings import Judging
+from tastemaker.rank.settings import Form, Judging
 
 if TYPE_CHECKING:
     from tastemaker.rank.scoring import Scorer

@@ -48,7 +48,7 @@ class ScoredAnswer:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreAgreement:
     """The model beside the judges. agreement: on ordered pairs, by judge."""
 
     agreement: dict[str, Share]
@@ -63,7 +63,7 @@ class Referee:
         self._scores: dict[int, list[float]] = {}
         self._lock = threading.Lock()
 
-    def compare(self, store: Store) -> Comparison:
+    def compare(self, store: Store) -> ScoreAgreement:
         """Return the latest judgements beside the model's scores."""
         rows = answers_of(store, LATEST)
         with self._lock:
@@ -81,7 +81,7 @@ class Referee:
         agreement = {}
         for name, (right, n) in sorted(hits.items()):
             agreement[name] = Share(right, n, "no_order")
-        return Comparison(agreement, answers[::-1][:_LISTED])
+        return ScoreAgreement(agreement, answers[::-1][:_LISTED])
 
     def _score(self, rows: Sequence[Any]) -> None:
         examples, of_item = [], []

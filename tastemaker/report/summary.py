@@ -12,12 +12,13 @@ from typing import Any
 from tastemaker.doctor.diagnosis import Diagnosis
 from tastemaker.errors import ModelError
 from tastemaker.evaluate.estimates import NAMES, Estimate, shown
-from tastemaker.evaluate.findings import Evaluation, KindFindings
-from tastemaker.evaluate.verdict import (
+from tastemaker.evaluate.findings import (
     UNKNOWN,
     USABLE,
     USELESS,
     WEAK,
+    Evaluation,
+    KindFindings,
     level_of,
     ordering_of,
 )

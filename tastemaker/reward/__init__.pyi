@@ -27,7 +27,6 @@ from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
 from .backbones.opening import token_counter as token_counter
-from .backbones.tiny import make_tiny as make_tiny
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
 from .contract import anchor_of as anchor_of
@@ -38,6 +37,7 @@ from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence
 from .corpus import Links as Links
 from .cross_fitting import CrossFit as CrossFit
+from .cross_fitting import check_judges as check_judges
 from .cross_fitting import cross_fit as cross_fit
 from .cross_fitting import cross_fitted_scores as cross_fitted_scores
 from .cross_fitting import independent_scores as independent_scores
@@ -55,8 +55,8 @@ from .export import exportable as exportable
 from .export import exported as exported
 from .export import in_8_bits as in_8_bits
 from .fit_network import FitTask as FitTask
+from .fit_network import make_tiny as make_tiny
 from .fitting import fit as fit
-from .judge_check import check_judges as check_judges
 from .judge_fit import estimate_judges as estimate_judges
 from .judges import JudgeEffects as JudgeEffects
 from .judges import JudgeEstimates as JudgeEstimates

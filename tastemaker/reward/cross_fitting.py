@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from tastemaker.costs import stage
 from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError
+from tastemaker.kinds.base import Likelihood
 from tastemaker.reward.backbones.linear import (
     Linear,
     LinearBackbone,
@@ -28,9 +30,9 @@ from tastemaker.reward.comparison_effects import (
     estimate_comparison_effects,
 )
 from tastemaker.reward.corpus import Corpus, Links, Unit
-from tastemaker.reward.division import Division
+from tastemaker.reward.division import Division, divide
 from tastemaker.reward.judge_fit import estimate_judges
-from tastemaker.reward.judges import JudgeEstimates
+from tastemaker.reward.judges import JudgeEstimates, judge_rows
 from tastemaker.reward.linear_fits import Search, fit_linear
 from tastemaker.reward.observation import (
     ObservationModel,
@@ -292,3 +294,24 @@ def scores_for_calibration(
     except DataError:
         values = torch.zeros(len(corpus), dtype=torch.float64)
     return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))
+
+
+def check_judges(
+    judgements: Sequence[Judgement], *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Return each judge's reliability and its interval, from cross-fitted linear scores.
+
+    {} for fewer than two named judges, and for data that cannot be fitted.
+    """
+    names = {judgement.judge for judgement in judgements}
+    if len(names - {None}) < 2:
+        return {}
+    try:
+        division = divide(
+            judgements, None, Likelihood(), seed, validates=False
+        )
+        estimates = cross_fit(division, seed)
+    # the other checks name what is wrong with such data
+    except DataError:
+        return {}
+    return judge_rows(estimates.judges, None)

@@ -14,7 +14,8 @@ from tastemaker.data.judgements import (
     fingerprints,
 )
 from tastemaker.errors import DataError
-from tastemaker.evaluate.evaluation import Evaluation, evaluate
+from tastemaker.evaluate.evaluation import evaluate
+from tastemaker.evaluate.findings import Evaluation
 from tastemaker.kinds.base import Link
 from tastemaker.reward.backbones import Backbone
 from tastemaker.reward.contract import Anchor, Contract, anchored

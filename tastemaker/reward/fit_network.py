@@ -5,22 +5,40 @@ tokens, whose gradients add up to the same step whatever the budget. Texts that 
 together stay in one part and are encoded once: K passes for a ranking of K, never one for each of
 its K(K − 1)/2 pairs. The learning rate warms up linearly and decays linearly to zero (Devlin et
 al. 2019). There are no time limits: two runs with one seed must be the same.
+
+`make_tiny` makes a small encoder of the texts at hand and learns its tokenizer from them: any
+language, no download.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from tastemaker import processes
 from tastemaker.adapters import learned_state
 from tastemaker.costs import count
 from tastemaker.data.judgements import CHAT, joined
+from tastemaker.errors import DataError
 from tastemaker.fast.batching import (
     by_length,
     collate,
@@ -28,9 +46,13 @@ from tastemaker.fast.batching import (
     whole_units,
 )
 from tastemaker.reward.backbones import Encoder, Tiny, Training
+from tastemaker.reward.backbones.heads import draw_head, head_of
 from tastemaker.reward.backbones.network import Network
-from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
-from tastemaker.reward.backbones.tiny import make_tiny
+from tastemaker.reward.backbones.opening import (
+    DEFAULT_MAX_LENGTH,
+    Cut,
+    make_ready,
+)
 from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.division import Division
 from tastemaker.reward.observation import (
@@ -59,6 +81,86 @@ from tastemaker.train.step import (
     parameters_of,
     trainable,
 )
+
+# ---- the tiny encoder ----------------------------------------------------------------------------
+
+
+_SPECIAL_NAMES = (
+    "pad_token",
+    "unk_token",
+    "cls_token",
+    "sep_token",
+    "mask_token",
+)
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
+
+
+def make_tiny(
+    texts: Iterable[str],
+    *,
+    vocabulary: int = 8000,
+    max_length: int = 512,
+    cut: Cut = "left",
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Network:
+    """Return an untrained network of 2 layers, 128 wide, with a tokenizer learned from `texts`.
+
+    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
+    tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
+    are no texts.
+    """
+    tokenizer = _tokenizer(texts, vocabulary)
+    if len(tokenizer) == len(_SPECIAL) + len(
+        pre_tokenizers.ByteLevel.alphabet()
+    ):
+        raise DataError("there are no texts to make a tokenizer from.")
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_ATTENTION_HEADS,
+        intermediate_size=4 * _WIDTH,
+        max_position_embeddings=max_length,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config.num_labels = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = BertForSequenceClassification(config)
+        make_ready(module, tokenizer, "tiny")
+        draw_head(head_of(module))
+    return Network(module, tokenizer, max_length=max_length, cut=cut)
+
+
+def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """Return a byte-level BPE tokenizer: every text has tokens, and no token is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=ids,
+    )
+    names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
+
+
+# ---- fitting -------------------------------------------------------------------------------------
+
 
 Tokens = NDArray[np.int32]
 

@@ -333,8 +333,7 @@ def fit(
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
         bootstrap, Rubin 1981). shared: they are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
-    labels: the names of the label values, for the contract.
-    out: where to save; None keeps the model in memory.
+    labels: names of the label values, for the contract. out: where to save; None: in memory only.
     resume: continue an interrupted run. overwrite: replace a model once the new one is complete.
 
     Raises DataError for judgements that cannot teach, UsageError for invalid settings,

@@ -2,11 +2,11 @@ from .algorithms import ALGORITHMS as ALGORITHMS
 from .algorithms import algorithm_class as algorithm_class
 from .algorithms import algorithm_named as algorithm_named
 from .algorithms.a2c import A2C as A2C
+from .algorithms.base import ActionEvaluation as ActionEvaluation
 from .algorithms.base import Actor as Actor
 from .algorithms.base import Algorithm as Algorithm
 from .algorithms.base import Compared as Compared
 from .algorithms.base import Costs as Costs
-from .algorithms.base import Evaluation as Evaluation
 from .algorithms.base import Experience as Experience
 from .algorithms.base import LearnsFromJudgements as LearnsFromJudgements
 from .algorithms.base import Metrics as Metrics
@@ -48,7 +48,7 @@ from .gym.player import Shapes as Shapes
 from .gym.world import Table as Table
 from .gym.world import World as World
 from .gym.world import watch as watch
-from .text.judged import Judged as Judged
+from .text.judged import JudgedPairs as JudgedPairs
 from .text.judged import JudgedTexts as JudgedTexts
 from .text.judged import check_compares as check_compares
 from .text.judged import read_judged as read_judged

@@ -19,10 +19,9 @@ from tastemaker.costs import versions
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
-from tastemaker.serve.batching import ScoringQueue
+from tastemaker.serve.batching import Metrics, ScoringQueue
 from tastemaker.serve.bodies import checked_numbers, parsed
 from tastemaker.serve.guard import Guard
-from tastemaker.serve.metrics import Metrics
 from tastemaker.serve.openapi import (
     add_security,
     state_responses,

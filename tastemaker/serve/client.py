@@ -16,6 +16,7 @@ import numpy as np
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, RewardError, UsageError
+from tastemaker.readable import notebook_html
 from tastemaker.scores import Scores
 from tastemaker.serve.asking import Reply, asked, request_of
 from tastemaker.serve.client_wires import (
@@ -65,6 +66,12 @@ class RemoteReward:
     def name(self) -> str:
         """The address without what may hold a token: a query, and a path that is no wire's."""
         return shown_address(self.address)
+
+    def _repr_html_(self) -> str:
+        """Return whose scores these are, for a notebook; nothing is asked of the server."""
+        which = f", model {self.model}" if self.model is not None else ""
+        waits = f"waits {self.seconds:g} s for an answer, tries again {self.retries} times"
+        return notebook_html([f"RemoteReward: {self.name}{which}", waits])
 
     @overload
     def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts

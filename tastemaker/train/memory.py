@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.errors import ModelError
-from tastemaker.fast.memory import free_bytes
+from tastemaker.fast.processor import free_bytes
 
 _STEP_BYTES = 4  # AdamW counts the steps of each parameter
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")

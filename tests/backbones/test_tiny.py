@@ -42,8 +42,8 @@ def test_the_same_seed_gives_the_same_bits():
 @pytest.mark.slow
 def test_another_process_gives_the_same_bits():
     code = (
-        "from tastemaker.data import Example; from tastemaker.reward.backbones.tiny "
-        "import make_tiny;"
+        "from tastemaker.data import Example; from tastemaker.reward import "
+        "make_tiny;"
         f"n = make_tiny({TEXTS!r}, vocabulary=320); print(n.score([Example('warm "
         "很好看')]).values[0].hex())"
     )

@@ -105,9 +105,7 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     ]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]  # as where it is not installed
-    assert "pip install 'tastemaker[box2d]'" in failure_of(
-        MissingExtra, "LunarLander-v3"
-    )
+    assert "pip install '.[box2d]'" in failure_of(MissingExtra, "LunarLander-v3")
 
 
 def test_an_environment_that_fails_is_named_with_step_and_value() -> None:

@@ -30,9 +30,9 @@ from published_rows import (
 
 from tastemaker.data import (
     FORMATS,
+    BenchRow,
     Comparison,
     Grade,
-    Item,
     Judgement,
     Label,
     Message,
@@ -287,7 +287,7 @@ def test_items_of_rewardbench(tmp_path: Path) -> None:
             )
         )
     )
-    assert next(rows_as_items) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
+    assert next(rows_as_items) == BenchRow("Q", ("a", "b"), ("c", "d"), "Ties", "7")
     with pytest.raises(
         DataError,
         match=r"^r\.jsonl:2: .*'rejected'.*\b3 \(int\)",

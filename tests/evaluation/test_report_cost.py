@@ -107,15 +107,6 @@ def test_a_fit_and_an_evaluation_tell_what_they_cost(
     assert "evaluated (seed 0)" in both
 
 
-def test_an_evaluation_without_a_page_says_how_to_get_one(
-    run: Run, rows: Path, tmp_path: Path
-) -> None:
-    assert run("fit", rows, "--out", tmp_path / "taste")[0] == 0
-    code, _, err = run("evaluate", tmp_path / "taste", rows)
-    assert code == 0
-    assert "add --report DIR" in err
-
-
 def test_a_password_is_in_no_report(run: Run, rows: Path, tmp_path: Path) -> None:
     address = "postgresql://ann:secret@db/judgements"
     words = ("--out", tmp_path / "taste", "--tie", address, "--report")

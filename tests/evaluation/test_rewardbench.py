@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import Item
+from tastemaker.data import BenchRow
 from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluate import (
     RewardBench,
@@ -240,8 +240,8 @@ def test_one_verdict_in_plain_words(
     scores: tuple[list[float], ...], verdict: str
 ) -> None:
     items = [
-        Item("Q", ("right",), ("a", "b", "c"), "Math", "1"),
-        Item("Q", ("right",), ("a",), "Safety", "2"),
+        BenchRow("Q", ("right",), ("a", "b", "c"), "Math", "1"),
+        BenchRow("Q", ("right",), ("a",), "Safety", "2"),
     ]
     result = score_rewardbench(items, scores)
     assert result.verdict().startswith(verdict)

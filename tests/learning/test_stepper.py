@@ -12,7 +12,7 @@ from tastemaker.rl import (
     A2C,
     KL,
     RLOO,
-    Evaluation,
+    ActionEvaluation,
     Experience,
     ValuedExperience,
     per_action,
@@ -28,7 +28,7 @@ def made() -> tuple[Table, ValuedExperience]:
     return table, A2C().credit(table, rollout_of(table))
 
 
-def costs(experience: Experience, now: Evaluation) -> dict[str, Tensor]:
+def costs(experience: Experience, now: ActionEvaluation) -> dict[str, Tensor]:
     return {
         "cost": -now.log_probs * experience.advantages + now.values**2,
         "ones": torch.ones_like(now.log_probs),
@@ -205,7 +205,7 @@ def test_a_number_that_is_not_finite_changes_nothing(wrong: float) -> None:
     table, experience = made()
     before = table.logits.detach().clone()
 
-    def spoiled(part: Any, now: Evaluation) -> dict[str, Tensor]:
+    def spoiled(part: Any, now: ActionEvaluation) -> dict[str, Tensor]:
         return {"cost": now.log_probs * wrong}
 
     with pytest.raises(NotFinite, match=r"gradient norm nan.*--lr.*0\.1"):

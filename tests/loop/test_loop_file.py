@@ -65,6 +65,13 @@ def test_all_mistakes_are_listed_with_their_lines(run: Run, written: Any) -> Non
         assert words in line
 
 
+def test_data_are_always_checked(run: Run, written: Any) -> None:
+    for value in ("false", "{}"):
+        path = written(f"judgements: reviews.csv\ndoctor: {value}\n")
+        (line,) = problems(run, path)
+        assert line.startswith(", line 2: a loop file has no key 'doctor'"), line
+
+
 def test_values_that_the_verbs_refuse_are_listed_before_anything_runs(
     run: Run, written: Any
 ) -> None:

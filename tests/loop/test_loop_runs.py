@@ -3,6 +3,7 @@
 import fcntl
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,12 @@ def computed(result: dict[str, Any]) -> list[str]:
     return [stage["name"] for stage in result["stages"] if not stage["cached"]]
 
 
+def seconds_of_children() -> float:
+    """Return the processor time of all processes that this one has started and awaited."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_the_run_folder_holds_each_stage_and_a_report(finished: Path) -> None:
     run_folder = finished / "run"
     for name in STAGES:
@@ -87,7 +94,11 @@ def test_the_run_folder_holds_each_stage_and_a_report(finished: Path) -> None:
     assert any("A warm film." in line for line in lines)
 
 
-def test_a_second_call_computes_nothing_and_needs_no_torch(loop: Path) -> None:
+def test_a_second_call_computes_nothing_in_seconds_and_needs_no_torch(
+    loop: Path,
+) -> None:
+    report = loop / "run" / "report.html"
+    before = report.read_bytes()
     code = (
         "import sys\n"
         "from tastemaker.cli import main\n"
@@ -99,13 +110,17 @@ def test_a_second_call_computes_nothing_and_needs_no_torch(loop: Path) -> None:
     # the copied files have the same content, and other times and folders
     command = [sys.executable, "-c", code, "loop", str(loop / "loop.yaml")]
     command += ["--out", str(loop / "run"), "--json"]
+    spent = -seconds_of_children()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    spent += seconds_of_children()
     assert done.returncode == 0, done.stderr
+    assert spent < 5  # 0.3 on an idle machine
+    assert report.read_bytes() == before
     result = json.loads(done.stdout)
     assert set(result) >= {"report", "stages", "score_before", "score_after", "kl"}
     assert [stage["name"] for stage in result["stages"]] == STAGES
     assert computed(result) == []
-    assert result["report"] == str(loop / "run" / "report.html")
+    assert result["report"] == str(report)
 
 
 def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
@@ -296,6 +311,40 @@ def test_a_loop_killed_again_and_again_ends_in_the_same_report(
     assert process.returncode == 0, process.output()
     assert kills >= 5
     assert measured(folder / "run") == measured(finished / "run")
+
+
+def cost_of_steering(folder: Path) -> dict[str, Any]:
+    """Return what the stage cost that steers by RLOO."""
+    record = (folder / "run" / "steer-rloo" / "stage.json").read_text()
+    cost: dict[str, Any] = json.loads(record)["cost"]
+    return cost
+
+
+def test_the_cost_of_a_stage_is_that_of_all_its_processes(run: Run, loop: Path) -> None:
+    (loop / "loop.yaml").write_text(LOOP.replace("rloo: ,", "rloo: {steps: 200},"))
+    kept = loop / "run" / ".work" / "steer-rloo" / "cost.json"
+    process = forked.start("loop", loop / "loop.yaml", "--out", loop / "run", "--quiet")
+    until = time.monotonic() + 100
+    while not kept.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    cost = json.loads(kept.read_text())
+    assert cost["seconds"] > 0.9
+    # as if 50 minutes had passed before it was killed
+    cost["seconds"] += 3000
+    kept.write_text(json.dumps(cost))
+    # with other settings it is another stage, which begins anew
+    changed = loop.with_name("changed")
+    shutil.copytree(loop, changed)
+    (changed / "loop.yaml").write_text(LOOP.replace("rloo: ,", "rloo: {steps: 3},"))
+    assert "steer-rloo" in computed(again(run, changed))
+    assert cost_of_steering(changed)["seconds"] < 1000
+    assert computed(again(run, loop)) == ["steer-rloo", "compare", "report"]
+    total = cost_of_steering(loop)
+    assert 3000 < total["seconds"] < 4000
+    assert total["processor_seconds"] > cost["processor_seconds"]
+    assert "50 min" in (loop / "run" / "report.html").read_text("utf-8")
 
 
 def test_held_out_texts_of_the_training_data_are_left_out(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.fast import Network, network_of, rotate
+from tastemaker.fast import GptWeights, network_of, rotate
 from tastemaker.fast.gpt_layers import _order
 from tastemaker.gpt import Policy
 
@@ -17,7 +17,7 @@ HEADS, WIDTH = 4, 32
 
 
 @pytest.fixture(scope="module")
-def network(policy: Policy) -> Network:
+def network(policy: Policy) -> GptWeights:
     """A GPT of ours: all eight numbers of each head are turned."""
     gpt = network_of(policy.module)
     assert gpt is not None
@@ -44,7 +44,7 @@ def test_what_turns_together_stands_together(turned: int) -> None:
     assert order[-8:].tolist() == list(range(88, 96)), "values stay as they were"
 
 
-def test_parts_are_a_view_of_what_was_projected(network: Network) -> None:
+def test_parts_are_a_view_of_what_was_projected(network: GptWeights) -> None:
     projected = drawn(5, 3 * WIDTH)
     parts = network.parts(projected)
     assert parts.shape == (3, 5, HEADS, WIDTH // HEADS)
@@ -55,7 +55,7 @@ def test_parts_are_a_view_of_what_was_projected(network: Network) -> None:
 
 @given(place=st.integers(0, 400), apart=st.integers(0, 100))
 def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
-    network: Network, place: int, apart: int
+    network: GptWeights, place: int, apart: int
 ) -> None:
     """q turned by i times k turned by j is a function of i − j (Su et al. 2021, equation 11); and
     values stay.
@@ -70,7 +70,7 @@ def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
     torch.testing.assert_close(products[0], products[1], atol=2e-3, rtol=0)
 
 
-def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:
+def test_a_turn_moves_and_its_opposite_undoes_it(network: GptWeights) -> None:
     parts = drawn(3, 6, HEADS, WIDTH // HEADS)
     turns = network.rotations(torch.arange(6))
     assert turns is not None
@@ -82,7 +82,7 @@ def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:
     torch.testing.assert_close(turned, parts, atol=1e-6, rtol=0)
 
 
-def test_places_turn_by_hand(network: Network) -> None:
+def test_places_turn_by_hand(network: GptWeights) -> None:
     """Two numbers a head, one radian a place: (1, 0) at place 2 becomes (cos 2, sin 2)."""
     alone = replace(network, frequencies=torch.ones(1))
     parts = torch.zeros(3, 1, 1, 2)
@@ -94,7 +94,7 @@ def test_places_turn_by_hand(network: Network) -> None:
     assert parts[2].flatten().tolist() == [1, 0]
 
 
-def test_numbers_of_16_bits_turn_as_those_of_32_do(network: Network) -> None:
+def test_numbers_of_16_bits_turn_as_those_of_32_do(network: GptWeights) -> None:
     exact = drawn(3, 6, HEADS, WIDTH // HEADS).bfloat16()
     parts, turns = exact.float(), network.rotations(torch.arange(6))
     rotate(parts, turns)

@@ -22,7 +22,7 @@ from tastemaker.data.store import (
     calibration_items,
     import_judgements,
 )
-from tastemaker.rank import Figures, own_figures
+from tastemaker.rank import Figures, judge_feedback
 
 ORDER = {"tiers": [[0], [1]]}
 
@@ -212,7 +212,7 @@ def test_a_page_takes_the_same_steps_in_a_larger_store(
                 for number in range(4):
                     view = store.next_view(judge)
                     store.left()
-                    own_figures(store, judge)
+                    judge_feedback(store, judge)
                     assert view is not None
                     assert store.next_view(judge) == view
                     store.answer(judge, view.id, f"{name} key {number}", ORDER)

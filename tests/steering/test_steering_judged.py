@@ -25,7 +25,7 @@ from tastemaker.rl import (
     DPO,
     KL,
     PREFERENCE_AIM,
-    Judged,
+    JudgedPairs,
     JudgedTexts,
     Limits,
     Scale,
@@ -276,4 +276,4 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
 
 def test_a_judgement_is_read_as_what_it_is() -> None:
     """Pairs of a ranking of three tiers, one of two texts: 1·2 + 1·1 + 2·1."""
-    assert Judged([1], [], [0, 1, 1, 2], 1.0).pairs == 5
+    assert JudgedPairs([1], [], [0, 1, 1, 2], 1.0).pairs == 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import UsageError
-from tastemaker.rl import KL, Controller, Evaluation, Experience
+from tastemaker.rl import KL, ActionEvaluation, Controller, Experience
 
 
 def test_what_a_token_costs() -> None:
@@ -22,7 +22,7 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     logs = torch.tensor([[0.5]]).log(), torch.tensor([[0.4]]).log()
     zeros = torch.zeros(1, 1)
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
-    now = Evaluation(logs[0], zeros, zeros)
+    now = ActionEvaluation(logs[0], zeros, zeros)
     penalties = [
         float(KL(where=w, estimator="k3").penalty(0.6)(experience, now))
         for w in ("loss", "reward")

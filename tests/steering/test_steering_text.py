@@ -13,8 +13,8 @@ from tastemaker.fast import passes_at_once
 from tastemaker.gpt import Policy
 from tastemaker.rl import (
     A2C,
+    ActionEvaluation,
     Answers,
-    Evaluation,
     Rollout,
     TextActor,
     dropping_out,
@@ -209,7 +209,7 @@ def test_temperature_divides_the_gradient_too() -> None:
     for temperature in (1.0, 2.0):
         policy = uniform(nano())
         policy.module.gpt_neox.final_layer_norm.bias.data.fill_(1.0)
-        now: Evaluation = TextActor(policy, temperature=temperature).evaluate(
+        now: ActionEvaluation = TextActor(policy, temperature=temperature).evaluate(
             ANSWERS, IS_ACTION
         )
         slopes.append(

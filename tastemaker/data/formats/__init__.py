@@ -210,13 +210,10 @@ def tiers_of(
 
 # At the end, because these files import what is above; each registers its formats.
 from tastemaker.data.formats import (  # noqa: E402, F401
-    arenas,
     frameworks,
-    oasst,
     pairs,
     ranked,
     scored_answers,
     single,
-    summaries,
     two_answers,
 )

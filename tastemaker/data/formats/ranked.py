@@ -1,6 +1,7 @@
 """Formats of several ranked answers.
 
-NeMo-RL, Nectar, Alpaca lists, best of k, WMT's MQM and RewardBench 2.
+NeMo-RL, Nectar, Alpaca lists, best of k, WMT's MQM and RewardBench 2; OpenAssistant's trees of
+messages, where every place with ranked answers is one ranking.
 """
 
 import math
@@ -30,8 +31,79 @@ from tastemaker.data.values import (
     parse_number,
     show,
     text_of,
+    whole_of,
 )
 from tastemaker.errors import DataError, SaysNothing
+
+# ---- OpenAssistant -------------------------------------------------------------------------------
+
+
+ROLES = {"prompter": "user", "assistant": "assistant"}
+
+
+def _tree(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    rankings: list[Judgement] = []
+    # a stack instead of a recursion: a tree may be deep
+    waiting: list[tuple[dict[str, Any], tuple[Message, ...]]] = [
+        (row["prompt"], ())
+    ]
+    while waiting:
+        message, before = waiting.pop()
+        turns = (*before, _turn(message, where))
+        replies = records_of(message.get("replies") or [], where, "replies")
+        waiting += [(reply, turns) for reply in reversed(replies)]
+        ranked = _ranked(replies)
+        if len(ranked) > 1:
+            rankings.append(_ranking(ranked, turns, metadata))
+    if not rankings:
+        raise SaysNothing(f"{where}: no two answers of this tree are ranked.")
+    return rankings
+
+
+def _turn(message: dict[str, Any], where: str) -> Message:
+    role = text_of(message.get("role"), where, "role")
+    content = answer_of(message.get("text"), where, "text")
+    return Message(ROLES.get(role, role), content)
+
+
+def _ranked(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the answers of assistants that have a rank and were not deleted."""
+    ranked = []
+    for reply in replies:
+        is_answer = reply.get("role") == "assistant"
+        is_ranked = reply.get("rank") is not None
+        if is_answer and is_ranked and not reply.get("deleted"):
+            ranked.append(reply)
+    return ranked
+
+
+def _ranking(
+    replies: list[dict[str, Any]],
+    turns: tuple[Message, ...],
+    metadata: Metadata,
+) -> Ranking:
+    where = metadata["where"]
+    ranks = [whole_of(reply["rank"], where, "rank") for reply in replies]
+    texts = [answer_of(reply.get("text"), where, "text") for reply in replies]
+    return Ranking(tiers_of(ranks, texts), prompt=turns, **metadata)
+
+
+register_format(
+    Format(
+        "oasst-trees",
+        ("message_tree_id", "prompt"),
+        _tree,
+        (Ranking,),
+        matches=lambda row: isinstance(row["prompt"], dict),
+        excludes_others=True,
+        own_prompt=False,
+    )
+)
+
+
+# ---- ranked answers ------------------------------------------------------------------------------
+
 
 _SAMPLE = re.compile(r"sample(\d+)", re.ASCII)
 
@@ -186,7 +258,7 @@ register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))
 # --- RewardBench 2: for every prompt, right completions and wrong ones
 
 
-class Item(NamedTuple):
+class BenchRow(NamedTuple):
     """One row. chosen: right completions; rejected: wrong ones. subset, id: may be ""."""
 
     prompt: Prompt
@@ -198,7 +270,7 @@ class Item(NamedTuple):
 
 def items(
     table: Table, prompts: PromptColumns | None = None
-) -> Iterator[Item]:
+) -> Iterator[BenchRow]:
     """Yield the rows of a table as items. Raises DataError at the first bad row.
 
     prompts: the columns of the prompt, where it is not in a column of that name.
@@ -214,7 +286,7 @@ def items(
         yield item
 
 
-def _item(row: Row, where: str) -> Item:
+def _item(row: Row, where: str) -> BenchRow:
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if prompt is None:
         raise empty_cell(where, "prompt", "text")
@@ -225,7 +297,7 @@ def _item(row: Row, where: str) -> Item:
         subset = text_of(row["subset"], where, "subset")
     if not is_missing(row.get("id")):
         identity = str(row["id"])
-    return Item(prompt, chosen, rejected, subset, identity)
+    return BenchRow(prompt, chosen, rejected, subset, identity)
 
 
 def _completions(row: Row, column: str, where: str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ _WINDOW = 200
 
 
 @dataclass(frozen=True)
-class Plan:
+class AskPlan:
     """What to ask. repeats, calibration: shares of the views. ask: random or a model's order."""
 
     seed: int
@@ -49,7 +49,7 @@ class Plan:
     ask: str = "random"
 
 
-class Chosen(NamedTuple):
+class NextItem(NamedTuple):
     """An item to show. reason: new, repeat, calibration. arm: the order that it comes from."""
 
     item: Row[Any]
@@ -83,7 +83,9 @@ def next_number(connection: Connection) -> int:
     return int(connection.scalar(select(func.max(s.views.c.id))) or 0) + 1
 
 
-def next_item(connection: Connection, plan: Plan, judge: int) -> Chosen | None:
+def next_item(
+    connection: Connection, plan: AskPlan, judge: int
+) -> NextItem | None:
     """Return the next item of a judge; None where none wants a judgement of this judge."""
     draws = random.Random(
         f"{plan.seed}:plan:{judge}:{next_number(connection)}"
@@ -93,17 +95,17 @@ def next_item(connection: Connection, plan: Plan, judge: int) -> Chosen | None:
     if planned < plan.repeats:
         item = _repeat(connection, judge, draws)
         if item is not None:
-            return Chosen(item, "repeat", "planned")
+            return NextItem(item, "repeat", "planned")
     elif planned < plan.repeats + plan.calibration:
         item = connection.execute(_calibration(judge)).first()
         if item is not None:
-            return Chosen(item, "calibration", "planned")
+            return NextItem(item, "calibration", "planned")
     if plan.ask != "random" and draws.random() >= RANDOM_SHARE:
         item = connection.execute(_asked_for(judge)).first()
         if item is not None:
-            return Chosen(item, "new", plan.ask)
+            return NextItem(item, "new", plan.ask)
     item = _in_random_order(connection, judge)
-    return None if item is None else Chosen(item, "new", "random")
+    return None if item is None else NextItem(item, "new", "random")
 
 
 def _in_random_order(connection: Connection, judge: int) -> Row[Any] | None:
@@ -121,8 +123,8 @@ def _in_random_order(connection: Connection, judge: int) -> Row[Any] | None:
 
 
 def still_wanted(
-    connection: Connection, chosen: Chosen, judge: int
-) -> Chosen | None:
+    connection: Connection, chosen: NextItem, judge: int
+) -> NextItem | None:
     """Return what to show a judge, before it is shown: the choice, or another where that is gone.
 
     None: search anew. A random choice moves the judge's place in the random order.
@@ -147,7 +149,7 @@ def still_wanted(
         return None
     change = update(s.judges).where(s.judges.c.id == judge)
     connection.execute(change.values(cursor=item.lot))
-    return Chosen(item, "new", "random")
+    return NextItem(item, "new", "random")
 
 
 def _is_his(judge: int) -> ColumnElement[bool]:

@@ -31,9 +31,9 @@ from tastemaker.data.store.answering import (
     renumbered,
 )
 from tastemaker.data.store.choosing import (
-    Chosen,
+    AskPlan,
     Finished,
-    Plan,
+    NextItem,
     finished,
     next_item,
     next_number,
@@ -259,13 +259,13 @@ class Store:
         with self.database.reading() as connection:
             return counts_of(connection)
 
-    def _plan(self, connection: Connection) -> Plan:
+    def _plan(self, connection: Connection) -> AskPlan:
         saved = _setting(connection, "plan") or {}
         seed = int(_setting(connection, "seed"))
-        return Plan(seed, **saved)
+        return AskPlan(seed, **saved)
 
     def _show(
-        self, connection: Connection, judge: Judge, chosen: Chosen, seed: int
+        self, connection: Connection, judge: Judge, chosen: NextItem, seed: int
     ) -> View:
         texts = json.loads(chosen.item.texts)
         shown = list(range(len(texts)))
@@ -302,7 +302,7 @@ class Store:
                 )
             seed = self._plan(connection).seed
             self._show(
-                connection, judge, Chosen(row, "decide", "planned"), seed
+                connection, judge, NextItem(row, "decide", "planned"), seed
             )
 
     # --- judgements

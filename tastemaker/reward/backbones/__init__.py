@@ -228,30 +228,32 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenBackbone:
     """A backbone's settings and its usual recipe."""
 
     settings: Linear | Encoder | Tiny
     recipe: Recipe = field(default_factory=Recipe)
 
 
-_NAMED: dict[str, Chosen] = {
-    "linear": Chosen(Linear()),
-    "tiny": Chosen(Tiny(), Recipe(epochs=8, lr=1e-3)),
-    "minilm": Chosen(
+_NAMED: dict[str, ChosenBackbone] = {
+    "linear": ChosenBackbone(Linear()),
+    "tiny": ChosenBackbone(Tiny(), Recipe(epochs=8, lr=1e-3)),
+    "minilm": ChosenBackbone(
         Encoder("minilm", max_length=256), Recipe(epochs=1, lr=1e-4)
     ),
 }
 
 
-def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
+def choose_backbone(
+    backbone: "str | Linear | Encoder | Tiny",
+) -> ChosenBackbone:
     """Return the settings that a name stands for: linear, tiny, minilm, a folder or a hub name."""
     if isinstance(backbone, str):
         if not backbone.strip():
             raise UsageError(
                 "an empty backbone name: use linear, tiny, minilm, a model folder or a hub name."
             )
-        return _NAMED.get(backbone) or Chosen(Encoder(backbone))
+        return _NAMED.get(backbone) or ChosenBackbone(Encoder(backbone))
     recipe = Recipe()
     if isinstance(backbone, Tiny):
         recipe = _NAMED["tiny"].recipe
@@ -259,7 +261,7 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
         recipe = Recipe(lr=LORA_LR)
     elif backbone == _NAMED["minilm"].settings:
         recipe = _NAMED["minilm"].recipe
-    return Chosen(backbone, recipe)
+    return ChosenBackbone(backbone, recipe)
 
 
 def check_processes(settings: Linear | Encoder | Tiny) -> None:
@@ -404,7 +406,7 @@ def move(backbone: Backbone, device: torch.device) -> None:
 
 
 def chosen_training(
-    chosen: Chosen,
+    chosen: ChosenBackbone,
     training: Training | Mapping[str, Any] | None,
     epochs: int | None,
     *,

@@ -27,7 +27,7 @@ from tastemaker.data.judgements import (
 from tastemaker.errors import StorageError, UsageError
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.encoder import (
-    Encoder,
+    EncoderParts,
     TokenIds,
     encode_packed,
     parts_of,
@@ -52,10 +52,15 @@ from tastemaker.fast.processor import (
 )
 from tastemaker.huggingface import align, quiet_transformers
 from tastemaker.reward.backbones.heads import (
+    fingerprint_of,
     head_of,
     one_head,
     put_heads,
     rescale_head,
+    round_body,
+    save_module,
+    saved_dtype_of,
+    share_weights,
     widen_head,
 )
 from tastemaker.reward.backbones.opening import (
@@ -77,13 +82,6 @@ from tastemaker.reward.backbones.reading import (
     token_types,
 )
 from tastemaker.reward.backbones.readout import Readout
-from tastemaker.reward.backbones.weights import (
-    fingerprint_of,
-    round_body,
-    save_module,
-    saved_dtype_of,
-    share_weights,
-)
 from tastemaker.scores import Scores
 from tastemaker.train.sharding import Sharded
 
@@ -136,7 +134,7 @@ class Network:
         self.sharded: Sharded | None = None
         self._wrapped: Any = None
         self._ranges: tuple[Ranges, ...] | None = None
-        self._small: tuple[tuple[float, ...], Encoder] | None = None
+        self._small: tuple[tuple[float, ...], EncoderParts] | None = None
 
     @classmethod
     def open(
@@ -476,7 +474,7 @@ class Network:
         with torch.autocast(self.device.type, torch.bfloat16):
             return self._in_float32(texts)
 
-    def _in_int8(self) -> Encoder | None:
+    def _in_int8(self) -> EncoderParts | None:
         """Return the encoder with 8-bit products; it is converted again when weights change."""
         encoder = parts_of(self.module)
         if (

@@ -13,10 +13,10 @@ from typing import ClassVar
 from tastemaker.maths.rl import policy_gradient
 from tastemaker.rl.algorithms.base import (
     ANY,
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
@@ -86,7 +86,7 @@ class A2C(Algorithm[ValuedExperience]):
         )
 
     def _costs(
-        self, bonus: float, experience: ValuedExperience, now: Evaluation
+        self, bonus: float, experience: ValuedExperience, now: ActionEvaluation
     ) -> Costs:
         policy_cost = policy_gradient(now.log_probs, experience.advantages)
         costs = critic_costs(experience, now)

@@ -14,10 +14,8 @@ An algorithm knows nothing of tokenizers, environments, devices, files or logs.
     update(actor, experience, stepper) → metrics    make actions with a high advantage likelier
 
 To add an algorithm, copy the file of the nearest one and add a line to `ALGORITHMS` in
-`tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example.
-
-The `Stepper` takes optimiser steps over rows of experience, computed in parts. The step itself is
-`tastemaker.train.TrainStep`.
+`tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example. The `Stepper` takes
+optimiser steps over rows of experience, computed in parts, by `tastemaker.train.TrainStep`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -173,7 +171,7 @@ class Compared(Experience):
     tiers: Tensor
 
 
-class Evaluation(NamedTuple):
+class ActionEvaluation(NamedTuple):
     """A policy's current output for the actions of some rows, with gradients; float [b, T].
 
     log_probs: of the actions. entropy: of the distributions they were drawn from. values: the
@@ -198,8 +196,10 @@ class Actor(Protocol):
         """The number of passes that can be computed in parallel, one thread each."""
         ...
 
-    def evaluate(self, trajectories: Any, is_action: Tensor) -> Evaluation:
-        """Return the `Evaluation` of actions, with gradients; 0 where `is_action` is False."""
+    def evaluate(
+        self, trajectories: Any, is_action: Tensor
+    ) -> ActionEvaluation:
+        """Return the evaluation of actions, with gradients; 0 where `is_action` is False."""
         ...
 
     def policy_parameters(self) -> list[nn.Parameter]:
@@ -326,7 +326,7 @@ Costs = dict[str, Tensor]
 """Numbers of each action [b, T], by name: "cost" is minimised, the others are only measured."""
 
 
-def no_penalty(experience: Experience, now: Evaluation) -> Tensor:
+def no_penalty(experience: Experience, now: ActionEvaluation) -> Tensor:
     """Return 0 for each action."""
     return torch.zeros_like(now.log_probs)
 
@@ -350,7 +350,7 @@ class Stepper:
         clip: float,
         generator: torch.Generator,
         at_once: int = 8192,
-        penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
+        penalty: Callable[[Experience, ActionEvaluation], Tensor] = no_penalty,
         whole: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         self.is_sharded = whole is not None
@@ -379,7 +379,7 @@ class Stepper:
     def step(
         self,
         experience: E,
-        objective: Callable[[E, Evaluation], Costs],
+        objective: Callable[[E, ActionEvaluation], Costs],
         *,
         share: float = 1.0,
         train: Sequence[nn.Parameter] | None = None,
@@ -400,7 +400,7 @@ class Stepper:
     def gradients(
         self,
         experience: E,
-        objective: Callable[[E, Evaluation], Costs],
+        objective: Callable[[E, ActionEvaluation], Costs],
         *,
         share: float = 1.0,
     ) -> Metrics:
@@ -413,7 +413,7 @@ class Stepper:
     def _computations(
         self,
         experience: E,
-        objective: Callable[[E, Evaluation], Costs],
+        objective: Callable[[E, ActionEvaluation], Costs],
         share: float,
     ) -> list[Part]:
         """Return what computes each part of the rows."""
@@ -428,7 +428,7 @@ class Stepper:
 
     def _compute(
         self,
-        objective: Callable[[E, Evaluation], Costs],
+        objective: Callable[[E, ActionEvaluation], Costs],
         share: float,
         part: E,
     ) -> tuple[Tensor, Metrics]:

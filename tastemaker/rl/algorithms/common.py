@@ -23,9 +23,9 @@ from tastemaker.maths.rl import (
     value_error,
 )
 from tastemaker.rl.algorithms.base import (
+    ActionEvaluation,
     Actor,
     Costs,
-    Evaluation,
     Experience,
     Rollout,
     Stepper,
@@ -95,7 +95,7 @@ def advantages_of(
 
 
 def critic_costs(
-    experience: ValuedExperience, now: Evaluation, clip: float = math.inf
+    experience: ValuedExperience, now: ActionEvaluation, clip: float = math.inf
 ) -> Costs:
     """Return the critic's error of each action."""
     return {
@@ -156,7 +156,7 @@ def minibatch_epochs(
     algorithm: HasEpochs,
     stepper: Stepper,
     experience: E,
-    costs: Callable[[E, Evaluation], Costs],
+    costs: Callable[[E, ActionEvaluation], Costs],
 ) -> dict[str, float]:
     """Take one step a minibatch for some epochs; return the mean metrics of the last epoch.
 
@@ -177,7 +177,11 @@ def minibatch_epochs(
 
 
 def clipped_costs(
-    experience: Experience, now: Evaluation, *, clip: float, entropy: float
+    experience: Experience,
+    now: ActionEvaluation,
+    *,
+    clip: float,
+    entropy: float,
 ) -> Costs:
     """Return the clipped cost of each action minus the entropy bonus, and measurements.
 

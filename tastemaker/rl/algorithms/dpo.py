@@ -22,11 +22,11 @@ from tastemaker import processes
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
 from tastemaker.rl.algorithms.base import (
+    ActionEvaluation,
     Actor,
     Algorithm,
     Compared,
     Costs,
-    Evaluation,
     Metrics,
     Rollout,
     Stepper,
@@ -137,7 +137,7 @@ class DPO(Algorithm[Compared]):
         else:
             metrics = {}
 
-            def costs(rows: Compared, now: Evaluation) -> Costs:
+            def costs(rows: Compared, now: ActionEvaluation) -> Costs:
                 log_probs = now.log_probs.detach()
                 metrics.update(self.agreement(rows, log_probs))
                 return _costs(self._with_advantages(rows, log_probs), now)
@@ -161,7 +161,7 @@ class DPO(Algorithm[Compared]):
         return replace(compared, advantages=of_actions)
 
 
-def _costs(experience: Compared, now: Evaluation) -> Costs:
+def _costs(experience: Compared, now: ActionEvaluation) -> Costs:
     return {
         "cost": policy_gradient(now.log_probs, experience.advantages),
         "entropy": now.entropy,

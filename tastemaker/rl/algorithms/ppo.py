@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from tastemaker.rl.algorithms.base import (
     ANY,
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
@@ -156,7 +156,7 @@ class PPO(Algorithm[ValuedExperience]):
         )
 
     def _costs(
-        self, bonus: float, experience: ValuedExperience, now: Evaluation
+        self, bonus: float, experience: ValuedExperience, now: ActionEvaluation
     ) -> Costs:
         costs = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
         costs.update(critic_costs(experience, now, self.value_clip))

@@ -21,10 +21,10 @@ from tastemaker.maths.rl import (
 )
 from tastemaker.rl.algorithms.base import (
     ANY,
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
@@ -118,7 +118,7 @@ class Reinforce(Algorithm[ValuedExperience]):
         )
 
     def _costs(
-        self, bonus: float, experience: ValuedExperience, now: Evaluation
+        self, bonus: float, experience: ValuedExperience, now: ActionEvaluation
     ) -> Costs:
         policy_cost: Tensor = policy_gradient(
             now.log_probs, experience.advantages

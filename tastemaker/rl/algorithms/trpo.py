@@ -23,10 +23,10 @@ from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import k2, k3, surrogate
 from tastemaker.rl.algorithms.base import (
     ANY,
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
@@ -281,7 +281,9 @@ def conjugate_gradient(
     return x
 
 
-def _surrogate_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
+def _surrogate_costs(
+    experience: ValuedExperience, now: ActionEvaluation
+) -> Costs:
     return {
         "cost": surrogate(
             now.log_probs, experience.log_probs, experience.advantages
@@ -291,7 +293,7 @@ def _surrogate_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
     }
 
 
-def _value_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
+def _value_costs(experience: ValuedExperience, now: ActionEvaluation) -> Costs:
     costs = critic_costs(experience, now)
     costs["cost"] = costs["value_loss"]
     return costs

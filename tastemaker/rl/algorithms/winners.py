@@ -12,10 +12,10 @@ import torch
 
 from tastemaker.maths.rl import k3, policy_gradient
 from tastemaker.rl.algorithms.base import (
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Experience,
     Metrics,
     Rollout,
@@ -63,7 +63,7 @@ class Winners(Algorithm[Experience]):
         return minibatch_epochs(self, stepper, experience, self._costs)
 
     @staticmethod
-    def _costs(experience: Experience, now: Evaluation) -> Costs:
+    def _costs(experience: Experience, now: ActionEvaluation) -> Costs:
         cost = policy_gradient(now.log_probs, experience.advantages)
         moved = k3(experience.log_probs, now.log_probs)
         return {

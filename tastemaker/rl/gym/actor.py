@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tastemaker.rl.algorithms.base import Evaluation, Rows
+from tastemaker.rl.algorithms.base import ActionEvaluation, Rows
 
 Array = NDArray[Any]
 
@@ -354,15 +354,17 @@ class PlayingActor:
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
 
-    def evaluate(self, trajectories: Any, is_action: Tensor) -> Evaluation:
-        """Return the `Evaluation` [b, T] of `Steps` or `Single`, with gradients."""
+    def evaluate(
+        self, trajectories: Any, is_action: Tensor
+    ) -> ActionEvaluation:
+        """Return the `ActionEvaluation` [b, T] of `Steps` or `Single`, with gradients."""
         networks = self.networks
         outputs = networks.policy(trajectories.observations)
         log_probs, entropy = networks.actions.log_probs_and_entropy(
             outputs, networks.log_deviations, trajectories.actions
         )
         values = networks.critic(trajectories.observations)[..., 0]
-        return Evaluation(
+        return ActionEvaluation(
             *(
                 torch.where(is_action, numbers, 0)
                 for numbers in (log_probs, entropy, values)

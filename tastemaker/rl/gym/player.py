@@ -23,6 +23,7 @@ from torch import Tensor
 
 from tastemaker.errors import ModelError
 from tastemaker.files import writing_file
+from tastemaker.readable import notebook_html
 from tastemaker.rl.gym.actor import (
     Actions,
     Array,
@@ -182,6 +183,15 @@ class Player:
             Moments(size) if is_normalised else Unchanged()
         )
         self.actor = PlayingActor(self.networks)
+
+    def _repr_html_(self) -> str:
+        """Return what it plays and the figures of its training, for a notebook."""
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        sentences = [f"Player: {' '.join([self.environment, *options])}"]
+        for name, value in self.figures.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                sentences.append(f"{name.replace('_', ' ')}: {value:,.4g}")
+        return notebook_html(sentences)
 
     @classmethod
     def fresh(

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.fast.processor import like_parts
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.writers import Writer, written_by
+from tastemaker.gpt.writing import Completion
 from tastemaker.maths.rl import k3, masked_mean
 from tastemaker.rl.algorithms.base import (
+    ActionEvaluation,
     Actor,
-    Evaluation,
     Metrics,
     Trajectories,
 )
@@ -77,7 +78,7 @@ class Elsewhere:
         trajectories: Trajectories,
         is_action: Tensor,
         log_probs: Tensor,
-    ) -> tuple[Evaluation, Mismatch]:
+    ) -> tuple[ActionEvaluation, Mismatch]:
         """Return the policy's own pass over what was written, and how far the writer is from it.
 
         log_probs: the writer's [B, T], on the CPU as all that is returned.
@@ -92,7 +93,7 @@ class Elsewhere:
 @torch.no_grad()
 def evaluated(
     actor: Actor, trajectories: Trajectories, is_action: Tensor
-) -> Evaluation:
+) -> ActionEvaluation:
     """Return log-probabilities, entropies and values of all rows' tokens [B, T], on the CPU."""
     device = actor.policy_parameters()[0].device
     parts = like_parts(trajectories.sizes(), _AT_ONCE, actor.threads)
@@ -102,4 +103,4 @@ def evaluated(
         each.append(actor.evaluate(trajectories.select(rows), chosen))
     order = torch.argsort(torch.cat(parts))
     columns = [torch.cat(one).cpu()[order] for one in zip(*each, strict=True)]
-    return Evaluation(*columns)
+    return ActionEvaluation(*columns)

@@ -61,7 +61,7 @@ def check_compares(judgements: Sequence[Judgement], name: str) -> None:
 
 
 @dataclass
-class Judged:
+class JudgedPairs:
     """One judgement in tokens.
 
     references: log π of each text's tokens under the reference, once it has read them.
@@ -81,7 +81,7 @@ class Judged:
 
 def read_judged(
     judgements: Sequence[Judgement], reader: Reader, context: int
-) -> tuple[list[Judged], dict[str, int]]:
+) -> tuple[list[JudgedPairs], dict[str, int]]:
     """Return the judgements that compare texts within the context, and what was left out.
 
     left out: counts, by their description. A ranking keeps its other texts where one does not fit.
@@ -99,7 +99,7 @@ def read_judged(
             too_long += fits.count(False)
             texts = list(compress(judged.texts, fits))
             tiers = list(compress(judged.tiers, fits))
-            shortened = Judged(judged.prompt, texts, tiers, judged.weight)
+            shortened = JudgedPairs(judged.prompt, texts, tiers, judged.weight)
             ties += math.comb(len(tiers), 2) - shortened.pairs
             if shortened.pairs:
                 fitting.append(shortened)
@@ -115,7 +115,7 @@ def read_judged(
 
 def _tokenized(
     judgements: Sequence[Judgement], reader: Reader
-) -> Iterator[Judged]:
+) -> Iterator[JudgedPairs]:
     """Yield judgements as tokens, whatever their length."""
     prompts = reader.prompts(
         ["" if j.prompt is None else j.prompt for j in judgements]
@@ -133,7 +133,9 @@ def _tokenized(
             np.asarray([*next(texts), end], dtype=np.int32)
             for _ in judgement.texts
         ]
-        yield Judged(prompt, tokens, list(judgement.ranks), judgement.weight)
+        yield JudgedPairs(
+            prompt, tokens, list(judgement.ranks), judgement.weight
+        )
 
 
 @dataclass
@@ -148,16 +150,16 @@ class JudgedTexts:
     aim: ClassVar[Aim] = PREFERENCE_AIM
 
     world: TextWorld
-    train: list[Judged]
-    measured: list[Judged]
+    train: list[JudgedPairs]
+    measured: list[JudgedPairs]
     count: int
     written: int
 
     @staticmethod
     def of(
         world: TextWorld,
-        train: list[Judged],
-        measured: list[Judged],
+        train: list[JudgedPairs],
+        measured: list[JudgedPairs],
         *,
         at_once: int,
     ) -> "JudgedTexts":
@@ -223,7 +225,7 @@ class JudgedTexts:
             f"held_out_{name}": value / total for name, value in sums.items()
         }
 
-    def compared(self, judgements: Sequence[Judged]) -> Compared:
+    def compared(self, judgements: Sequence[JudgedPairs]) -> Compared:
         """Return judgements as rows, those of one judgement in one group."""
         prompts: list[tuple[int, ...]] = []
         texts: list[tuple[int, ...]] = []
@@ -255,7 +257,7 @@ class JudgedTexts:
 
 
 def _store_references(
-    judgements: Sequence[Judged], actor: TextActor, at_once: int
+    judgements: Sequence[JudgedPairs], actor: TextActor, at_once: int
 ) -> None:
     """Store the reference's log-probabilities of every text in its judgement."""
     prompts: list[list[int]] = []
@@ -291,7 +293,7 @@ def _is_action(lengths: Sequence[int]) -> Tensor:
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
-def pairs_in_words(judgements: Sequence[Judged]) -> str:
+def pairs_in_words(judgements: Sequence[JudgedPairs]) -> str:
     """Return how many pairs some judgements have."""
     pairs = sum(judged.pairs for judged in judgements)
     return f"{pairs:,} pairs of {len(judgements):,} judgements"

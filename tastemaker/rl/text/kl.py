@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tastemaker.errors import UsageError
 from tastemaker.maths.rl import ESTIMATORS
-from tastemaker.rl.algorithms.base import Evaluation, Experience
+from tastemaker.rl.algorithms.base import ActionEvaluation, Experience
 from tastemaker.settings import NOT_NEGATIVE, POSITIVE, check, setting
 
 
@@ -95,7 +95,9 @@ class Penalty:
     kl: KL
     coef: float
 
-    def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
+    def __call__(
+        self, experience: Experience, now: ActionEvaluation
+    ) -> Tensor:
         """Return the costs [b, T]."""
         if self.coef == 0:
             return torch.zeros_like(now.log_probs)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError
-from tastemaker.gpt.policy import Completion
+from tastemaker.gpt.writing import Completion
 
 _NAMED = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -32,7 +32,7 @@ from tastemaker import processes
 from tastemaker.data.judgements import Example
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt.best import Scorer, to_be_scored
-from tastemaker.gpt.policy import Completion
+from tastemaker.gpt.writing import Completion
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module

@@ -22,9 +22,10 @@ from tastemaker.data.judgements import Prompt
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
 from tastemaker.fast.processor import like_parts, side_by_side
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.tokenise import Shuffled
+from tastemaker.gpt.writing import Completion
 from tastemaker.maths.rl import (
     group_centred,
     group_varies,
@@ -33,10 +34,10 @@ from tastemaker.maths.rl import (
     rescale_keeping_mean,
 )
 from tastemaker.rl.algorithms.base import (
+    ActionEvaluation,
     Actor,
     Algorithm,
     Compared,
-    Evaluation,
     Experience,
     Metrics,
     Rollout,
@@ -139,7 +140,9 @@ class TextActor:
             else passes_at_once(self.policy.module)
         )
 
-    def evaluate(self, trajectories: Answers, is_action: Tensor) -> Evaluation:
+    def evaluate(
+        self, trajectories: Answers, is_action: Tensor
+    ) -> ActionEvaluation:
         """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
         outputs = self._forward(trajectories)
         logits = outputs.logits.float() / self.temperature
@@ -150,7 +153,7 @@ class TextActor:
         values = torch.zeros_like(log_probs)
         if self.policy.value_head is not None:
             values = self.policy.value_head(outputs.hidden.float())
-        return Evaluation(
+        return ActionEvaluation(
             unpacked(log_probs, is_action),
             unpacked(entropy, is_action),
             unpacked(values, is_action),
@@ -380,7 +383,7 @@ class TextWorld:
 
     def _compared(
         self, answers: Answers, is_action: Tensor, log_probs: Tensor
-    ) -> tuple[Evaluation, Mismatch]:
+    ) -> tuple[ActionEvaluation, Mismatch]:
         """Return the policy's own pass over what a writer wrote, and how far they are apart."""
         assert self.writer is not None
         actor = TextActor(self.policy, temperature=self.sampling.temperature)
