@@ -174,30 +174,34 @@ class PromptFile:
     count: int
 
     @property
-    def others(self) -> tuple[str, ...]:
-        """The columns beside the prompt's first one."""
+    def reward_columns(self) -> tuple[str, ...]:
+        """The columns that a reward function is given: all but the prompt's first one."""
         first = self.prompts.names[0]
         return tuple(name for name in self.columns if name != first)
 
-    def read_as(self, unused: str = "") -> ReadAs:
-        """Return what the file was read as. unused: what the other columns are for, if anything."""
+    def read_as(self, purpose: str = "") -> ReadAs:
+        """Return what the file was read as.
+
+        purpose: what the columns that are no part of the prompt are for; "": they are not used.
+        """
         roles = {"prompt": str(self.prompts)} | self.prompts.roles
         details = {}
         is_lines = is_plain(self.path)
         if is_lines:
             roles["prompt"] = "line"
-        others = [
+        beside_prompt = tuple(
             name for name in self.columns if name not in self.prompts.all
-        ]
-        if others and unused:
-            roles["columns"] = "+".join(others)
-            details["columns"] = unused
+        )
+        unused = () if purpose else beside_prompt
+        if beside_prompt and purpose:
+            roles["columns"] = "+".join(beside_prompt)
+            details["columns"] = purpose
         return ReadAs(
             self.path.name,
             "text" if is_lines else "table",
             roles,
             details,
-            unused=() if unused else tuple(others),
+            unused=unused,
             judgements=0,
             kinds={"prompt": self.count},
         )

@@ -71,7 +71,7 @@ def pretrain_memory(
     start: the folder or hub name to go on from; None: a new GPT of a size. Raises UsageError for
     settings that cannot be, ModelError where a configuration cannot be opened.
     """
-    settings = settings_from(Pretraining, training or {}, "training")
+    settings = settings_from(Pretraining, training, "training")
     planned = _Planned(
         settings.adapters,
         settings.dtype,

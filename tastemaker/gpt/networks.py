@@ -50,6 +50,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    forget_code,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -311,6 +312,7 @@ def open_causal(
         if folder is not None:
             module = merge_saved_adapter(module, folder)
     align(module)
+    forget_code(module, tokenizer)
     opened = Opened(module.eval(), tokenizer, saved_as)
     _give_end_token(opened)
     return opened

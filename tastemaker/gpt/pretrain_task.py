@@ -47,6 +47,7 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import RECOMPUTE, recompute_layers
@@ -77,6 +78,7 @@ _BETAS = (0.9, 0.95)
 OF_SIZE = "the size's"
 
 
+@settings_class
 @dataclass(frozen=True)
 class Pretraining:
     """How a GPT is trained on text."""

@@ -9,7 +9,15 @@ import yaml
 
 from tastemaker.errors import UsageError
 from tastemaker.serve import Serving
-from tastemaker.settings import PART, PORT, at_least, check, nearest, setting
+from tastemaker.settings import (
+    PART,
+    PORT,
+    at_least,
+    check,
+    nearest,
+    setting,
+    settings_class,
+)
 
 # ---- the form ------------------------------------------------------------------------------------
 
@@ -139,6 +147,7 @@ def read_form(path: Path) -> Form:
 # ---- the server ----------------------------------------------------------------------------------
 
 
+@settings_class
 @dataclass(frozen=True)
 class Judging:
     """Where the page is, and how many judgements are wanted."""

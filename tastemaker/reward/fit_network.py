@@ -156,7 +156,9 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         special_tokens=ids,
     )
     names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, **names
+    )
 
 
 # ---- fitting -------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
+from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 from tastemaker.train.sharding import without_shard
@@ -307,7 +308,7 @@ def fit(
     *,
     backbone: Backbones = "linear",
     training: Training | Mapping[str, Any] | None = None,
-    likelihood: Likelihood | None = None,
+    likelihood: Likelihood | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     held_out: float | Sequence[Judgement] | None = None,
     anchor: Sequence[Example] | None = None,
@@ -327,7 +328,7 @@ def fit(
     backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
     training: all settings of network training, or some that replace those of the recipe.
     epochs: one of these settings.
-    likelihood: how judgements count as evidence.
+    likelihood: how judgements count as evidence, or some of these settings by name.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
@@ -343,7 +344,7 @@ def fit(
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
     check_there_is_something(judgements, anchor)
-    likelihood = likelihood or Likelihood()
+    likelihood = settings_from(Likelihood, likelihood, "likelihood")
     validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(
         judgements, held_out, likelihood, seed, validates=validates
@@ -367,10 +368,7 @@ def fit(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
     ) as run:
         if out is not None and run.is_finished:
-            model = RewardModel.load(out)
-            check_same(model.contract.settings, run_settings)
-            model.held_out_judgements = division.held_out_judgements
-            return model
+            return _finished(Path(out), run_settings, division)
         estimates = cross_fit(division, seed)
         learner = Learner(
             chosen.settings, division, training, device, precision, estimates
@@ -381,6 +379,16 @@ def fit(
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None and processes.is_first():
             model.save(Path(out))
+    return model
+
+
+def _finished(
+    folder: Path, run_settings: dict[str, Any], division: Division
+) -> RewardModel:
+    """Return the model of a finished run. Raises UsageError for one of other settings."""
+    model = RewardModel.load(folder)
+    check_same(model.contract.settings, run_settings)
+    model.held_out_judgements = division.held_out_judgements
     return model
 
 

@@ -104,7 +104,8 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
         m for m in sys.modules if m.startswith(("Box2D", "gymnasium.envs.box2d"))
     ]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]  # as where it is not installed
+    # as where it is not installed
+    monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]
     assert "pip install '.[box2d]'" in failure_of(MissingExtra, "LunarLander-v3")
 
 

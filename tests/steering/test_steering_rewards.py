@@ -35,7 +35,9 @@ BUSY: list[int] = []
 
 
 def wrote(text: str, prompt: Any = "p ", ended: str = "end") -> Completion:
-    return Completion(prompt, text, tuple(range(len(text))), (0.0,) * len(text), ended)  # type: ignore[arg-type]
+    ids = tuple(range(len(text)))
+    log_probs = (0.0,) * len(text)
+    return Completion(prompt, text, ids, log_probs, ended)  # type: ignore[arg-type]
 
 
 TWO = [wrote("aa"), wrote("b")]

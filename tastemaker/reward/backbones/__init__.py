@@ -48,6 +48,8 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_by_name,
+    settings_class,
     settings_from,
 )
 from tastemaker.train.recomputing import RECOMPUTE
@@ -90,6 +92,7 @@ _TOKENS = "Tokens that are read of a text, special tokens included."
 _DROPOUT = "Dropout of the network while it trains."
 
 
+@settings_class
 @dataclass(frozen=True)
 class Encoder:
     """A Hugging Face encoder or decoder with one output, by folder, hub name or `minilm`."""
@@ -129,6 +132,7 @@ class Encoder:
         return Lora(self.lora, self.lora_targets, self.quantize)
 
 
+@settings_class
 @dataclass(frozen=True)
 class Tiny:
     """A small encoder with a byte-level tokenizer, both made from the texts at hand."""
@@ -152,6 +156,7 @@ class Tiny:
 RECIPE = "the backbone's recipe"
 
 
+@settings_class
 @dataclass(frozen=True)
 class Training:
     """How a network is trained."""
@@ -254,6 +259,11 @@ def choose_backbone(
                 "an empty backbone name: use linear, tiny, minilm, a model folder or a hub name."
             )
         return _NAMED.get(backbone) or ChosenBackbone(Encoder(backbone))
+    if not isinstance(backbone, Linear | Encoder | Tiny):
+        raise UsageError(
+            f"backbone {backbone!r}: must be a name such as 'linear', a model folder, or settings "
+            "such as Linear()."
+        )
     recipe = Recipe()
     if isinstance(backbone, Tiny):
         recipe = _NAMED["tiny"].recipe
@@ -413,8 +423,15 @@ def chosen_training(
     texts: int,
 ) -> Training | None:
     """Return the training settings, completed by the recipe; None for a linear backbone."""
+    is_object = isinstance(training, Training)
+    given = (
+        {} if is_object else settings_by_name(Training, training, "training")
+    )
     if isinstance(chosen.settings, Linear):
-        names = list(training) if isinstance(training, Mapping) else []
+        settings_from(
+            Training, given, "training"
+        )  # a mistyped one is told first
+        names = list(given)
         if epochs is not None:
             names.append("epochs")
         if names:
@@ -430,7 +447,7 @@ def chosen_training(
     settings = {
         "lr": recipe.lr,
         "batch_size": recipe.batch_size,
-        **(training or {}),
+        **given,
     }
     if epochs is not None:
         settings["epochs"] = epochs

@@ -37,6 +37,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    forget_code,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -245,7 +246,7 @@ def make_ready(
     else:
         give_padding_token(module, tokenizer)
     as_regression(module.config)
-    tokenizer.init_kwargs.pop("auto_map", None)
+    forget_code(module, tokenizer)
 
 
 def as_regression(config: Any) -> None:
@@ -258,9 +259,6 @@ def as_regression(config: Any) -> None:
         "version": _sentence_transformers_version(),
     }
     config.use_cache = False
-    # a name of code that is not there, and would be asked for
-    if hasattr(config, "auto_map"):
-        del config.auto_map
 
 
 def _sentence_transformers_version() -> str:

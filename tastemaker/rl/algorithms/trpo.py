@@ -47,12 +47,14 @@ from tastemaker.settings import (
     POSITIVE_SHARE,
     at_least,
     setting,
+    settings_class,
 )
 
 _SHORTER = 0.7
 """What the line search leaves of a step that went too far."""
 
 
+@settings_class
 @dataclass(frozen=True)
 class TRPO(Algorithm[ValuedExperience]):
     """Trust region policy optimisation. `lr` is that of the critic."""

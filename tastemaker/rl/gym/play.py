@@ -31,7 +31,6 @@ from tastemaker.rl.gym.environment import (
     Environments,
     Playing,
     play_defaults,
-    with_settings,
 )
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.world import (
@@ -42,6 +41,7 @@ from tastemaker.rl.gym.world import (
     gif,
     seed_of,
 )
+from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import (
     Run,
@@ -398,7 +398,7 @@ def _plan(
     """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
     chosen, defaults = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
-        playing = with_settings(defaults, playing or {})
+        playing = settings_from(Playing, playing, "playing", defaults)
     given: dict[str, Any] = {
         name: value for name, value in replaced.items() if value is not None
     }

@@ -32,8 +32,12 @@ def prompts_from(
         report.append(file.read_as("for the reward"))
     prompts: list[Prompt | Mapping[str, Any]] = []
     for row, prompt in islice(file.rows(chat=chat), limit):
-        others = {key: row[key] for key in file.others if key in row}
-        prompts.append({**others, "prompt": prompt} if others else prompt)
+        for_reward = {
+            key: row[key] for key in file.reward_columns if key in row
+        }
+        prompts.append(
+            {**for_reward, "prompt": prompt} if for_reward else prompt
+        )
     return prompts
 
 

@@ -78,10 +78,10 @@ def steer(
     *,
     judgements: Sequence[Judgement] | None = None,
     algorithm: Algorithm[Any] | str = "ppo",
-    kl: KL | None = None,
-    sampling: Sampling | None = None,
-    scaling: Scaling | None = None,
-    limits: Limits | None = None,
+    kl: KL | Mapping[str, Any] | None = None,
+    sampling: Sampling | Mapping[str, Any] | None = None,
+    scaling: Scaling | Mapping[str, Any] | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
     steering: Steering | Mapping[str, Any] | None = None,
     held_out: Any = None,
     gold: Any = None,
@@ -104,15 +104,16 @@ def steer(
     judgements: comparisons and rankings to learn from instead, by an algorithm that can (DPO). Then
     there is no KL penalty, a reward only measures, and the policy is measured on the judgements'
     prompts where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name.
-    kl: the penalty on the KL from the start. held_out, gold: rewards that only measure; the first
-    decides which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ
-    · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. writer: what
-    writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. device:
-    also of reward models named by folder, whose number format is the saved one. trust_remote_code:
-    run code that such a one brings along. Returns the best policy of the run within the limits,
-    with its figures. Raises RewardError for a reward that fails, with all finished steps kept,
-    ModelError for a writer that fails, TrainingError for a reward that does not vary, UsageError
-    for settings that contradict, DataError for judgements that compare nothing, StorageError.
+    kl: the penalty on the KL from the start. Settings are objects or dicts. held_out, gold: rewards
+    that only measure; the first decides which policy is best, or held-out judgements do. caution:
+    of an ensemble, λ of mean − λ · standard deviation, "minimum", or "pessimistic" with the KL
+    coefficient as β. writer: what writes with the policy's weights: "own", "vllm", a vLLM server's
+    address or a `Writer`. device: also of reward models named by folder, in the saved number
+    format. trust_remote_code: run the code of such a one. Returns the best policy within the
+    limits, with its figures. Raises RewardError for a reward that fails, with all finished steps
+    kept, ModelError for a writer that fails, TrainingError for a reward that does not vary,
+    UsageError for settings that contradict, DataError for judgements that compare nothing,
+    StorageError.
     """
     began = time.monotonic()
     say = of_first(say)
@@ -124,8 +125,7 @@ def steer(
         "limits": limits,
         "writer": writer_of(writer),
     }
-    given = {name: part for name, part in parts.items() if part is not None}
-    plan = plan_of(algorithm, steering, prompts, judgements, seed, **given)
+    plan = plan_of(algorithm, steering, prompts, judgements, seed, **parts)
     caution = with_beta(caution, plan.kl.coef)
     loading = beside(device, trust_remote_code=trust_remote_code)
     of_main = {**loading, "caution": caution}

@@ -23,6 +23,7 @@ from tastemaker.rl.algorithms import (
     ALGORITHMS,
     algorithm_class,
     algorithm_named,
+    check_is_algorithm,
 )
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.elsewhere import Elsewhere
@@ -246,25 +247,27 @@ def plan_of(
     """Return the plan, with defaults for what is not given."""
     if prompts is None:
         prompts = [""] if judgements is None else []
-    if not isinstance(steering, Steering):
-        steering = settings_from(Steering, steering or {}, "steering")
     defaults: dict[str, Any] = {
         "kl": KL(0.1 if judgements is None else 0.0),
         "sampling": Sampling(max_tokens=64),
         "scaling": Scaling(),
         "limits": Limits(),
     }
+    for name, default in defaults.items():
+        given = parts.get(name)
+        parts[name] = settings_from(type(default), given, name, default)
     if isinstance(algorithm, str):
         algorithm = algorithm_named(algorithm)
+    check_is_algorithm(algorithm)
     texts, columns = _divided(prompts)
     return SteerPlan(
         algorithm=algorithm,
-        steering=steering,
+        steering=settings_from(Steering, steering, "steering"),
         prompts=texts,
         columns=columns,
         judgements=tuple(judgements or ()),
         seed=seed,
-        **{**defaults, **parts},
+        **parts,
     )
 
 
