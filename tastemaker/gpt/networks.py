@@ -80,7 +80,7 @@ _GAIN = 0.68
 # of the likeliest token: what is less likely is noise that a network of this size has not learned
 # away
 _MIN_P = 0.03
-_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
+_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times as many tokens
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 

@@ -242,7 +242,7 @@ class Writing:
         places: int,
         longest: int,
     ) -> _Group:
-        """Take samples for so many places from the groups that wait.
+        """Take samples for `places` free places from the groups that wait.
 
         longest: the most tokens of a prompt; a longer one waits for rows of its length.
         """

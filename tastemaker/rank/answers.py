@@ -38,7 +38,7 @@ def write_items(
     policies: by the name that is stored. answers: of each prompt, 2 to 9, divided evenly. sampling:
     settings of `Sampling` that replace what each policy recommends. say: takes a line about what
     was left out. Same seed, same answers. An answer that is empty or was there already is drawn
-    anew, up to three times.
+    again, up to three times.
     """
     if not 2 <= answers <= MOST or answers < len(policies):
         few = max(2, len(policies))

@@ -174,7 +174,9 @@ class Judging:
         "(D-optimal). 15 % are random in any case.",
     )
     refit_after: int = setting(
-        40, "Judgements after which what to ask is computed anew.", at_least(5)
+        40,
+        "Judgements after which the order of the items is computed again.",
+        at_least(5),
     )
     repeats: float = setting(
         0.05,

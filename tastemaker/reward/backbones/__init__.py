@@ -165,7 +165,7 @@ class Training:
 
     epochs: int = setting(
         2,
-        "Passes over the training texts.",
+        "Epochs over the training texts.",
         at_least(1),
         group=MAIN,
         shown=RECIPE,
@@ -202,7 +202,7 @@ class Training:
         check(self)
 
 
-_MOST_PASSES = 10
+_MOST_EPOCHS = 10
 _MOST_MEMBERS = 64
 # judgements; with more, a part of them calibrates well enough
 _MOST_CROSS_FITTED = 10_000
@@ -212,8 +212,7 @@ _MOST_CROSS_FITTED = 10_000
 class Recipe:
     """How a backbone is usually trained; every value has its option.
 
-    least_steps: few texts are read more often than `epochs` says, until there are so many steps or
-    ten passes.
+    least_steps: where `epochs` makes fewer steps than this, there are more epochs, at most ten.
     """
 
     epochs: int = 2
@@ -221,12 +220,12 @@ class Recipe:
     batch_size: int = 32
     least_steps: int = 150
 
-    def passes(self, texts: int, batch_size: int) -> int:
-        """Return how often so many texts are read, in batches of `batch_size`."""
+    def epochs_for(self, texts: int, batch_size: int) -> int:
+        """Return the epochs over this number of texts, in batches of `batch_size`."""
         return max(
             self.epochs,
             min(
-                _MOST_PASSES,
+                _MOST_EPOCHS,
                 -(-self.least_steps * batch_size // max(texts, 1)),
             ),
         )
@@ -451,5 +450,7 @@ def chosen_training(
     }
     if epochs is not None:
         settings["epochs"] = epochs
-    settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
+    settings.setdefault(
+        "epochs", recipe.epochs_for(texts, settings["batch_size"])
+    )
     return settings_from(Training, settings, "training")

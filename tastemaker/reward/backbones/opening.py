@@ -310,7 +310,7 @@ def _embed_all_tokens(module: Any, tokenizer: Any) -> None:
 def choose_max_length(
     module: Any, tokenizer: Any, max_length: int | None
 ) -> int:
-    """Return how many tokens the network reads: `max_length`, or 512 if it has so many positions.
+    """Return how many tokens the network reads: `max_length`, else 512 or its positions if fewer.
 
     Raises UsageError for more than the network has positions for, or too few to hold a text.
     """

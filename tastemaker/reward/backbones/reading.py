@@ -26,7 +26,7 @@ class Reading:
     """How a network reads.
 
     template: how prompt and text are joined. max_length: the tokens that it reads, special tokens
-    included; None: 512, if it has so many positions. cut: the side of a longer text that is cut
+    included; None: 512, or its positions if fewer. cut: the side of a longer text that is cut
     off.
     """
 

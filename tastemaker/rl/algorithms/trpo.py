@@ -101,10 +101,10 @@ class TRPO(Algorithm[ValuedExperience]):
     )
     lr: float = setting(1e-3, *LR)
     critic_epochs: int = setting(
-        5, "Sweeps of the critic over a rollout.", at_least(1)
+        5, "Epochs of the critic over a rollout.", at_least(1)
     )
     critic_minibatches: int = setting(
-        4, "Optimiser steps of the critic in a sweep.", at_least(1)
+        4, "Optimiser steps of the critic in an epoch.", at_least(1)
     )
     gamma: float = setting(1.0, *GAMMA)
     lam: float = setting(0.95, *LAM)

@@ -212,7 +212,7 @@ class Environments:
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
-        """Begin all episodes anew; return the observations [N, d]."""
+        """Begin all episodes again; return the observations [N, d]."""
         self._is_over = np.zeros(self.count, np.bool_)
         try:
             observations, _ = self._vector.reset(seed=seed)

@@ -52,7 +52,7 @@ class KL:
     )
     target: float | None = setting(
         None,
-        "Adapt the cost so that a completion's KL becomes so many nats.",
+        "Adapt the cost so that a completion's KL reaches this number of nats.",
         POSITIVE,
         option="--kl-target",
     )
