@@ -106,8 +106,7 @@ def documents(
 
 
 def _named(
-    parts: Sequence[Table | tuple[Path, str]],
-    name: str | None,
+    parts: Sequence[Table | tuple[Path, str]], name: str | None
 ) -> list[Table | tuple[Path, str]]:
     """Return the parts of a source, its tables under another name if there is one."""
     named: list[Table | tuple[Path, str]] = []
@@ -120,10 +119,7 @@ def _named(
 
 
 def _reported(
-    examples: Iterator[Example],
-    source: str,
-    each: Each,
-    report: _Report,
+    examples: Iterator[Example], source: str, each: Each, report: _Report
 ) -> Iterator[Example]:
     """Report what the playground or text files are read as; then yield their texts."""
     if _is_playground(source):
@@ -250,10 +246,7 @@ def _is_note(path: Path) -> bool:
 
 
 def _parts(
-    source: str | Path,
-    split: str | None,
-    format: str | None,
-    columns: Columns,
+    source: str | Path, split: str | None, format: str | None, columns: Columns
 ) -> list[Table | tuple[Path, str]]:
     """Open the splits of a source."""
     path = Path(source)
@@ -329,10 +322,7 @@ def _best_of(
 
 
 def _of_rows(
-    table: Table,
-    columns: Columns,
-    skipped: _Skipped,
-    report: _Report,
+    table: Table, columns: Columns, skipped: _Skipped, report: _Report
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
@@ -372,10 +362,7 @@ def _of_rows(
 
 
 def _of_row(
-    row: Row,
-    text: str,
-    prompts: PromptColumns,
-    where: str,
+    row: Row, text: str, prompts: PromptColumns, where: str
 ) -> list[Example]:
     """Return the texts of a row. text, prompts: its columns."""
     question = prompts.read(row, where) if prompts.names else None

@@ -42,11 +42,6 @@ POOL = 800
 """Open items, drawn again each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
-_ORDERS_TEXTS = (
-    "comparison",
-    "ranking",
-)
-"""Kinds of judgements whose texts have ranks."""
 _TESTED = 5
 """Every fifth judgement of the random arm measures and is never fitted to."""
 
@@ -178,7 +173,7 @@ def most_telling(
     rest = numbers[share:]
     orders = []
     for judgement in judged:
-        if judgement.kind in _ORDERS_TEXTS and judgement.weight > 0:
+        if judgement.ranks and judgement.weight > 0:
             orders.append(judgement)
     draws.shuffle(orders)
     model = Model(*_pairs_of(orders[:_MOST_ANSWERS], draws))

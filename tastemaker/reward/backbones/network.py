@@ -1,8 +1,4 @@
-"""Backbones that are networks: text → tokens → score.
-
-A `Network` is a Hugging Face encoder or decoder with one output, or a published classifier whose
-logits a readout makes one score.
-"""
+"""Backbones that are networks: a Hugging Face encoder or decoder; text → tokens → score."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -98,7 +94,7 @@ _ScoreTexts = Callable[[list[TokenIds]], Tensor]
 
 
 class Network:
-    """A transformers sequence classifier with one output, and its tokenizer.
+    """A transformers sequence classifier, whose outputs make one score, and its tokenizer.
 
     module: float32 weights, or a frozen body in another format. max_length: tokens it reads,
     special tokens included. cut: the side of an over-long text that is cut off. template: how
