@@ -121,6 +121,7 @@ or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
 @o.prompt_column
 @o.chat
 @o.device
+@o.dtype
 @o.option("--quiet", "-q", is_flag=True, help="Only the links.", panel=o.RUN)
 def rank(
     store: str,
@@ -142,6 +143,7 @@ def rank(
     prompt_column: str | None,
     chat: bool,
     device: Any,
+    dtype: Any,
     quiet: bool,
 ) -> None:
     """Let people judge texts on a web page."""
@@ -165,7 +167,9 @@ def rank(
     _check_policies(policies, prompts)
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
-    taste = None if model is None else tm.load(model, device=device)
+    taste = (
+        None if model is None else tm.load(model, device=device, dtype=dtype)
+    )
     form = None if form_file is None else read_form(form_file)
     scale = (1, 7) if form is None else form.scale
     chosen = _read(items, question, quiet=quiet)
@@ -182,6 +186,7 @@ def rank(
             policies,
             [prompt for _, prompt in file.rows(chat=chat)],
             device=device,
+            dtype=dtype,
             answers=answers,
             sampling=sampling,
             seed=seed,
@@ -269,7 +274,11 @@ def _check_policies(policies: tuple[str, ...], prompts: Path | None) -> None:
 
 
 def _written(
-    sources: tuple[str, ...], prompts: list[Any], device: Any, **settings: Any
+    sources: tuple[str, ...],
+    prompts: list[Any],
+    device: Any,
+    dtype: Any,
+    **settings: Any,
 ) -> list[Any]:
     """Let policies write answers to prompts, and return the items."""
     import tastemaker as tm
@@ -280,7 +289,7 @@ def _written(
         name = Path(source).name
         if sum(Path(other).name == name for other in sources) > 1:
             name = source
-        policies[name] = tm.Policy.load(source).to(device)
+        policies[name] = tm.Policy.load(source, dtype=dtype).to(device)
         for line in policies[name].notes:
             settings["say"](line)
     return write_items(policies, prompts, **settings)
