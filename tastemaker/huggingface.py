@@ -129,37 +129,35 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
 def file_in(source: str, file: str) -> Path | None:
     """Return the path of a file of a folder or of a hub repository.
 
-    None where there is no such file, or the hub cannot be reached.
+    None where there is no such file; without a connection, where the local copy lacks it. Raises
+    ModelError for a repository that cannot be read.
     """
     folder = Path(source)
     if folder.is_dir() or is_path(source):
         return folder / file if (folder / file).is_file() else None
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError
 
-    with quiet_transformers():
+    with quiet_transformers(), one_line_errors(source, "model"):
         try:
             return Path(hf_hub_download(source, file))
-        except (HfHubHTTPError, HFValidationError, OSError):
+        except EntryNotFoundError:
             return None
 
 
 def snapshot_with(name: str, file: str) -> Path | None:
     """Return the local copy of a hub repository that holds a file, without pickles.
 
-    None where the repository lacks it, or cannot be reached.
+    None where the repository lacks it; without a connection, where the local copy lacks it. Raises
+    ModelError for a repository that cannot be read or copied.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if file_in(name, file) is None:
         return None
     pickles = [f"*{ending}" for ending in _PICKLES]
-    with quiet_transformers():
-        try:
-            return Path(snapshot_download(name, ignore_patterns=pickles))
-        except (HfHubHTTPError, HFValidationError, OSError):
-            return None
+    with quiet_transformers(), one_line_errors(name, "model"):
+        return Path(snapshot_download(name, ignore_patterns=pickles))
 
 
 _PICKLES = (".bin", ".pt", ".pth")

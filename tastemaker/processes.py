@@ -64,6 +64,13 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if count() > 1 else 0
 
 
+def local_count() -> int:
+    """Return how many of the processes run on this machine."""
+    return (
+        int(os.environ.get("LOCAL_WORLD_SIZE", count())) if count() > 1 else 1
+    )
+
+
 def is_first() -> bool:
     """Return whether this process writes, logs and prints."""
     return rank() == 0

@@ -134,7 +134,11 @@ def _command_of(words: Sequence[str]) -> str:
     """Return the command line that repeats this run."""
     command = ["tastemaker", *words]
     if processes.count() > 1:
-        start = ["torchrun", "--nproc-per-node", str(processes.count())]
+        here = processes.local_count()
+        start = ["torchrun", "--nproc-per-node", str(here)]
+        if here < processes.count():
+            nodes = processes.count() // here
+            start[1:1] = ["--nnodes", str(nodes)]
         command = [*start, "-m", *command]
     # a report may be sent to anybody
     return shlex.join(_ADDRESS.sub(_without_secrets, each) for each in command)
@@ -186,8 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
-    if is_quiet:
-        set_quiet(False)  # for whoever called this function
+    finally:
+        if is_quiet:
+            set_quiet(False)  # for whoever called this function
     code = code if isinstance(code, int) else 0
     if processes.count() > 1:
         problems = end_together(code, problems)

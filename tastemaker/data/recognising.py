@@ -109,7 +109,7 @@ class Reading:
         for name in self.format.numbers:
             self._check_number(row, name, where)
         for name in self.format.judging:
-            if self._is_unjudged(row[name]):
+            if self._is_unjudged(row.get(name)):
                 raise SaysNothing(f"{where}: nothing in column {name!r}.")
         metadata = columns.read(row, self.table, number, self.layout.left_out)
         judgements = self._judged(self._read(row, metadata, where), metadata)

@@ -354,7 +354,7 @@ class ValueHead(nn.Module):
         return head
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def hidden_width(module: Any) -> int:
     """Return the width of the last hidden states, measured on a token.
 

@@ -1,7 +1,7 @@
 """A loop file: what is to be judged, fitted, steered and compared. All its problems at once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tastemaker.loop.yaml_lines import (
 )
 
 PLAYGROUND = "playground"
+BUILT_IN_REWARDS = ("length", "repetition", "missing-end", "gold")
+BUILT_IN_BACKBONES = ("linear", "tiny", "minilm")
 _HUB = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _ENDING = re.compile(r"\.[A-Za-z]\w*", re.ASCII)
 _DEFAULT_HELD_OUT = 0.1
@@ -234,22 +236,31 @@ def _resolve_models(
     by_section: Mapping[str, dict[str, Any]],
     folder: Path,
 ) -> None:
-    """Make those rewards and backbones relative to the file's folder that are folders there."""
+    """Make those rewards and backbones relative to the file's folder that are folders there.
 
-    def resolved(name: str) -> str:
+    A folder of a built-in name is meant by `./gold`.
+    """
+
+    def resolved(name: str, built_in: Collection[str]) -> str:
         bare_name, weight = weighted(name)
+        if bare_name in built_in:
+            return name
         beside = folder / bare_name
         return f"{beside}{weight}" if beside.is_dir() else name
 
     if "gold" in top:
-        top["gold"] = resolved(top["gold"])
+        top["gold"] = resolved(top["gold"], BUILT_IN_REWARDS)
     for section in ("fit", "watcher"):
         values = by_section.get(section, {})
         if "backbone" in values:
-            values["backbone"] = resolved(values["backbone"])
+            backbone = resolved(values["backbone"], BUILT_IN_BACKBONES)
+            values["backbone"] = backbone
     steer = by_section.get("steer", {})
     if "rewards" in steer:
-        steer["rewards"] = tuple(map(resolved, steer["rewards"]))
+        rewards = [
+            resolved(each, BUILT_IN_REWARDS) for each in steer["rewards"]
+        ]
+        steer["rewards"] = tuple(rewards)
 
 
 def weighted(reward: str) -> tuple[str, str]:

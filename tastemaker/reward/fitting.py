@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.costs import count, stage
+from tastemaker.costs import count_whole, stage
 from tastemaker.data.judgements import (
     Example,
     Judgement,
@@ -74,6 +74,8 @@ class _Member(NamedTuple):
     steps: int
 
 
+_TRIED = 16
+"""Tokens that try whether a network computes in bfloat16."""
 Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
 
@@ -102,7 +104,7 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
-        count(texts=len(self.division.train))
+        count_whole(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -236,7 +238,11 @@ class Learner:
 
         # `chosen_training` gives every network one
         assert self.training is not None
-        network = open_network(self.settings, self.division, seed)
+        opening = self.settings
+        if heads > 1 and isinstance(opening, Encoder):
+            # no trained head is kept, so its template and length are not either
+            opening = replace(opening, new_head=True)
+        network = open_network(opening, self.division, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
@@ -252,7 +258,9 @@ class Learner:
         device = choose_device(self.device)
         precision = choose_precision(device, self.precision)
         if precision == torch.bfloat16:
-            text = network.encode(corpus.examples[:1]).ids[0]
+            # where it is trained, for kernels differ; a few tokens tell
+            network.to(device)
+            text = network.encode(corpus.examples[:1]).ids[0][:_TRIED]
             if not takes_bfloat16(
                 network.module, self.precision, text, network.pad_id
             ):

@@ -132,6 +132,22 @@ def test_a_published_model_on_the_hub_is_adopted_and_a_missing_one_is_one_line(
     fails(run("score", "user/nothing", "A text."), "user/nothing")
 
 
+def test_a_model_of_ours_that_cannot_be_copied_is_not_adopted(
+    tmp_path: Path, hub: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "taste"
+    tm.fit(judged(), backbone="tiny", out=folder)
+    cached(hub, "user/taste", folder)
+
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(tm.ModelError, match=r"'user/taste' cannot be opened.*No space"):
+        tm.load("user/taste")
+    fails(run("score", "user/taste", "A text."), "user/taste", "No space left")
+
+
 def test_a_fit_goes_on_from_a_model_of_ours_on_the_hub(
     tmp_path: Path, hub: Path
 ) -> None:

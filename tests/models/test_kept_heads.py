@@ -178,6 +178,29 @@ def test_an_adapter_alone_reads_as_the_merged_model(
     assert tm.load(tmp_path / "next").score(EXAMPLES) == scores(merged)
 
 
+def test_fresh_heads_of_an_ensemble_do_not_read_as_a_trained_one(
+    tmp_path: Path,
+) -> None:
+    chat_model(tmp_path / "rm")
+    fits = []
+    for name, new_head in (("kept", False), ("new", True)):
+        encoder = tm.Encoder(str(tmp_path / "rm"), new_head=new_head)
+        model = tm.fit(
+            judged(),
+            backbone=encoder,
+            members=2,
+            shared=True,
+            training=tm.Training(epochs=1),
+            out=tmp_path / name,
+        )
+        fits.append(model)
+    kept, new = fits
+    for name in ("template", "max_length", "cut"):
+        values = [getattr(model.backbone, name) for model in fits]
+        assert values[0] == values[1], name
+    assert kept.score(TEXTS) == pytest.approx(new.score(TEXTS), abs=1e-6)
+
+
 def language_model(folder: Path) -> Path:
     """Return a model without a head that scores."""
     config = reward_model(folder).joinpath("config.json")

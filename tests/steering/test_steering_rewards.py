@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,11 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
         }
     ]
     assert checked(reward_of(f"{address}/scores"), TWO) == [1, 2]
+    ASKED.clear()
+    labels = [math.nan, [1.5, math.inf]]
+    rows = [replace(c, columns={"label": x}) for c, x in zip(TWO, labels, strict=True)]
+    checked(reward_of(f"{address}/scores"), rows)
+    assert ASKED[0]["labels"] == [None, [1.5, None]]
     assert checked(reward_of(f"{address}/list"), TWO) == [3, 4.5]
     assert checked(reward_of(f"{address}/list=-2"), TWO) == [-6, -9]
 
@@ -285,7 +291,7 @@ def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
     began = time.monotonic()
     with pytest.raises(RewardError, match=rf"^{address}/… .*timed out$"):
         HttpReward(address + path, seconds=0.5, retries=0).score(TWO)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
 
 

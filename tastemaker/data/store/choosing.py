@@ -68,11 +68,14 @@ class Finished:
     until: float
 
 
-def finished(connection: Connection, openings: int) -> Finished:
-    """Return for how long a judge stays without an item, after a search without a result."""
+def finished(connection: Connection, openings: int, now: float) -> Finished:
+    """Return for how long a judge stays without an item, after a search without a result.
+
+    now: before the search, so that a view that has lapsed meanwhile counts.
+    """
     views = s.views.c
     begun = select(func.min(views.time)).where(
-        views.is_open, views.reason == "new", views.time > time.time() - LEASE
+        views.is_open, views.reason == "new", views.time > now - LEASE
     )
     first = connection.scalar(begun)
     return Finished(openings, math.inf if first is None else first + LEASE)

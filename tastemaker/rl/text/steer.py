@@ -24,6 +24,7 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
+from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
     beside,
@@ -34,7 +35,7 @@ from tastemaker.rl.text.rewards import (
 )
 from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
-from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
+from tastemaker.rl.text.steer_plan import check_parts, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
@@ -108,8 +109,8 @@ def steer(
     that only measure; the first decides which policy is best, or held-out judgements do. caution:
     of an ensemble, λ of mean − λ · standard deviation, "minimum", or "pessimistic" with the KL
     coefficient as β. writer: what writes with the policy's weights: "own", "vllm", a vLLM server's
-    address or a `Writer`. device: also of reward models named by folder, in the saved number
-    format. trust_remote_code: run the code of such a one. Returns the best policy within the
+    address or a `Writer`. device: also of reward models named by folder, in float32 on a CPU, else
+    as saved. trust_remote_code: run the code of such a one. Returns the best policy within the
     limits, with its figures. Raises RewardError for a reward that fails, with all finished steps
     kept, ModelError for a writer that fails, TrainingError for a reward that does not vary,
     UsageError for settings that contradict, DataError for judgements that compare nothing,
@@ -281,28 +282,37 @@ def _train_and_measure(
 def compared(
     reference: Policy,
     policy: Policy,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt | Row],
     rewards: Mapping[str, Any],
     *,
     sampling: Sampling,
     count: int,
     seed: int,
+    caution: Caution = 0.0,
 ) -> dict[str, float]:
     """Measure two policies on completions of the same prompts: as `steer` does, but of any two.
 
-    rewards: by name, as `steer` takes them; that of `reward` is the score. Returns each of them
-    `_before`, of the reference, and `_after`, and the KL from the reference in nats a text.
+    prompts, rewards: by name, as `steer` takes them; that of `reward` is the score, with `caution`.
+    Returns each of them `_before`, of the reference, and `_after`, and the KL from the reference in
+    nats a text.
     """
-    asked = [prompts[number % len(prompts)] for number in range(count)]
+    texts, columns = divided(prompts)
+    order = [number % len(texts) for number in range(count)]
+    asked = [texts[number] for number in order]
     device = policy.module.device.type
     reference = reference.to(device)
     written = {}
     for when, writer in (("before", reference), ("after", policy)):
         written[when] = writer.complete(asked, sampling=sampling, seed=seed)
+        if columns:
+            rows = [columns[number] for number in order]
+            written[when] = with_columns(written[when], rows)
     figures = {}
     for name, spec in rewards.items():
-        reward = reward_of(spec, **beside(device))
-        title = "score" if name == "reward" else name
+        is_score = name == "reward"
+        cautious = {"caution": caution} if is_score else {}
+        reward = reward_of(spec, **cautious, **beside(device))
+        title = "score" if is_score else name
         for when, completions in written.items():
             scores = checked(reward, completions)
             figures[f"{title}_{when}"] = math.fsum(scores) / count

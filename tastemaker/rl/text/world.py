@@ -44,6 +44,7 @@ from tastemaker.rl.algorithms.base import (
 )
 from tastemaker.rl.text.elsewhere import Elsewhere, Mismatch
 from tastemaker.rl.text.kl import KL
+from tastemaker.rl.text.prompts import with_columns
 from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
@@ -376,10 +377,7 @@ class TextWorld:
         if not self.columns:
             return completions
         rows = [self.columns[i] for i in order for _ in range(samples)]
-        return [
-            replace(completion, columns=row)
-            for completion, row in zip(completions, rows, strict=True)
-        ]
+        return with_columns(completions, rows)
 
     def _compared(
         self, answers: Answers, is_action: Tensor, log_probs: Tensor
