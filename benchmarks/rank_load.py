@@ -34,6 +34,9 @@ from tastemaker.data.store import schema as s
 from tastemaker.rank import overview
 from tastemaker.rank.pages import judge_feedback
 
+LONGEST = 3600.0
+"""Seconds until judges that still judge count as hanging."""
+
 
 class Server:
     """`tastemaker rank` on one port, that can be killed and started again."""
@@ -172,7 +175,9 @@ def load(store: str, judges: int, judgements: int, kills: int) -> dict[str, Any]
         server.kill()
         server.start()
     for judge in people:
-        judge.join()
+        judge.join(max(0.0, begun + LONGEST - time.monotonic()))
+    if any(judge.is_alive() for judge in people):
+        sys.exit(f"the judges are not ready after {LONGEST:.0f} s")
     seconds = time.monotonic() - begun
     done.set()
     server.kill()

@@ -138,7 +138,8 @@ def option_tables() -> str:
     lines = []
     for name, verb in app.commands.items():
         lines += [f"### `tastemaker {name}`", ""]
-        for title, parameters in verb.panels(click.Context(verb)).items():  # type: ignore[attr-defined]
+        panels = verb.panels(click.Context(verb))  # type: ignore[attr-defined]
+        for title, parameters in panels.items():
             options = [p for p in parameters if hasattr(p, "meaning")]
             if not options:
                 continue

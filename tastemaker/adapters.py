@@ -4,8 +4,7 @@
 layers stay where they are in the network, so the network is still of its own class. With the
 adapters off it is the base: the reference of a policy costs no second copy of the weights.
 What is saved for all loaders are the merged weights; the adapters alone are saved beside them in
-`adapter/`. `merge_saved_adapter` opens a folder that holds adapters alone, on the base that they
-name.
+`adapter/`. `merge_saved_adapter` opens a folder of adapters alone, on the base that they name.
 """
 
 import copy
@@ -34,31 +33,27 @@ LORA = (
     "Rank of low-rank adapters (Hu et al. 2022), which learn in place of the weights; 0: all "
     "weights learn."
 )
-"""The help of the setting `lora`, which every verb that trains a network has."""
 LORA_TARGETS = (
     "Linear layers that get adapters of --lora: all, attention, or names such as "
     "q_proj,v_proj."
 )
-"""The help of the setting `lora_targets`."""
 SAVED_DTYPE = (
     "Number format of the saved weights, and in memory of those that --lora leaves as they are; "
     "auto: that of the checkpoint. Weights that learn are float32 in memory."
 )
-"""The help of the setting `dtype`."""
 Quantize = Literal["none", "4bit"]
 """How weights that do not learn are held in memory."""
 QUANTIZE = (
     "4bit: hold the linear layers that --lora leaves as they are in 4 bits (QLoRA, Dettmers et al. "
     "2023; extra qlora). The saved model has full precision."
 )
-"""The help of the setting `quantize`."""
+"""This and the texts above are the help of settings that every verb that trains a network has."""
 _FULL = (
     "score|classifier|pre_classifier|pooler|lm_head|embed_out|head|classification_head|"
     "sequence_summary|logits_proj"
 )
 """A pattern: layers that keep full precision, with all that is in them: heads."""
-CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"
-"""peft's names of what a network with adapters is for."""
+CLASSIFIER, WRITER = "SEQ_CLS", "CAUSAL_LM"  # peft's names of tasks
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _FACTOR = "lora_"

@@ -23,9 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tastemaker.data.columns import HEAD, ColumnPlan, plan
+from tastemaker.data.columns import ColumnPlan, plan
+from tastemaker.data.first_rows import telling_rows
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
+from tastemaker.data.prompts import may_prompt
 from tastemaker.data.read_as import ReadAs, texts_read_as
 from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
@@ -95,7 +97,7 @@ class Part:
         return Part(int(match[1]), int(match[2]))
 
     def rows(self, count: int) -> range:
-        """Return the numbers of the part's rows, of so many."""
+        """Return the numbers of the part's rows among all rows."""
         start = count * (self.number - 1) // self.of
         return range(start, count * self.number // self.of)
 
@@ -329,13 +331,11 @@ class _Source:
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
     """Find the columns of a source, and check the text of every row."""
     kind = format_of(path)
-    # in the other formats every row has the same columns
-    most = None if kind == "jsonl" else HEAD
-    chosen = plan(
-        Table(path.name, lambda: islice(rows(path), most)),
-        columns,
-        judged=False,
-    )
+    table = Table(path.name, lambda: rows(path))
+    if kind != "jsonl":
+        # in the other formats every row has the same columns
+        table = Table(path.name, lambda: telling_rows(rows(path), may_prompt))
+    chosen = plan(table, columns, judged=False)
     source = _Source(path, chosen)
     if kind == "parquet":
         return _look_at_parquet(source)

@@ -12,6 +12,7 @@ process counts too.
 """
 
 import json
+import math
 import platform
 import sys
 import threading
@@ -115,16 +116,33 @@ def cost_of(values: Any) -> Cost:
     for name, value in values.items():
         if name not in _NAMES:
             raise ValueError(f"a cost has no {name!r}")
-        default = getattr(cost, name)
-        is_number = isinstance(value, int | float) and not isinstance(
-            value, bool
-        )
-        if isinstance(default, int | float) and not is_number:
-            raise ValueError(f"{name} must be a number, not {value!r}")
-        if isinstance(default, dict) and not isinstance(value, dict):
-            raise ValueError(f"{name} must be an object, not {value!r}")
+        if not _is_like(name, getattr(cost, name), value):
+            raise ValueError(f"{name} cannot be {value!r}")
         setattr(cost, name, value)
     return cost
+
+
+def _is_like(name: str, default: Any, value: Any) -> bool:
+    """Return whether a value may stand in the place of a cost's default."""
+    if isinstance(default, dict):
+        if not isinstance(value, dict):
+            return False
+        holds_numbers = name in ("stages", "counts")
+        is_right = _is_amount if holds_numbers else _is_text
+        return all(is_right(each) for each in value.values())
+    if default is None:
+        is_right = _is_amount if name == "seed" else _is_text
+        return value is None or is_right(value)
+    return _is_text(value) if isinstance(default, str) else _is_amount(value)
+
+
+def _is_amount(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 class _Meter:
@@ -132,23 +150,38 @@ class _Meter:
 
     def __init__(self, cost: Cost, began: tuple[float, float]) -> None:
         self.cost = cost
-        self.inner = 0.0  # seconds of stages inside the present one
+        self.open: list[str] = []  # stages, the innermost last
+        self.whole: dict[str, int] = {}  # what this process counted whole
+        self._settled = began[0]  # up to here the stages have their seconds
         self._began = began
         self._before = cost.seconds, cost.processor_seconds
 
     def update(self) -> Cost:
-        """Return the cost up to now."""
+        """Return the cost up to now, stages that have not ended included."""
+        self.settle()
         self._measure(self.cost)
         return self.cost
 
     def copy(self) -> Cost:
         """Return a copy of the cost up to now, which another thread may write."""
         cost = self.cost
-        copied = replace(
-            cost, stages=dict(cost.stages), counts=dict(cost.counts)
-        )
+        stages = self._stages_at(time.monotonic())
+        copied = replace(cost, stages=stages, counts=dict(cost.counts))
         self._measure(copied)
         return copied
+
+    def settle(self) -> None:
+        """Give the innermost stage the seconds since the last time."""
+        now = time.monotonic()
+        self.cost.stages.update(self._stages_at(now))
+        self._settled = now
+
+    def _stages_at(self, now: float) -> dict[str, float]:
+        """Return the seconds of all stages, with those of the innermost up to now."""
+        stages = dict(self.cost.stages)
+        for name in self.open[-1:]:
+            stages[name] = round(stages[name] + now - self._settled, 3)
+        return stages
 
     def _measure(self, cost: Cost) -> None:
         seconds = time.monotonic() - self._began[0]
@@ -244,20 +277,17 @@ def measured(
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Add the seconds of a block to a stage of everything that is being measured."""
-    began = time.monotonic()
-    outer = [meter.inner for meter in _meters]
-    for meter in _meters:
-        meter.inner = 0.0
+    meters = list(_meters)
+    for meter in meters:
+        meter.settle()
         meter.cost.stages.setdefault(name, 0.0)
+        meter.open.append(name)
     try:
         yield
     finally:
-        seconds = time.monotonic() - began
-        for meter, before in zip(_meters, outer, strict=False):
-            stages = meter.cost.stages
-            total = stages[name] + seconds - meter.inner
-            stages[name] = round(total, 3)
-            meter.inner = before + seconds
+        for meter in meters:
+            meter.settle()
+            meter.open.pop()
 
 
 def count(**numbers: int) -> None:
@@ -266,6 +296,15 @@ def count(**numbers: int) -> None:
         counts = meter.cost.counts
         for name, number in numbers.items():
             counts[name] = counts.get(name, 0) + int(number)
+
+
+def count_whole(**numbers: int) -> None:
+    """Add to what was processed, once for a run that goes on and counts the same again."""
+    for meter in _meters:
+        counts = meter.cost.counts
+        for name, number in numbers.items():
+            meter.whole[name] = meter.whole.get(name, 0) + number
+            counts[name] = max(counts.get(name, 0), meter.whole[name])
 
 
 def on_device(name: str) -> None:

@@ -74,5 +74,6 @@ class MissingExtra(InputError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(
-            f"{feature} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'"
+            f"{feature} needs the extra `{extra}`: in the project's folder, "
+            f"pip install '.[{extra}]'"
         )

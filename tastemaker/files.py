@@ -40,7 +40,7 @@ def temporary_name(path: Path, kind: str = "tmp") -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{_place()}.{kind}")
 
 
-def sweep(folder: Path, *, below: bool = False) -> None:
+def remove_leftovers(folder: Path, *, below: bool = False) -> None:
     """Remove what killed processes left in a folder, and `below` it; a living one's stays.
 
     A folder that was moved aside, and never replaced, gets its name back.
@@ -109,7 +109,7 @@ def writing_file(path: Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
+        remove_leftovers(path.parent)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -129,7 +129,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     previous = temporary_name(path, "old")
     try:
-        sweep(path.parent)
+        remove_leftovers(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
@@ -157,7 +157,7 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
     """
     temporary = temporary_name(path)
     try:
-        sweep(path.parent)
+        remove_leftovers(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
@@ -183,7 +183,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     """
     temporary = temporary_name(path)
     try:
-        sweep(path.parent)
+        remove_leftovers(path.parent)
         _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary

@@ -27,6 +27,13 @@ def code_allowed(trust_remote_code: bool) -> dict[str, Any]:
     return {"trust_remote_code": True} if trust_remote_code else NO_CODE
 
 
+OWN_CODE = "code of its own (auto_map), which is not run"
+"""What a refused model needs, for messages."""
+NO_OWN_CODE = (
+    " Give a model of a class that transformers has; where the code is trusted, score, evaluate, "
+    "explain, serve and steer take --trust-remote-code."
+)
+"""What to try then."""
 _ALIGNED = 64  # bytes
 
 
@@ -112,31 +119,45 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             else " Give a folder, or a hub name while the hub can be reached."
         )
         if "trust_remote_code" in message:
-            reason = "it needs code of its own (auto_map), which is not run"
-            advice = (
-                " Give a model of a class that transformers has; where the code is trusted, "
-                "score, evaluate, explain, serve and steer take --trust-remote-code."
-            )
+            reason = f"it needs {OWN_CODE}"
+            advice = NO_OWN_CODE
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
 
 
+def file_in(source: str, file: str) -> Path | None:
+    """Return the path of a file of a folder or of a hub repository.
+
+    None where there is no such file; without a connection, where the local copy lacks it. Raises
+    ModelError for a repository that cannot be read.
+    """
+    folder = Path(source)
+    if folder.is_dir() or is_path(source):
+        return folder / file if (folder / file).is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with quiet_transformers(), one_line_errors(source, "model"):
+        try:
+            return Path(hf_hub_download(source, file))
+        except EntryNotFoundError:
+            return None
+
+
 def snapshot_with(name: str, file: str) -> Path | None:
     """Return the local copy of a hub repository that holds a file, without pickles.
 
-    None where the repository lacks it, or cannot be reached.
+    None where the repository lacks it; without a connection, where the local copy lacks it. Raises
+    ModelError for a repository that cannot be read or copied.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import snapshot_download
 
+    if file_in(name, file) is None:
+        return None
     pickles = [f"*{ending}" for ending in _PICKLES]
-    with quiet_transformers():
-        try:
-            hf_hub_download(name, file)
-            return Path(snapshot_download(name, ignore_patterns=pickles))
-        except (HfHubHTTPError, HFValidationError, OSError):
-            return None
+    with quiet_transformers(), one_line_errors(name, "model"):
+        return Path(snapshot_download(name, ignore_patterns=pickles))
 
 
 _PICKLES = (".bin", ".pt", ".pth")
@@ -239,6 +260,13 @@ def open_tokenizer(source: str | Path, **more: Any) -> Any:
                 f"{source}: there is no tokenizer in the folder. Copy tokenizer.json there."
             )
     return AutoTokenizer.from_pretrained(source, **{**NO_CODE, **more})
+
+
+def forget_code(module: Any, tokenizer: Any) -> None:
+    """Drop the names of code that a folder brings along: the code is not saved with the rest."""
+    tokenizer.init_kwargs.pop("auto_map", None)
+    if hasattr(module.config, "auto_map"):
+        del module.config.auto_map
 
 
 def set_dropout(config: Any, dropout: float) -> None:

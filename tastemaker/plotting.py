@@ -69,7 +69,7 @@ _HEADING_WIDTH = 96  # characters that fit above two beside each other
 def rendered(
     drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str
 ) -> bytes:
-    """Return panels as one file with so many columns. form: "svg" or "png"."""
+    """Return panels as one file with `columns` columns. form: "svg" or "png"."""
     rows = math.ceil(len(drawn) / columns)
     file = io.BytesIO()
     with mpl.rc_context(_STYLE):

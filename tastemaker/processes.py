@@ -36,10 +36,10 @@ _TO_ANSWER = timedelta(minutes=60)
 One that has died is noticed at once: its connections close.
 """
 _TO_SPEAK = 5.0
-"""Seconds in which the first process tells an error before another one does."""
+"""Seconds in which the first process prints an error before another one does."""
 _BUCKET = 2**24
 """Numbers of gradients that are summed at once."""
-_TOLD = "told"
+_REPORTED = "reported"
 _OF_CONNECTIONS = ("gloo", "nccl", "distbackend", "connection")
 """Words in errors that another process caused by ending."""
 
@@ -62,6 +62,13 @@ def rank() -> int:
 def local_rank() -> int:
     """Return the number of this process on its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0")) if count() > 1 else 0
+
+
+def local_count() -> int:
+    """Return how many of the processes run on this machine."""
+    return (
+        int(os.environ.get("LOCAL_WORLD_SIZE", count())) if count() > 1 else 1
+    )
 
 
 def is_first() -> bool:
@@ -429,10 +436,10 @@ def leave() -> None:
 
 
 def last_words(code: int, lines: Sequence[str]) -> list[str]:
-    """Leave the group of processes; return those of the lines that this process is to print.
+    """Leave the group of processes; return the lines that this process must print.
 
-    code: its exit code. An error is told once: by the first process where that lives, else by the
-    one that noticed it first.
+    code: the exit code of this process. lines: its errors. One process prints: the first one if it
+    lives, otherwise the process that noticed the error first.
     """
     if code == 0:
         leave()
@@ -447,11 +454,11 @@ def last_words(code: int, lines: Sequence[str]) -> list[str]:
         # what the others wait for fails now
         leave()
         if not is_first():
-            _wait_until_told()
-        if _store.add(_TOLD, 1) > 1:
+            _wait_for_report()
+        if _store.add(_REPORTED, 1) > 1:
             return []
         if is_first() and not _has_agent():
-            _let_others_know()
+            _wait_for_others()
     except RuntimeError:  # the store ended with its process
         pass
     if is_first():
@@ -464,8 +471,8 @@ def _has_agent() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
 
 
-def _let_others_know() -> None:
-    """Wait until the others have asked who tells, some seconds at most: the store ends with us."""
+def _wait_for_others() -> None:
+    """Wait some seconds at most until all others have asked who prints: the store ends with us."""
     end = time.monotonic() + _TO_SPEAK
     names = [f"ended.{number}" for number in range(count())]
     while time.monotonic() < end and not _store.check(names):
@@ -473,11 +480,11 @@ def _let_others_know() -> None:
     time.sleep(_TO_SPEAK / 5)
 
 
-def _wait_until_told() -> None:
-    """Wait until another process has told what happened, some seconds at most."""
+def _wait_for_report() -> None:
+    """Wait some seconds at most until another process has printed the error."""
     end = time.monotonic() + _TO_SPEAK
     try:
-        while time.monotonic() < end and not _store.check([_TOLD]):
+        while time.monotonic() < end and not _store.check([_REPORTED]):
             time.sleep(0.05)
     except KeyboardInterrupt:  # it is now or never
         return

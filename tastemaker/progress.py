@@ -5,6 +5,7 @@ Without a terminal it is a plain line a minute; in a notebook, every ten seconds
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,11 +29,22 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+_remarks: deque[str] = deque(maxlen=100)
+
+
 def remark(line: str) -> None:
     """Write a line on standard error, unless quiet; control characters are shown, not obeyed."""
     if not _quiet:
+        _remarks.append(line)
         sys.stderr.write(f"{visible(line)}\n")
         sys.stderr.flush()
+
+
+def take_remarks() -> list[str]:
+    """Return the remarks since the last call, at most the last hundred."""
+    taken = list(_remarks)
+    _remarks.clear()
+    return taken
 
 
 _announcements: list[Callable[[], None]] = []

@@ -69,7 +69,7 @@ class Scores:
     def cautious(self, caution: Caution) -> "Scores":
         """Return the scores, lower where the members disagree (see `Caution`).
 
-        Raises UsageError for a single model, unless λ is 0, and for a caution that cannot be.
+        Raises UsageError for a single model, unless λ is 0, and for an invalid caution.
         """
         if caution == 0:
             return self

@@ -3,6 +3,7 @@
 A settings object is a frozen dataclass. Each of its fields is written once, by `setting`: default,
 help and check. The command line, `--config` and the tables in docs/guide.md are made from them.
 
+    @settings_class
     @dataclass(frozen=True)
     class PPO:
         clip: float = setting(0.2, "How far a ratio may move from 1.", POSITIVE)
@@ -102,21 +103,71 @@ def check(settings: Any) -> None:
             )
 
 
-def settings_from(kind: type[T], settings: Mapping[str, Any], name: str) -> T:
-    """Return an object of a settings class. settings: its values; the rest have their defaults.
+def settings_class(kind: type[T]) -> type[T]:
+    """Make a settings dataclass raise UsageError for a keyword that is none of its settings."""
+    make = kind.__init__  # the one that dataclass wrote
+    names = _names_of(kind)
 
-    name: what errors call it.
+    @functools.wraps(make)
+    def make_from_settings(self: T, *values: Any, **settings: Any) -> None:
+        _refuse_unknown(settings, names, kind.__name__)
+        make(self, *values, **settings)
+
+    kind.__init__ = make_from_settings  # type: ignore[assignment]
+    return kind
+
+
+def _names_of(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.init]
+
+
+def _refuse_unknown(
+    given: Collection[Any], names: Sequence[str], owner: str
+) -> None:
+    for name in given:
+        if name not in names:
+            close = nearest(str(name), names)
+            raise UsageError(f"{owner} has no setting {name!r}: {close}.")
+
+
+def settings_by_name(
+    kind: type[Any], settings: Any, name: str
+) -> Mapping[str, Any]:
+    """Return settings that were given by name, an empty mapping for None.
+
+    Raises UsageError for anything else. kind: their class. name: what the error calls them.
+    """
+    if settings is None:
+        return {}
+    if isinstance(settings, Mapping):
+        return settings
+    example = f"{{{_names_of(kind)[0]!r}: ...}} or {kind.__name__}(...)"
+    raise UsageError(
+        f"{name} {settings!r}: must be settings by name, such as {example}."
+    )
+
+
+def settings_from(
+    kind: type[T],
+    settings: T | Mapping[str, Any] | None,
+    name: str,
+    defaults: T | None = None,
+) -> T:
+    """Return an object of a settings class.
+
+    settings: an object of the class, which is returned as it is, or values by name; the other
+    settings have the values of `defaults`, by default those of the class. name: what errors call
+    it.
 
     Raises UsageError for a setting that does not exist, or whose type or value is wrong.
     """
+    if isinstance(settings, kind):
+        return settings
+    given = settings_by_name(kind, settings, name)
+    _refuse_unknown(given, _names_of(kind), name)
     hints = type_hints(kind)
-    fields = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
-    values = {}
-    for key, value in settings.items():
-        if key not in fields:
-            raise UsageError(
-                f"{name} has no setting {key!r}: {nearest(key, fields)}."
-            )
+    values = {} if defaults is None else dict(vars(defaults))
+    for key, value in given.items():
         is_tuple = typing.get_origin(hints[key]) is tuple
         values[key] = (
             tuple(value) if is_tuple and isinstance(value, list) else value

@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,8 +16,12 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # reports of fits and of steered runs take seconds; tests that are about them ask for them
 os.environ.setdefault("TASTEMAKER_REPORT", "0")
 
-# a busy machine is no failure of a property
-settings.register_profile("tastemaker", deadline=None)
+# a busy machine is no failure of a property; the same cases in each run, unless asked otherwise
+settings.register_profile(
+    "tastemaker",
+    deadline=None,
+    derandomize=os.environ.get("TASTEMAKER_RANDOM_CASES") != "1",
+)
 settings.load_profile("tastemaker")
 
 
@@ -66,6 +72,57 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return int(ended.value.code or 0), captured.out, captured.err
 
     return go
+
+
+@pytest.fixture(scope="session")
+def shared_chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Chromium under Selenium; skips where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    exceptions = pytest.importorskip("selenium.common.exceptions")
+    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
+    if driver is None or browser is None:
+        pytest.skip(
+            "no chromium and chromedriver: no page was opened in a real browser"
+        )
+    chrome = None
+    for is_last in (False, False, True):
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        for name in (
+            "headless=new",
+            "no-sandbox",
+            "disable-gpu",
+            "disable-dev-shm-usage",
+            "no-first-run",
+            "window-size=1200,900",
+            f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+        ):
+            options.add_argument(f"--{name}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        service = webdriver.ChromeService(driver)
+        try:
+            chrome = webdriver.Chrome(options=options, service=service)
+            break
+        except exceptions.WebDriverException:  # many start at once on few cores
+            if is_last:
+                raise
+    assert chrome is not None
+    chrome.set_script_timeout(300)
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def chromium(shared_chromium: Any) -> Any:
+    """The Chromium, as it is at its start: nothing of another test is left."""
+    shared_chromium.get("about:blank")
+    tell = shared_chromium.execute_cdp_cmd
+    tell("Emulation.clearDeviceMetricsOverride", {})
+    tell("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    tell("Page.setBypassCSP", {"enabled": False})
+    tell("Network.setBlockedURLs", {"urls": []})
+    shared_chromium.get_log("browser")
+    return shared_chromium
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ processes does not wait for imports. They are real processes: they can be killed
 
 import multiprocessing
 import os
+import random
 import runpy
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 _forks = multiprocessing.get_context("forkserver")
 # a name that is not installed is left out
@@ -108,7 +112,7 @@ def start(
 
     environment: variables to set, or to remove (None).
     """
-    return Forked(_command, tuple(map(str, arguments)), environment or {})
+    return Forked(command, tuple(map(str, arguments)), environment or {})
 
 
 def start_call(
@@ -128,13 +132,43 @@ def start_script(script: Path, *arguments: str) -> Forked:
     return Forked(_script, (str(script), *arguments), {})
 
 
+def die_when(is_so: Callable[[], bool]) -> None:
+    """Kill this process (−9) before the first change of a file at which something is so."""
+    is_asking = False
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal is_asking
+        del details
+        if is_asking or event not in ("open", "os.mkdir", "os.rename", "os.remove"):
+            return
+        is_asking = True
+        if is_so():
+            os.kill(os.getpid(), signal.SIGKILL)
+        is_asking = False
+
+    sys.addaudithook(hook)
+
+
+def free_port() -> int:
+    """Return a port that nobody has; none of those that the system gives to other sockets."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
 def _script(script: str, *arguments: str) -> None:
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).parent))
     runpy.run_path(script, run_name="__main__")
 
 
-def _command(*words: str) -> None:
+def command(*words: str) -> None:
+    """Be the command `tastemaker`."""
     from tastemaker.cli import main
 
     sys.argv = ["tastemaker", *words]

@@ -33,11 +33,21 @@ def answered(browser: Any, act: Callable[[], None]) -> None:
     """Do what sends an answer, and wait until the next page is there."""
     browser.execute_script("window.isOld = true")
     act()
-    script = "return !window.isOld && document.readyState === 'complete'"
-    end = time.monotonic() + 20
-    while not browser.execute_script(script):
+    end = time.monotonic() + 60
+    while not is_new_page(browser):
         assert time.monotonic() < end, element_of(browser, "live").text
         time.sleep(0.01)
+
+
+def is_new_page(browser: Any) -> bool:
+    """Return whether another page than that of `answered` is complete; during a navigation no."""
+    from selenium.common.exceptions import WebDriverException
+
+    script = "return !window.isOld && document.readyState === 'complete'"
+    try:
+        return bool(browser.execute_script(script))
+    except WebDriverException:
+        return False
 
 
 def at_size(browser: Any, width: int, height: int) -> None:

@@ -1,9 +1,12 @@
 """A real server in a process of its own, for the tests that ask it."""
 
+import ctypes
 import http.client
 import json
 import re
 import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +37,7 @@ class Server:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any, http.client.HTTPMessage]:
         """Return status, JSON (or text) and headers; a body is posted, bytes as they are."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         sent = dict(headers or {})
         if self.token and headers is None:
             sent["Authorization"] = f"Bearer {self.token}"
@@ -53,10 +56,32 @@ class Server:
         value = json.loads(text) if kind.startswith("application/json") else text
         return answer.status, value, answer.headers
 
+    def counted(self, name: str) -> float:
+        """Return a number of /metrics. name: without the prefix of all."""
+        text = self.ask("/metrics")[1]
+        match = re.search(rf"^tastemaker_{name} (\S+)$", text, re.MULTILINE)
+        assert match is not None, name
+        return float(match[1])
 
-def start(*arguments: object, token: str | None = None) -> Server:
-    """Start a server and wait for its line."""
-    process = forked.start("serve", *arguments, environment={"TASTEMAKER_TOKEN": token})
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until something is so; fail where it takes longer."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def start(
+    *arguments: object, token: str | None = None, in_one_arena: bool = False
+) -> Server:
+    """Start a server and wait for its line.
+
+    in_one_arena: all threads share one arena of memory, so that what it holds can be measured.
+    """
+    words = ("serve", *map(str, arguments))
+    call = _command_in_one_arena if in_one_arena else forked.command
+    process = forked.start_call(call, *words, environment={"TASTEMAKER_TOKEN": token})
     lines: list[str] = []
     for line in process.lines():
         lines.append(line.strip())
@@ -64,6 +89,13 @@ def start(*arguments: object, token: str | None = None) -> Server:
         if match:
             return Server(process, int(match[1]), lines, token)
     raise AssertionError(lines)
+
+
+def _command_in_one_arena(*words: str) -> None:
+    arena_max = -8  # of glibc's malloc.h; other C libraries have no such limit
+    if hasattr(ctypes.CDLL(None), "mallopt"):
+        ctypes.CDLL(None).mallopt(arena_max, 1)
+    forked.command(*words)
 
 
 def stop(server: Server) -> str:

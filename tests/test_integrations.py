@@ -4,6 +4,7 @@ import asyncio
 import configparser
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -234,6 +235,23 @@ def test_trls_trainer_with_a_tiny_gpt(
     examples = [example for example, _ in asked]
     values = [value for _, value in asked]
     assert values == pytest.approx(tm.load(taste).score(examples), abs=1e-6)
+
+
+def test_parts_of_an_indexed_job_begin_at_one() -> None:
+    job = yaml.safe_load((DEPLOY / "kubernetes_parts.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    shell, flag, line = container["command"]
+    numbers = []
+    for index in (0, job["spec"]["completions"] - 1):
+        done = subprocess.run(
+            [shell, flag, line.replace("tastemaker", "echo", 1)],
+            env={"JOB_COMPLETION_INDEX": str(index), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        numbers.append(done.stdout.split()[-1])
+    assert numbers == ["1/64", "64/64"]
 
 
 def test_the_deployment_files() -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,23 +63,6 @@ return {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with its driver is installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for name in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{name}")
-    service = webdriver.ChromeService(executable_path=driver)
-    opened = webdriver.Chrome(options=options, service=service)
-    yield opened
-    opened.quit()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report of data with problems and of a steered run, with marks in its samples."""
     folder = tmp_path_factory.mktemp("report")
@@ -92,31 +74,31 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def report_on_a_phone(
-    browser: Any, report: Path, request: pytest.FixtureRequest
+    chromium: Any, report: Path, request: pytest.FixtureRequest
 ) -> Any:
     """The browser, which shows the report with all its details."""
-    browser.get_log("browser")
+    chromium.get_log("browser")
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     feature = {"name": "prefers-color-scheme", "value": request.param}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    browser.get(report.as_uri())
-    browser.execute_script(
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    chromium.get(report.as_uri())
+    chromium.execute_script(
         "document.querySelectorAll('details').forEach(d => d.open = true)"
     )
-    return browser
+    return chromium
 
 
 def test_a_report_in_a_browser(report_on_a_phone: Any, report: Path) -> None:
-    browser = report_on_a_phone
-    measured = browser.execute_script(MEASURED)
+    chromium = report_on_a_phone
+    measured = chromium.execute_script(MEASURED)
     assert measured.pop("language") == "zh-CN"
     assert measured.pop("title")
     assert "width=device-width" in measured.pop("viewport")
     assert measured.pop("firsts") == 1
     # nothing skipped, silent, unnamed, faint, too wide or too small, and nothing fetched
     assert {name: value for name, value in measured.items() if value} == {}
-    assert browser.get_log("browser") == []
+    assert chromium.get_log("browser") == []
     assert report.stat().st_size < MOST_BYTES
 
 
@@ -144,9 +126,9 @@ def site() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_of_the_site_in_a_browser(browser: Any, site: str, theme: str) -> None:
+def test_pages_of_the_site_in_a_browser(chromium: Any, site: str, theme: str) -> None:
     feature = {"name": "prefers-color-scheme", "value": theme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     for page in (
         "",
         "docs/guide/",
@@ -154,13 +136,13 @@ def test_pages_of_the_site_in_a_browser(browser: Any, site: str, theme: str) -> 
         "README.zh/",
         "docs/zh/report/",
     ):
-        browser.get(f"{site}/404.html")
+        chromium.get(f"{site}/404.html")
         # the theme of the first visit is kept
-        browser.execute_script("localStorage.clear()")
-        browser.get(f"{site}/{page}")
-        assert barriers(browser) == [], page
-        assert "Tastemaker" in browser.title
-        language = browser.execute_script(
+        chromium.execute_script("localStorage.clear()")
+        chromium.get(f"{site}/{page}")
+        assert barriers(chromium) == [], page
+        assert "Tastemaker" in chromium.title
+        language = chromium.execute_script(
             "return document.querySelector('article').lang"
         )
         assert language == ("zh-CN" if "zh" in page else ""), page

@@ -276,10 +276,25 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
     assert len(tm.load(out).score(["A warm film."])) == 1
 
 
+LAUNCHERS = {
+    "torchrun": ("torch.distributed.run", "--nproc-per-node", "2", "--master-port"),
+    "accelerate": (
+        # it starts them by torchrun; with --cpu it leaves that to MPI, and starts one
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        "--main_process_port",
+    ),
+}
+"""How two processes are started; the number of a port follows."""
+
+
 @pytest.mark.slow
-def test_torchrun_writes_one_model(source: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    words += ["--master-port", next(variables())["MASTER_PORT"], "-m", "tastemaker"]
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_writes_one_model(
+    launcher: str, source: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", *LAUNCHERS[launcher]]
+    words += [next(variables())["MASTER_PORT"], "-m", "tastemaker"]
     words += ["fit", str(source), "--out", str(tmp_path / "taste"), *FIT, "--json"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -290,5 +305,8 @@ def test_torchrun_writes_one_model(source: Path, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr
+    # one process writes, and it knows of the other
     assert json.loads(done.stdout)["model"] == str(tmp_path / "taste")
     assert [path.name for path in tmp_path.iterdir()] == ["taste"]
+    cost = json.loads((tmp_path / "taste" / "run" / "cost.json").read_text())
+    assert "--nproc-per-node 2" in cost["command"]

@@ -16,7 +16,7 @@ import pytest
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
 from tastemaker.rl import reward_of
-from tests.serving import Server, start, stop
+from tests.serving import Server, start, stop, wait_until
 from tests.shell import fails
 
 pytest.importorskip("uvicorn")
@@ -104,14 +104,15 @@ def test_an_answer_does_not_wait_for_nagles_delay(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     body = json.dumps({"inputs": [TEXTS[0]]})
     headers = {"Content-Type": "application/json"}
-    seconds = []
-    for _ in range(15):
+    seconds: list[float] = []
+    # the first ones are fast anyway; on a busy machine few are
+    while len(seconds) < 15 or (sorted(seconds[10:])[3] >= 0.03 and len(seconds) < 300):
         start = time.perf_counter()
         connection.request("POST", "/score", body, headers)
         assert connection.getresponse().read()
         seconds.append(time.perf_counter() - start)
     connection.close()
-    assert sorted(seconds)[3] < 0.03
+    assert sorted(seconds[10:])[3] < 0.03
 
 
 def test_another_model_by_name(server: Server, five: Path) -> None:
@@ -415,7 +416,7 @@ def test_sigterm_lets_accepted_requests_finish(guarded: Server) -> None:
         target=lambda: answers.append(guarded.ask("/score", body)[0])
     )
     worker.start()
-    time.sleep(0.3)
+    wait_until(lambda: guarded.counted("queue_texts") > 0)
     written = stop(guarded)
     worker.join()
     assert answers == [200]

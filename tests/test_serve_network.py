@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 import tastemaker as tm
-from tests.serving import Server, start, stop, tiny_taste
+from tests.serving import Server, start, stop, tiny_taste, wait_until
 from tests.shell import fails
 
 pytest.importorskip("uvicorn")
@@ -100,13 +99,6 @@ def test_tei_cuts_a_text_only_as_the_model_does(
         assert server.ask("/predict", {"inputs": "Dull.", **options})[0] == 422
 
 
-def counted(server: Server, name: str) -> float:
-    text = server.ask("/metrics")[1]
-    match = re.search(rf"^tastemaker_{name} (\S+)$", text, re.MULTILINE)
-    assert match is not None, name
-    return float(match[1])
-
-
 def post(server: Server, body: Any) -> socket.socket:
     """Send a request whose answer is not waited for."""
     data = json.dumps(body).encode()
@@ -120,21 +112,25 @@ def test_requests_of_several_connections_are_one_batch(
     server: Server, model: tm.RewardModel
 ) -> None:
     """While four full batches are scored, six connections ask."""
-    batches = counted(server, "batch_texts_count")
-    texts = counted(server, "batch_texts_sum")
-    with closing(post(server, {"inputs": [LONG] * 256})) as busy:
-        while not counted(server, "batch_texts_count") > batches:
-            pass  # the first of the four is scored
-        with ThreadPoolExecutor(6) as pool:
-            asked = [{"inputs": [f"Film {n}."]} for n in range(6)]
-            answers = list(pool.map(lambda body: server.ask("/score", body), asked))
-        assert b" 200 " in busy.recv(64)
     expected = model.score([f"Film {n}." for n in range(6)])
-    scores = [reply["scores"][0] for _, reply, _ in answers]
-    assert scores == pytest.approx(expected, abs=1e-5)
-    assert counted(server, "batch_texts_sum") - texts == 256 + 6
-    assert counted(server, "batch_texts_count") - batches < 4 + 6
-    assert counted(server, "queue_tokens") == 0
+    for _ in range(5):  # on a busy machine some ask when the four are scored
+        before = server.counted("batch_texts_count")
+        texts = server.counted("batch_texts_sum")
+        with closing(post(server, {"inputs": [LONG] * 256})) as busy:
+            # the first of the four is scored
+            wait_until(lambda: server.counted("batch_texts_count") > before)  # noqa: B023
+            with ThreadPoolExecutor(6) as pool:
+                asked = [{"inputs": [f"Film {n}."]} for n in range(6)]
+                answers = list(pool.map(lambda body: server.ask("/score", body), asked))
+            assert b" 200 " in busy.recv(64)
+        scores = [reply["scores"][0] for _, reply, _ in answers]
+        assert scores == pytest.approx(expected, abs=1e-5)
+        assert server.counted("batch_texts_sum") - texts == 256 + 6
+        batches = server.counted("batch_texts_count") - before
+        if batches < 4 + 6:
+            break
+    assert batches < 4 + 6
+    assert server.counted("queue_tokens") == 0
 
 
 Body = Callable[[str], dict[str, Any]]
@@ -235,20 +231,26 @@ def test_the_page_shows_no_score_that_is_not_finite(server: Server) -> None:
     assert "nan" not in page.lower().replace("finance", "")
 
 
+def asked_while_full(server: Server, path: str, body: Any) -> tuple[int, Any, Any]:
+    """Return the answer to a body while the queue is full; fill it again where it was empty."""
+    for _ in range(20):
+        with closing(post(server, {"inputs": [LONG] * 1000})):
+            for _ in range(200):
+                if server.counted("queue_tokens") > 2048:
+                    break
+            assert server.counted("queue_texts") < 4096
+            answer = server.ask(path, body)
+        if answer[0] == 429:
+            break
+    return answer
+
+
 def test_a_queue_that_is_full_of_tokens_refuses_on_every_wire(server: Server) -> None:
     """While more than 2,048 tokens of fewer than 4,096 texts wait, one more is refused."""
-    with closing(post(server, {"inputs": [LONG] * 1000})):
-        for _ in range(2000):
-            if server.ask("/score", {"inputs": ["A film."]})[0] == 429:
-                break
-        assert counted(server, "queue_tokens") > 2048
-        assert 0 < counted(server, "queue_texts") < 1000
-        for wire, (path, body, _) in WIRES.items():
-            is_refused(wire, 429, server.ask(path, body("A film.")))
-    for _ in range(600):  # until the texts of the client that went away are dropped
-        if server.ask("/score", {"inputs": ["A film."]})[0] == 200:
-            break
-        threading.Event().wait(0.05)
+    for wire, (path, body, _) in WIRES.items():
+        is_refused(wire, 429, asked_while_full(server, path, body("A film.")))
+    # the texts of the clients that went away are dropped
+    wait_until(lambda: server.ask("/score", {"inputs": ["A film."]})[0] == 200)
     limits = server.ask("/info")[1]["limits"]
     assert (limits["queue"], limits["queue_tokens"]) == (4096, 2048)
 
@@ -264,11 +266,7 @@ def test_a_connection_too_many_is_refused_on_every_wire(server: Server) -> None:
         for wire, (path, body, _) in WIRES.items():
             is_refused(wire, 503, server.ask(path, body("A film.")))
         assert server.ask("/ready")[0] == 503
-    for _ in range(100):
-        if server.ask("/ready")[0] == 200:
-            break
-        threading.Event().wait(0.05)
-    assert server.ask("/ready")[0] == 200
+    wait_until(lambda: server.ask("/ready")[0] == 200)
 
 
 def test_a_body_that_is_too_large_or_no_json(server: Server) -> None:

@@ -205,40 +205,22 @@ def test_a_model_of_an_earlier_version(server: Server) -> None:
     assert "<svg" not in page
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A real Chromium that a test drives."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with its driver is installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for name in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{name}")
-    service = webdriver.ChromeService(executable_path=driver)
-    opened = webdriver.Chrome(options=options, service=service)
-    yield opened
-    opened.quit()
-
-
-def emulate(browser: Any, width: int, theme: str) -> None:
+def emulate(chromium: Any, width: int, theme: str) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1}
     mobile = {**size, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", mobile)
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", mobile)
     feature = {"name": "prefers-color-scheme", "value": theme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
-def wait_for(browser: Any, selector: str, count: int = 1) -> list[Any]:
+def wait_for(chromium: Any, selector: str, count: int = 1) -> list[Any]:
     from selenium.webdriver.support.ui import WebDriverWait
 
     def are_there(driver: Any) -> list[Any]:
         elements: list[Any] = driver.find_elements("css selector", selector)
         return elements if len(elements) == count else []
 
-    elements: list[Any] = WebDriverWait(browser, 20).until(are_there)
+    elements: list[Any] = WebDriverWait(chromium, 20).until(are_there)
     return elements
 
 
@@ -270,94 +252,94 @@ return {
 THEMES = pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
 
 
-def show_two_texts(browser: Any, server: Server, width: int, theme: str) -> None:
+def show_two_texts(chromium: Any, server: Server, width: int, theme: str) -> None:
     """Send one text, then two with a prompt, and wait for the answer."""
-    emulate(browser, width, theme)
-    browser.get(server.address)
-    browser.execute_script("window.isFirstPage = true")
-    find = browser.find_element
+    emulate(chromium, width, theme)
+    chromium.get(server.address)
+    chromium.execute_script("window.isFirstPage = true")
+    find = chromium.find_element
     assert not find("id", "other").is_displayed()
     find("id", "text").send_keys(GOOD + " " + "Averylongword" * 20)
     find("id", "send").click()
-    wait_for(browser, ".card")
+    wait_for(chromium, ".card")
     find("css selector", "label[for=two]").click()
     find("id", "other").send_keys(f"{HOSTILE} {BAD}")
     find("css selector", "summary").click()
     find("id", "prompt").send_keys(PROMPT)
     # Ctrl + Enter
     find("id", "other").send_keys("\ue009\ue007")
-    wait_for(browser, ".card", 2)
-    wait_for(browser, "svg line.marker", 2)
+    wait_for(chromium, ".card", 2)
+    wait_for(chromium, "svg line.marker", 2)
 
 
 @THEMES
 def test_two_texts_in_a_browser(
-    browser: Any, server: Server, width: int, theme: str
+    chromium: Any, server: Server, width: int, theme: str
 ) -> None:
-    show_two_texts(browser, server, width, theme)
-    assert browser.execute_script("return window.isFirstPage")
-    assert "A scores higher" in browser.find_element("id", "result").text
-    layout = browser.execute_script(LAYOUT)
+    show_two_texts(chromium, server, width, theme)
+    assert chromium.execute_script("return window.isFirstPage")
+    assert "A scores higher" in chromium.find_element("id", "result").text
+    layout = chromium.execute_script(LAYOUT)
     assert layout["wide"] <= width
     assert layout["cut"] == []
     assert layout["smallest"] >= 13
     assert layout["isDark"] == (theme == "dark")
     assert layout["contrast"] >= 4.5
     assert layout["sideBySide"] == (width > 500)
-    assert browser.title == "Tastemaker"
-    assert browser.get_log("browser") == []
+    assert chromium.title == "Tastemaker"
+    assert chromium.get_log("browser") == []
 
 
 @THEMES
 def test_two_texts_have_no_barriers(
-    browser: Any, server: Server, width: int, theme: str
+    chromium: Any, server: Server, width: int, theme: str
 ) -> None:
-    show_two_texts(browser, server, width, theme)
-    assert barriers(browser) == []
+    show_two_texts(chromium, server, width, theme)
+    assert barriers(chromium) == []
 
 
 @pytest.mark.parametrize(("width", "theme"), [(PHONE, "dark"), (1200, "light")])
 def test_the_page_of_the_paths_in_a_browser(
-    browser: Any, server: Server, width: int, theme: str
+    chromium: Any, server: Server, width: int, theme: str
 ) -> None:
-    emulate(browser, width, theme)
-    browser.get(server.address)
-    browser.find_element("link text", "The paths of this server").click()
-    wait_for(browser, "nav")
-    for element in browser.find_elements("css selector", "summary"):
+    emulate(chromium, width, theme)
+    chromium.get(server.address)
+    chromium.find_element("link text", "The paths of this server").click()
+    wait_for(chromium, "nav")
+    for element in chromium.find_elements("css selector", "summary"):
         element.click()
-    layout = browser.execute_script(LAYOUT)
+    layout = chromium.execute_script(LAYOUT)
     assert layout["wide"] <= width
     assert layout["cut"] == []
     assert layout["smallest"] >= 13
     assert layout["isDark"] == (theme == "dark")
     assert layout["contrast"] >= 4.5
-    assert browser.get_log("browser") == []
-    assert barriers(browser) == []
+    assert chromium.get_log("browser") == []
+    assert barriers(chromium) == []
 
 
-def test_the_browser_shows_what_is_wrong(browser: Any, server: Server) -> None:
-    emulate(browser, 1200, "light")
-    browser.get(server.address)
-    browser.find_element("id", "text").send_keys("   ")
-    browser.find_element("id", "send").click()
-    (line,) = wait_for(browser, ".problem")
+def test_the_browser_shows_what_is_wrong(chromium: Any, server: Server) -> None:
+    emulate(chromium, 1200, "light")
+    chromium.get(server.address)
+    chromium.find_element("id", "text").send_keys("   ")
+    chromium.find_element("id", "send").click()
+    (line,) = wait_for(chromium, ".problem")
     assert "not empty" in line.text
-    assert browser.find_element("id", "send").is_enabled()
-    browser.get_log("browser")  # a status of 400 is noted there
+    assert chromium.find_element("id", "send").is_enabled()
+    chromium.get_log("browser")  # a status of 400 is noted there
 
 
-def test_the_page_works_without_its_script(browser: Any, server: Server) -> None:
+def test_the_page_works_without_its_script(chromium: Any, server: Server) -> None:
     block = {"urls": ["*page.js"]}
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.setBlockedURLs", block)
-    browser.get(server.address)
-    browser.find_element("id", "text").send_keys(f"{GOOD}\n{BAD}")
-    browser.execute_script("window.isFirstPage = true")
-    browser.find_element("id", "send").click()
-    wait_for(browser, ".card")
-    assert not browser.execute_script("return window.isFirstPage")
-    text = browser.find_element("id", "text").get_attribute("value")
+    chromium.execute_cdp_cmd("Network.enable", {})
+    chromium.execute_cdp_cmd("Network.setBlockedURLs", block)
+    chromium.get(server.address)
+    chromium.find_element("id", "text").send_keys(f"{GOOD}\n{BAD}")
+    chromium.execute_script("window.isFirstPage = true")
+    chromium.find_element("id", "send").click()
+    wait_for(chromium, ".card")
+    assert not chromium.execute_script("return window.isFirstPage")
+    text = chromium.find_element("id", "text").get_attribute("value")
     assert text == f"{GOOD}\n{BAD}"
-    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
-    browser.get_log("browser")
+    chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    chromium.get_log("browser")

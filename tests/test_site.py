@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -39,12 +40,12 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def _targets(nav: list[dict[str, object]]) -> list[str]:
+def _targets(nav: list[dict[str, Any]]) -> list[str]:
     """Return every page that a navigation names."""
     pages = []
     for entry in nav:
         for value in entry.values():
-            pages += [value] if isinstance(value, str) else _targets(value)  # type: ignore[arg-type]
+            pages += [value] if isinstance(value, str) else _targets(value)
     return pages
 
 

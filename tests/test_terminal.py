@@ -5,6 +5,7 @@ import json
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,8 +117,8 @@ def test_logs_show_control_characters(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a terminal there is a line a minute; a log is looked at on a terminal later."""
-    clock = iter([0.0, 100.0])
-    monkeypatch.setattr("tastemaker.progress.time.monotonic", lambda: next(clock))
+    clock = SimpleNamespace(monotonic=iter([0.0, 100.0]).__next__)
+    monkeypatch.setattr("tastemaker.progress.time", clock)
     with progress(f"reading {TITLE}", None) as advance:
         advance(1, TITLE)
     err = capsys.readouterr().err

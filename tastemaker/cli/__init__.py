@@ -25,6 +25,7 @@ from tastemaker.cli.rl import play, steer, watch
 from tastemaker.cli.serving import export, serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
+from tastemaker.progress import set_quiet, take_remarks
 from tastemaker.readable import visible
 
 _TRAIN = ("fit", "pretrain", "steer")
@@ -133,7 +134,11 @@ def _command_of(words: Sequence[str]) -> str:
     """Return the command line that repeats this run."""
     command = ["tastemaker", *words]
     if processes.count() > 1:
-        start = ["torchrun", "--nproc-per-node", str(processes.count())]
+        here = processes.local_count()
+        start = ["torchrun", "--nproc-per-node", str(here)]
+        if here < processes.count():
+            nodes = processes.count() // here
+            start[1:1] = ["--nnodes", str(nodes)]
         command = [*start, "-m", *command]
     # a report may be sent to anybody
     return shlex.join(_ADDRESS.sub(_without_secrets, each) for each in command)
@@ -158,10 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words.insert(0, "--debug")
     is_quiet = "--quiet" in words or "-q" in words
     if is_quiet:
-        from tastemaker.progress import set_quiet
-
         set_quiet(True)
     problems: Sequence[str] = ()
+    take_remarks()  # of an earlier command line
     try:
         if processes.count() > 1:
             begin_together(words)
@@ -186,8 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
         code = 0
-    if is_quiet:
-        set_quiet(False)  # for whoever called this function
+    finally:
+        if is_quiet:
+            set_quiet(False)  # for whoever called this function
     code = code if isinstance(code, int) else 0
     if processes.count() > 1:
         problems = end_together(code, problems)

@@ -97,7 +97,7 @@ def inspect(source: str, reading: r.Reading, json: bool, quiet: bool) -> None:
         split=reading.split,
     )
     if json:
-        o.say_json(shown.as_dict())
+        o.say_json(shown.as_dict(), with_remarks=True)
     else:
         o.say(str(shown))
 
@@ -151,7 +151,7 @@ def split(
             }
         if skipped is not None:
             result["skipped"] = len(skipped)
-        o.say_json(result)
+        o.say_json(result, with_remarks=True)
         return
     for path, part in zip(paths, parts, strict=True):
         o.say(f"{path}: {len(part):,} judgements")
@@ -217,7 +217,8 @@ def doctor(
         quiet=quiet,
     )
     if report is not None:
-        tm.write_doctor_page(diagnosis, report)
+        lines = [line for one in reading.read_as for line in one.lines()]
+        tm.write_doctor_page(diagnosis, report, read_as=lines)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
     if json:
         o.say_json(diagnosis.as_dict() | {"read_as": reading.as_list()})

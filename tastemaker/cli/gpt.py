@@ -79,7 +79,10 @@ _FIGURES = (
     panel=o.DATA,
 )
 @o.option(
-    "--limit", type=int, help="Only the first so many documents.", panel=o.DATA
+    "--limit",
+    type=int,
+    help="Number of first documents to read.",
+    panel=o.DATA,
 )
 @o.split
 @o.format
@@ -185,7 +188,7 @@ def pretrain(
 @o.option(
     "--best-of",
     type=int,
-    help="Write so many for each one; keep what --reward scores highest.",
+    help="Number to write for each prompt; the one that --reward scores highest is kept.",
 )
 @o.option(
     "--reward", type=o.PATH, help="A reward model, saved by `tastemaker fit`."
@@ -383,7 +386,7 @@ def _print_all(
 def _stream(
     policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool
 ) -> None:
-    """Write one completion to the terminal as it comes, the prompt before it."""
+    """Write the prompt and one completion to the terminal, while the completion is sampled."""
     from tastemaker.gpt.best import shown_so_far
 
     # shown with the first token: until then the prompt may be refused

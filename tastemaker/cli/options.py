@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tastemaker.errors import UsageError
+from tastemaker.progress import remark, take_remarks
 from tastemaker.readable import visible, visible_json
 from tastemaker.settings import (
     MAIN,
@@ -341,11 +342,13 @@ def say(text: str) -> None:
 def note(text: str, *, quiet: bool) -> None:
     """Print a side remark on stderr, unless quiet."""
     if not quiet:
-        sys.stderr.write(visible(text) + "\n")
+        remark(text)
 
 
-def say_json(values: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout."""
+def say_json(values: Mapping[str, Any], *, with_remarks: bool = False) -> None:
+    """Print one JSON object on stdout. with_remarks: with what was printed on stderr, if any."""
+    if with_remarks and (remarks := take_remarks()):
+        values = {**values, "remarks": remarks}
     text = json_module.dumps(values, ensure_ascii=False, allow_nan=False)
     sys.stdout.write(visible_json(text) + "\n")
 

@@ -176,7 +176,7 @@ _reading_options = o.several(
     o.option(
         "--limit",
         type=int,
-        help="Only so many texts, drawn by --seed.",
+        help="Number of texts to read, drawn by --seed.",
         panel=o.DATA,
     ),
     o.split,
@@ -237,8 +237,9 @@ _reading_options = o.several(
     ),
     o.option(
         "--better",
-        metavar="COLUMN",
-        help="Column that says which of the answers is better.",
+        metavar="COLUMN,...",
+        help="Column that says which of the answers is better; or a column of numbers for each "
+        "answer, such as votes_a,votes_b: the larger is better.",
         panel=o.DATA,
     ),
     o.option(

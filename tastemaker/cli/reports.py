@@ -94,7 +94,7 @@ def report(
 @o.option(
     "--best-of",
     type=int,
-    help="Also measure the best of 1, 2, 4 and so on, up to so many.",
+    help="Also measure the best of 1, 2, 4 and so on, up to this number.",
 )
 @o.option(
     "--policy",

@@ -198,7 +198,7 @@ def fit(
             result[name] = value
     if skip_bad:
         result["skipped"] = len(skipped)
-    o.say_json(result)
+    o.say_json(result, with_remarks=True)
 
 
 @o.verb(SCORE)
@@ -340,18 +340,18 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, out, json=json)
+        say_scored(taste, counts, out, reading, json=json)
         r.sayer([], json=json, quiet=quiet)(counts.read_as)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
         rows, truncated = score_standard_input(
-            taste, precision, caution, uncertainty, json
+            taste, reading, precision, caution, uncertainty, json
         )
     else:
         examples = [tm.Example(text, prompt) for text in texts]
         rows = len(examples)
         truncated = score_texts(
-            taste, examples, precision, caution, uncertainty, json
+            taste, examples, reading, precision, caution, uncertainty, json
         )
     note_truncated(taste, truncated, rows, quiet)
 
@@ -452,4 +452,4 @@ def evaluate(
         result["read_as"] = reading.as_list()
     if skip_bad:
         result["skipped"] = len(skipped)
-    o.say_json(result)
+    o.say_json(result, with_remarks=True)

@@ -117,14 +117,14 @@ Examples:
     "--opening",
     type=two_numbers,
     metavar="LEAST,MOST",
-    help="Continue the first so many tokens of what pretrain reads from --prompts.",
+    help="Number of first tokens, of each text that pretrain reads from --prompts, to continue.",
     panel=o.DATA,
 )
 @o.option(
     "--limit",
     type=int,
     default=2000,
-    help="At most so many prompts.",
+    help="Number of prompts, at most.",
     panel=o.DATA,
 )
 @o.option(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.cli import options as o
+from tastemaker.cli.reading import Reading
 
 _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 """How one number of each meaning is called on screen."""
@@ -16,8 +17,16 @@ def provenance(taste: Any) -> dict[str, str]:
     return {} if contract is None else {"provenance": contract.provenance}
 
 
-def say_scored(taste: Any, counts: Any, out: Path, *, json: bool) -> None:
-    """Say how many rows of a file were scored."""
+def _as_read(reading: Reading) -> dict[str, Any]:
+    """Return what a file and the anchor's source were read as, where there are any."""
+    return {"read_as": reading.as_list()} if reading.read_as else {}
+
+
+def say_scored(
+    taste: Any, counts: Any, out: Path, reading: Reading, *, json: bool
+) -> None:
+    """Say how many rows of a file were scored; add what it was read as to that of others."""
+    reading.read_as.append(counts.read_as)
     if not json:
         o.say(f"{counts.rows:,} rows scored into {out}")
         return
@@ -25,14 +34,16 @@ def say_scored(taste: Any, counts: Any, out: Path, *, json: bool) -> None:
         "out": str(out),
         "rows": counts.rows,
         "truncated": counts.truncated,
-        "read_as": [counts.read_as.as_dict()],
+        **_as_read(reading),
+        **provenance(taste),
     }
-    o.say_json({**result, **provenance(taste)})
+    o.say_json(result, with_remarks=True)
 
 
 def score_texts(
     taste: Any,
     examples: list[Any],
+    reading: Reading,
     precision: str,
     caution: Any,
     uncertainty: bool,
@@ -55,11 +66,12 @@ def score_texts(
             "scores": scores.as_list(),
             **meanings,
             "truncated": truncated,
+            **_as_read(reading),
             **provenance(taste),
         }
         if deviations is not None:
             result["uncertainty"] = deviations
-        o.say_json(result)
+        o.say_json(result, with_remarks=True)
         return truncated
     for number, example in enumerate(examples):
         line = f"{scores.values[number]:+.3f}"
@@ -73,7 +85,12 @@ def score_texts(
 
 
 def score_standard_input(
-    taste: Any, precision: str, caution: Any, uncertainty: bool, json: bool
+    taste: Any,
+    reading: Reading,
+    precision: str,
+    caution: Any,
+    uncertainty: bool,
+    json: bool,
 ) -> tuple[int, int]:
     """Score one text a line as they arrive; with --json all scores in one object at the end.
 
@@ -103,9 +120,10 @@ def score_standard_input(
         result: dict[str, Any] = {
             "scores": scores,
             "truncated": truncated,
+            **_as_read(reading),
             **provenance(taste),
         }
         if uncertainty:
             result["uncertainty"] = deviations
-        o.say_json(result)
+        o.say_json(result, with_remarks=True)
     return rows, truncated

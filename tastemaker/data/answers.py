@@ -20,11 +20,11 @@ from tastemaker.data.chats import (
     with_chat,
 )
 from tastemaker.data.columns import (
-    HEAD,
     RECOGNISED,
     check_named,
     recognised,
 )
+from tastemaker.data.first_rows import HEAD, telling_rows
 from tastemaker.data.judgements import (
     Comparison,
     Example,
@@ -35,6 +35,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import (
     PromptColumns,
+    may_prompt,
     prompt_columns,
     without_prompt,
 )
@@ -45,7 +46,10 @@ from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
 from tastemaker.data.votes import (
     Votes,
     VotesReader,
+    are_counts,
     better_column,
+    may_vote,
+    number_columns,
     numbered_answers,
 )
 from tastemaker.errors import DataError
@@ -177,14 +181,21 @@ class Answers:
     ) -> list[Judgement]:
         where = metadata["where"]
         sign = -1 if _are_ranks(self.scores) else 1
-        numbers = [
-            sign * number_of(row.get(name), where, name)
-            for name in self.scores
-        ]
-        if len(texts) == 2:
+        numbers = []
+        for answer, name in zip(self.answers, self.scores, strict=True):
+            is_lacking = len(self.answers) > 2 and is_missing(row.get(answer))
+            if is_lacking:
+                continue
+            if is_missing(row.get(name)):
+                self.layout.unlabelled[name] += 1
+                return []
+            numbers.append(sign * number_of(row[name], where, name))
+        if len(self.answers) == 2:
+            lead = numbers[0] - numbers[1]
+            has_margin = not are_counts(self.scores)
             return [
                 _comparison_from_lead(
-                    texts, numbers[0] - numbers[1], prompt, metadata
+                    texts, lead, prompt, metadata, has_margin=has_margin
                 )
             ]
         by_number: dict[float, list[str]] = {}
@@ -233,25 +244,38 @@ def answers_plan(
     Raises DataError where columns of answers are there, but not which is better, or not in a form
     that can be read only one way.
     """
-    numbered = islice(table.rows_past([] if past_bad else None), HEAD)
+    errors: list[DataError] | None = [] if past_bad else None
+    head = [row for _, row in islice(table.rows_past(errors), HEAD)]
+    names = _names(head)
+    recognised_answers: tuple[str, ...] = ()
+    if not columns.answers:
+        has_text = not columns.is_off("text") and (
+            columns.text or _has_text(names, columns.named(), head)
+        )
+        if has_text:
+            return None
+        recognised_answers = numbered_answers(names, head)
+        if not recognised_answers:
+            return None
+    numbered = telling_rows(
+        table.rows_past(errors), _may_matter, columns.named()
+    )
     head = [row for _, row in numbered]
-    names = list(dict.fromkeys(name for row in head for name in row))
+    names = _names(head)
     columns = columns.with_table_spelling(names)
-    answers = columns.answers
-    if answers:
-        check_named(table, columns, names)
-    else:
-        if columns.text or _has_text(names, columns.named(), head):
-            return None
-        answers = numbered_answers(names, head)
-        if not answers:
-            return None
+    check_named(table, columns, names)
+    answers = columns.answers or recognised_answers
     used = {*answers, *columns.named()}
     prompts = prompt_columns(names, used, head, columns)
     used |= set(prompts.all)
     better = (columns.better or "").split(TOGETHER) if columns.better else []
     if not columns.answers:
-        better = [better_column(table, answers, names, head, used)]
+        numbers = number_columns(answers, names, head, used)
+        left = [name for name in names if name not in (*used, *numbers)]
+        if numbers and not any(map(may_vote, left)):
+            better = list(numbers)
+        else:
+            better = [better_column(table, answers, names, head, used)]
     metadata = metadata_columns(
         tuple(names), frozenset(used | set(better)), columns
     )
@@ -269,6 +293,15 @@ def answers_plan(
     layout = _layout(table, names, head, answers, votes)
     _add_roles(layout, prompts, metadata, better)
     return Answers(table, answers, votes, scores, prompts, metadata, layout)
+
+
+def _names(head: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in head for name in row))
+
+
+def _may_matter(name: str) -> bool:
+    """Return whether a column may hold a prompt or say which answer is better, by its name."""
+    return may_prompt(name) or may_vote(name)
 
 
 def _has_text(

@@ -17,7 +17,7 @@ are no text, such as images, are refused.
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,9 +39,14 @@ _SPELLED = re.compile(
 
 _SPELLED_LATER = re.compile(
     r"""\s*(?:\{\s*["'](?:messages|conversations?)["']\s*:\s*|array\()?"""
-    r"""\[\s*\{\s*["'](?s:.{0,2000}?)["'](?:role|from)["']\s*:"""
+    r"""\[\s*\{(?:"""
+    r"""(?=(?s:.{0,2000}?)["']role["']\s*:)(?=(?s:.{0,2000}?)["']content["']\s*:)|"""
+    r"""(?=(?s:.{0,2000}?)["']from["']\s*:)(?=(?s:.{0,2000}?)["']value["']\s*:))"""
 )
-"""How a text may begin that spells messages whose first key is another, such as an id."""
+"""How a text may begin that spells messages whose first key is another, such as an id.
+
+An answer may be a list in JSON too, whose items have roles and no contents.
+"""
 
 _LONGEST_SPELLED = 16 * 2**20
 """Characters. Python's parser needs many times the size of a text."""
@@ -95,9 +100,17 @@ def with_chat(value: Any) -> Any:
     if isinstance(value, str) and _is_spelled(value):
         parsed = _parsed(value)
         messages = with_chat(parsed) if isinstance(parsed, dict) else parsed
-        if is_messages(messages):
+        is_chat = is_messages(messages)
+        if is_chat and not _SPELLED.match(value):
+            is_chat = all(_has_content(turn) for turn in messages)
+        if is_chat:
             return messages
     return value
+
+
+def _has_content(turn: Mapping[str, Any]) -> bool:
+    """Return whether a message has more than a role."""
+    return any(key in turn for key in ("content", "value", "tool_calls"))
 
 
 def _is_spelled(text: str) -> bool:

@@ -7,10 +7,12 @@ passes, so that only the plan is kept in memory.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tastemaker.data.beginnings import header_hint, layout_hint
 from tastemaker.data.cells import Cells, listed
 from tastemaker.data.chats import example_from, is_messages, with_chat
+from tastemaker.data.first_rows import FirstRows
 from tastemaker.data.judgement_columns import (
     JUDGEMENTS,
     OPTIONS,
@@ -40,7 +42,7 @@ from tastemaker.data.values import (
     is_missing,
     word_of,
 )
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, UsageError
 
 _TEXT_COLUMNS = (
     "text review sentence content completion response comment body document review_text "
@@ -81,10 +83,7 @@ _CHATS = ("messages", "conversation", "conversations", "dialogue", "chat")
 """Names of a column of chats."""
 
 _FEW_WORDS = 7
-"""A column of so many different words holds answers to a question rather than texts."""
-
-HEAD = 100
-"""Rows that show what the columns of a table are."""
+"""A column with no more different words than this holds answers to a question, not texts."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +182,8 @@ def plan(
     that are not well formed. Raises DataError for a named column that is not there, for a table
     without a text or judgement column, and for labels of which it is not plain which is positive.
     """
+    if columns.is_off("text"):
+        raise no_text(table)
     names, surveys, head = _survey(table, columns, past_bad)
     columns = columns.with_table_spelling(names)
     check_named(table, columns, names)
@@ -288,6 +289,14 @@ def _describe(
     layout.used = frozenset([*layout.roles.values(), *prompts.all])
 
 
+def no_text(table: Table) -> UsageError:
+    """Return the error for a text that is switched off where nothing else holds one."""
+    return UsageError(
+        f"{table.name}: --text-column none leaves nothing to judge: only a table of answers has no "
+        "text. Name the column of the text, or those that are compared with --answers."
+    )
+
+
 def check_named(
     table: Table,
     columns: Columns,
@@ -340,26 +349,24 @@ def _survey(
 ) -> tuple[list[str], dict[str, Survey], list[Row]]:
     """Return the names of all columns, a survey of those that may judge, and the first rows."""
     named = {plain_name(name) for name in columns.named()}
-    names: dict[str, None] = {}
+    first = FirstRows()
     surveys: dict[str, Survey] = {}
-    head: list[Row] = []
     errors: list[DataError] | None = [] if past_bad else None
+    count = 0
     for number, row in table.rows_past(errors):
-        if len(head) < HEAD:
-            head.append(row)
-        if not row.keys() <= names.keys():
-            for name in row:
-                if name not in names:
-                    names[name] = None
-                    if plain_name(name) in named or _may_judge(name):
-                        surveys[name] = Survey()
+        first.add(row)
+        if len(first.names) > count:
+            for name in islice(first.names, count, None):
+                if plain_name(name) in named or _may_judge(name):
+                    surveys[name] = Survey()
+            count = len(first.names)
         for name, survey in surveys.items():
             if name in row:
                 survey.add(row[name], table.place, number)
-    if not names and errors:
+    if not count and errors:
         raise DataError(
             f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
         )
-    if not names:
+    if not count:
         raise DataError(f"{table.name}: no rows in it.")
-    return list(names), surveys, head
+    return list(first.names), surveys, first.rows

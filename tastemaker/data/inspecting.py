@@ -90,9 +90,10 @@ def inspect(
         )
     report: list[ReadAs] = []
     skipped: list[DataError] = []
+    chosen = with_roles(columns, roles)
     judgements = read(
         source,
-        columns=with_roles(columns, roles),
+        columns=chosen,
         format=format,
         split=split,
         skip_bad=skipped,
@@ -102,7 +103,7 @@ def inspect(
     return Inspection(
         shown,
         _examples(judgements),
-        tuple(_changes(shown)),
+        tuple(_changes(shown, has_header=_is_headed(shown, chosen))),
         shown.left_out.get("unreadable", 0),
     )
 
@@ -122,9 +123,16 @@ def _examples(
     return tuple(chosen)
 
 
-def _changes(
-    shown: ReadAs,
-) -> list[str]:
+def _is_headed(shown: ReadAs, columns: Columns | None) -> bool:
+    """Return whether the first line of a table names its columns."""
+    is_lines = Path(unpacked_name(Path(shown.source))).suffix in (
+        ".csv",
+        ".tsv",
+    )
+    return is_lines and not (columns and columns.header)
+
+
+def _changes(shown: ReadAs, *, has_header: bool) -> list[str]:
     """Return a line for each option that would read a source in another way."""
     changes = []
     for column in _prose(shown):
@@ -148,7 +156,10 @@ def _changes(
         changes.append(
             f"--rating-column {column}: any number instead of steps of a scale"
         )
-    return [*changes, *_changed_values(shown)]
+    changes += _changed_values(shown)
+    if has_header:
+        changes.append("--header NAME,...: the first line would be a row")
+    return changes
 
 
 def _changed_values(shown: ReadAs) -> list[str]:
@@ -177,8 +188,6 @@ def _changed_values(shown: ReadAs) -> list[str]:
         changes.append(
             f"--answers {columns}: they would be compared, the best first"
         )
-    if Path(unpacked_name(Path(shown.source))).suffix in (".csv", ".tsv"):
-        changes.append("--header NAME,...: the first line would be a row")
     return changes
 
 

@@ -24,7 +24,7 @@ _LONGEST_PIECE = 12
 
 
 def decoded(text: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError for a text that is none, or too deep."""
+    """Return the value of a JSON text. Raises ValueError for no JSON, or too deep nesting."""
     try:
         value = _of_line(text)
     except RecursionError as error:

@@ -34,7 +34,7 @@ from tastemaker.errors import DataError
 Target = Literal["label", "rating"]
 
 MOST_STEPS = 20
-"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
+"""Whole numbers with at most this number of steps are grades; with more they are ratings."""
 
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
@@ -149,9 +149,9 @@ class JudgementColumns:
         label, grade, rating = (columns.name_of(kind) for kind in JUDGEMENTS)
         is_named = bool(label or grade or rating)
         if not is_named:
-            label, grade, rating = self._readable()
+            label, grade, rating = self._readable(target)
         cells: list[Cells] = []
-        if label and (target != "rating" or self._has_grades(label)):
+        if label and self._is_kept(target, "label", label):
             cells.append(self._label_cells(label))
         if grade and target != "label":
             cells.append(self._grade_cells(grade))
@@ -163,7 +163,13 @@ class JudgementColumns:
             cells = [each for each in cells if isinstance(each, LabelCells)]
         return tuple(cells)
 
-    def _readable(self) -> list[str | None]:
+    def _is_kept(self, target: Target | None, kind: str, column: str) -> bool:
+        """Return whether a target reads a column of some kind of judgements."""
+        if target is None or (kind == "label") == (target == "label"):
+            return True
+        return kind == "label" and self._has_grades(column)
+
+    def _readable(self, target: Target | None) -> list[str | None]:
         """Return the recognised columns, without numbers of which a cell is none.
 
         Nobody named them, so a bad cell stops a file only where no other column judges.
@@ -179,8 +185,12 @@ class JudgementColumns:
                     f"column {column!r} is not used: {problem}. "
                     f"If it judges the texts, name it with --{kind}-column."
                 )
-        judging = [kind for kind in JUDGEMENTS if self.recognised[kind]]
-        if len(problems) == len(judging):
+        judging = set()
+        for kind in JUDGEMENTS:
+            column = self.recognised[kind]
+            if column and self._is_kept(target, kind, column):
+                judging.add(kind)
+        if judging <= set(problems):
             problems = {}
         self.layout.notes += problems.values()
         return [

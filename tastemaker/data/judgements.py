@@ -2,7 +2,7 @@
 
 A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link
 in `tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was
-read (`where`, `source`: for messages and slices; they take no part in equality).
+read (`where`, `source`, `path`: for messages and slices; they take no part in equality).
 
 Also here: a text's 64-bit fingerprint, which finds exact duplicates and draws lots, and the
 template that joins a prompt and the text that answers it.
@@ -57,6 +57,8 @@ class Judgement(ABC):
     texts.
 
     weight: how many judgements this one counts for; 0 leaves it out of the fit.
+    source: what its source is called, such as a file's name. path: tells two sources of one name
+    apart; empty where the name was given.
     kind: the name of the kind, in rows, messages and saved models.
     level: the level of measurement of `value`, or of who won (for Krippendorff's alpha).
     """
@@ -70,6 +72,7 @@ class Judgement(ABC):
     weight: float = 1.0
     where: str = field(default="", compare=False, repr=False)
     source: str = field(default="", compare=False, repr=False)
+    path: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.judge is not None and not self.judge.strip():

@@ -75,7 +75,12 @@ class MetadataColumns:
         """
         where = table.place(number)
         metadata = Metadata(
-            judge=None, time=None, weight=1.0, where=where, source=table.name
+            judge=None,
+            time=None,
+            weight=1.0,
+            where=where,
+            source=table.name,
+            path=table.path,
         )
         if self.judge is None and self.time is None and self.weight is None:
             return metadata

@@ -52,6 +52,11 @@ HISTORIES = ("history",)
 """Names of a column with earlier turns: [[question, answer], …]."""
 
 
+def may_prompt(name: str) -> bool:
+    """Return whether a column of this name may hold the prompt, or turns before it."""
+    return plain_name(name) in {*RECOGNISED, *SYSTEMS, *HISTORIES}
+
+
 @dataclass(frozen=True)
 class PromptColumns:
     """The columns of the prompt, read as paragraphs of one text, and those of turns before it.
@@ -198,25 +203,37 @@ def _recognised(
     used: Collection[str],
     first_rows: Sequence[Row],
 ) -> tuple[str, ...]:
+    empty: tuple[str, ...] = ()
     for name in RECOGNISED:
         column = column_for((name,), names, used)
         if column is None:
             continue
-        if name != "prompt" and not _may_prompt(column, first_rows):
+        if name != "prompt" and not _are_prompts(column, first_rows):
             continue
+        columns: tuple[str, ...] = (column,)
         if name == "instruction":
             extra = column_for(INPUTS, names, used)
-            if extra is not None and _may_prompt(extra, first_rows):
-                return (column, extra)
-        return (column,)
-    return ()
+            if extra is not None and _are_prompts(extra, first_rows):
+                columns = (column, extra)
+        if _has_filled(columns, first_rows):
+            return columns
+        empty = empty or columns
+    return empty
 
 
-def _may_prompt(
+def _has_filled(
+    columns: Sequence[str],
+    rows: Sequence[Row],
+) -> bool:
+    cells = [row.get(name) for row in rows for name in columns]
+    return not all(map(is_missing, cells))
+
+
+def _are_prompts(
     column: str,
     rows: Sequence[Row],
 ) -> bool:
-    """Return whether all cells of a column are texts or lists of turns, and not all are empty."""
+    """Return whether all cells of a column are texts or lists of turns; they may be empty."""
     cells = [row.get(column) for row in rows]
     filled = [cell for cell in cells if not is_missing(cell)]
     are_texts = all(isinstance(cell, str) for cell in filled)
@@ -255,6 +272,15 @@ def _system(
             return None
     is_named_so = plain_name(column) == "system_prompt"
     return column if is_prose or is_named_so else None
+
+
+def as_cell(
+    prompt: Prompt | None,
+) -> Any:
+    """Return a prompt as it stands in a row: a text, or a list of objects."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    return [turn._asdict() for turn in prompt]
 
 
 def without_prompt(

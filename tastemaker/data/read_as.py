@@ -156,6 +156,10 @@ class ReadAs:
             "unlabelled": dict(self.unlabelled),
         }
 
+    def lines(self) -> list[str]:
+        """Return the source with what it was read as, then the notes."""
+        return [f"{self.source} {self}", *self.notes]
+
     def _repr_html_(self) -> str:
         """Return each role with its column, for a notebook."""
         rows = [["role", "column", "detail"]]

@@ -44,7 +44,11 @@ from tastemaker.data.roles import (
     described_source,
     with_roles,
 )
-from tastemaker.data.source_names import distinct_names, is_several
+from tastemaker.data.source_names import (
+    absolute_path,
+    distinct_names,
+    is_several,
+)
 from tastemaker.data.store.addresses import is_store
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
@@ -90,7 +94,7 @@ def read(
         paths or names: two files of one name are called by as much of them as tells them apart.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
-    limit: read only so many texts (or sets of texts that were judged together), chosen at random,
+    limit: how many texts (or sets of texts that were judged together) to read, chosen at random,
         with all their judgements. A larger limit gives the same ones and more.
     seed: decides which ones `limit` keeps.
     columns: the names of the columns, where they are not recognised: `Columns(text="body")`.
@@ -149,8 +153,10 @@ def _read_one(
     format = settings.get("format", format)
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
+    # a name that somebody gave may stand for several files
+    path = "" if name else absolute_path(source)
     if isinstance(opened, tables.Table):
-        opened = replace(opened, name=name or opened.name)
+        opened = replace(opened, name=name or opened.name, path=path)
         past_bad = skip_bad is not None
         planned = _planned(opened, columns, target, in_format, past_bad)
         layout = planned.layout
@@ -161,16 +167,17 @@ def _read_one(
         judgements = _without(judgements, layout.left_out)
         name = opened.name
     else:
-        path, part = opened
-        check_no_format(path, format)
+        folder, part = opened
+        check_no_format(folder, format)
         if part == "unsup":
             raise DataError(
-                f"{path}: nobody judged the texts of 'unsup'. "
+                f"{folder}: nobody judged the texts of 'unsup'. "
                 "Choose the split 'train' or 'test'."
             )
         layout = _ACLIMDB
-        judgements = limited(_of_aclimdb(path, part, target), limit, seed)
-        name = path.name
+        name = name or folder.name
+        reviews = _of_aclimdb(folder, part, target, name, path)
+        judgements = limited(reviews, limit, seed)
     if report is not None:
         report.append(read_as(name, layout, judgements))
     return judgements
@@ -349,9 +356,11 @@ def _of_aclimdb(
     path: Path,
     split: str,
     target: Target | None,
+    name: str,
+    known_path: str,
 ) -> Iterator[Judgement]:
     for review in aclimdb.reviews(path, split):
-        for judgement in review.judgements():
+        for judgement in review.judgements(name, known_path):
             if isinstance(judgement, _KINDS[target]):
                 yield judgement
 

@@ -7,17 +7,26 @@ by column (`tastemaker.data.columns`).
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
-from tastemaker.data.chats import check_spelling, with_chat
-from tastemaker.data.columns import RECOGNISED, check_named
+from tastemaker.data.chats import check_spelling
+from tastemaker.data.columns import RECOGNISED, check_named, no_text
+from tastemaker.data.first_rows import first_plain_rows, plain_row
 from tastemaker.data.formats import FORMATS, PROMPT, TABLE, Format
 from tastemaker.data.judgement_columns import JUDGEMENTS, UNLABELLED
 from tastemaker.data.judgements import Grade, Judgement, Label, Prompt
 from tastemaker.data.metadata import RECOGNISED as METADATA
-from tastemaker.data.metadata import is_weight, metadata_columns
-from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.metadata import (
+    MetadataColumns,
+    is_weight,
+    metadata_columns,
+)
+from tastemaker.data.prompts import (
+    PromptColumns,
+    as_cell,
+    may_prompt,
+    prompt_columns,
+)
 from tastemaker.data.read_as import Layout, columns_looked_at
 from tastemaker.data.roles import ROLES, Columns, column_for, plain_name
 from tastemaker.data.tables import (
@@ -29,8 +38,6 @@ from tastemaker.data.tables import (
 )
 from tastemaker.data.values import is_missing, show, word_of
 from tastemaker.errors import DataError, SaysNothing, UsageError
-
-_FIRST_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Reading:
         row: Row,
         with_prompt: list[Judgement],
     ) -> list[Judgement]:
-        row = _plain_row(row)
+        row = plain_row(row)
         where = self.table.place(number)
         row_names = tuple(row)
         if row_names not in self.layout.by_names:
@@ -91,6 +98,7 @@ class Reading:
                 metadata_columns(row_names, self._own_columns(), self.named),
                 [each for each in FORMATS.values() if each.has_columns(row)],
             )
+            self._add_late(row, where)
         columns, candidates = self.layout.by_names[row_names]
         self._check_format(row, where, candidates)
         for name in self.format.optional:
@@ -101,7 +109,7 @@ class Reading:
         for name in self.format.numbers:
             self._check_number(row, name, where)
         for name in self.format.judging:
-            if self._is_unjudged(row[name]):
+            if self._is_unjudged(row.get(name)):
                 raise SaysNothing(f"{where}: nothing in column {name!r}.")
         metadata = columns.read(row, self.table, number, self.layout.left_out)
         judgements = self._judged(self._read(row, metadata, where), metadata)
@@ -111,6 +119,29 @@ class Reading:
                     with_prompt.append(judgement)
                 _check_prompts(with_prompt[0], judgement)
         return judgements
+
+    def _add_late(self, row: Row, where: str) -> None:
+        """Put into the layout the columns that only later rows have, and which are not used."""
+        layout = self.layout
+        late = [name for name in row if name not in layout.names]
+        layout.names = (*layout.names, *late)
+        columns, _ = layout.by_names[tuple(row)]
+        own = {*self.format.optional, *columns.roles.values()}
+        for name in late:
+            if name in own:
+                layout.roles.setdefault(self._late_role(name, columns), name)
+                layout.used |= {name}
+            elif may_prompt(name):
+                layout.notes.append(
+                    f"column {name!r} is not used: {where} is the first row that has it. Name it "
+                    "with --prompt-column, or give every row the column."
+                )
+
+    def _late_role(self, name: str, columns: MetadataColumns) -> str:
+        for role, column in columns.roles.items():
+            if column == name:
+                return role
+        return self.format.role_of(name)
 
     def _is_unjudged(self, cell: Any) -> bool:
         if is_missing(cell):
@@ -192,7 +223,7 @@ class Reading:
             return self.format.read(row, metadata)
         prompt = self.prompts.read(row, where)
         if self.format.has_prompt:
-            row[PROMPT] = _as_cell(prompt)
+            row[PROMPT] = as_cell(prompt)
             return self.format.read(row, metadata)
         judgements = self.format.read(row, metadata)
         return [replace(each, prompt=prompt) for each in judgements]
@@ -244,20 +275,22 @@ def recognise(
         )
     if format == TABLE:
         return None
-    first_rows = _first_rows(table, past_bad)
+    first_rows = first_plain_rows(table, past_bad)
     row = next(filter(_fitting, first_rows), None)
     if row is None:
         table = _with_spellings(table, first_rows, format)
-        first_rows = _first_rows(table, past_bad)
+        first_rows = first_plain_rows(table, past_bad)
         row = next(filter(_fitting, first_rows), None)
-    names = tuple(dict.fromkeys(name for row in first_rows for name in row))
     fitting = [] if row is None else _fitting(row)
     if format is None:
         if row is None:
             return None
         _check_only_one(table, fitting, row)
     chosen = fitting[0] if format is None else FORMATS[format]
-    columns = (columns or Columns()).with_table_spelling(names)
+    columns = columns or Columns()
+    first_rows = first_plain_rows(table, past_bad, columns)
+    names = tuple(dict.fromkeys(name for row in first_rows for name in row))
+    columns = columns.with_table_spelling(names)
     check_named(table, columns, names)
     _check_not_all_off(table, chosen, columns)
     prompts = _prompts(chosen, names, first_rows, columns)
@@ -267,11 +300,6 @@ def recognise(
     return Reading(
         table, chosen, also, names, columns, prompts, emptied, layout
     )
-
-
-def _first_rows(table: Table, past_bad: bool) -> list[Row]:
-    numbered = table.rows_past([] if past_bad else None)
-    return [_plain_row(row) for _, row in islice(numbered, _FIRST_ROWS)]
 
 
 def _with_spellings(
@@ -302,7 +330,10 @@ def _check_not_all_off(
     format: Format,
     columns: Columns,
 ) -> None:
-    """Raise UsageError where all kinds of judgement that a format has are switched off."""
+    """Raise UsageError where the text, or all kinds of judgement of a format, are switched off."""
+    roles = map(format.role_of, format.columns)
+    if columns.is_off("text") and "text" in roles:
+        raise no_text(table)
     kinds = [kind.__name__.lower() for kind in format.kinds]
     off = [
         kind for kind in kinds if kind in JUDGEMENTS and columns.is_off(kind)
@@ -417,15 +448,6 @@ def _stem(name: str) -> str:
     return name.rstrip("0123456789")
 
 
-def _as_cell(
-    prompt: Prompt | None,
-) -> Any:
-    """Return a prompt as it stands in a row: a text, or a list of objects."""
-    if prompt is None or isinstance(prompt, str):
-        return prompt
-    return [turn._asdict() for turn in prompt]
-
-
 def _fitting(
     row: Row,
     candidates: Iterable[Format] | None = None,
@@ -474,25 +496,3 @@ def _kind_of(
     prompt: Prompt | None,
 ) -> str:
     return "a chat" if isinstance(prompt, tuple) else "a plain text"
-
-
-def _plain_row(
-    row: Row,
-) -> Row:
-    """Return the row with lists in the place of arrays, tuples and texts that spell chats."""
-    return {name: _with_lists(with_chat(cell)) for name, cell in row.items()}
-
-
-def _with_lists(
-    value: Any,
-) -> Any:
-    """Return the value with lists in the place of arrays and tuples, however deep."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, dict):
-        return {name: _with_lists(cell) for name, cell in value.items()}
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_with_lists(cell) for cell in value]
-    return value

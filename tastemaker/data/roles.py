@@ -61,8 +61,9 @@ class Columns:
     table, ratings anywhere.
     order: the classes of the label column from worst to best, which makes grades of them.
     answers: the columns of the texts that are compared. better: the column that says which is
-    better; None: the answers are in order, best first. first, tie: the values of that column that
-    mean the first answer and a tie, where that is not plain.
+    better, or a column of numbers for each answer, joined by commas or +: the larger number is the
+    better one. None: the answers are in order, best first. first, tie: the values of that column
+    that mean the first answer and a tie, where that is not plain.
     header: the names of the columns of a CSV or TSV file that has none.
     prompt may be several columns, `instruction+input`.
     """
@@ -92,6 +93,9 @@ class Columns:
             raise UsageError(
                 f"scale {lowest} to {highest}: the lowest must be under the highest."
             )
+        if self.better:
+            better = self.better.replace(",", TOGETHER)
+            object.__setattr__(self, "better", better)
         for name in ("order", "answers", "header"):
             value = getattr(self, name)
             if isinstance(value, str):

@@ -1,9 +1,12 @@
 """Names of several sources, so that two files of one name are told apart."""
 
-from collections.abc import Sequence
+import os.path
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.judgements import Judgement
 from tastemaker.data.roles import described_source
 
 
@@ -16,6 +19,14 @@ def is_several(source: Any) -> bool:
     )
 
 
+def absolute_path(source: Any) -> str:
+    """Return the whole path of a file or folder; "" for anything else."""
+    if not isinstance(source, str | Path) or not Path(source).exists():
+        return ""
+    # a link keeps its name
+    return os.path.abspath(source)  # noqa: PTH100
+
+
 def distinct_names(sources: Sequence[Any]) -> dict[Any, str]:
     """Return names for the paths that share theirs with another: the shortest ends that differ.
 
@@ -24,18 +35,68 @@ def distinct_names(sources: Sequence[Any]) -> dict[Any, str]:
     """
     paths = {}
     for source in sources:
-        path = Path(described_source(source)[0])
-        if path.exists():
-            paths[source] = path.absolute()
+        path = absolute_path(described_source(source)[0])
+        if path:
+            paths[source] = path
+    ends = _unlike_ends(set(paths.values()))
     names = {}
     for source, path in paths.items():
-        others = {other for other in paths.values() if other != path}
-        count = 1
-        while any(_end(other, count) == _end(path, count) for other in others):
-            count += 1
-        if count > 1:
-            names[source] = "/".join(_end(path, count))
+        if ends[path] != Path(path).name:
+            names[source] = ends[path]
     return names
+
+
+def told_apart(
+    *parts: Sequence[Judgement],
+) -> tuple[Sequence[Judgement], ...]:
+    """Return lists of judgements in which no two paths have one name for their source.
+
+    Such sources are called by the shortest ends of their paths that differ, in `source` and in
+    `where`. Other judgements, and lists without such sources, stay as they are.
+    """
+    paths: dict[str, set[str]] = {}
+    for part in parts:
+        for judgement in part:
+            paths.setdefault(judgement.source, set()).add(judgement.path)
+    names = {}
+    for source, several in paths.items():
+        for path, end in _unlike_ends(several - {""}).items():
+            if len(several) > 1:
+                names[source, path] = end
+    if not names:
+        return parts
+    renamed = []
+    for part in parts:
+        renamed.append([_renamed(each, names) for each in part])
+    return tuple(renamed)
+
+
+def _renamed(
+    judgement: Judgement,
+    names: dict[tuple[str, str], str],
+) -> Judgement:
+    """Return a judgement under the new name of its source. names: (name, path) → new name."""
+    name = names.get((judgement.source, judgement.path))
+    if name is None:
+        return judgement
+    where = judgement.where
+    if where.startswith(f"{judgement.source}:"):
+        where = name + where.removeprefix(judgement.source)
+    return replace(judgement, source=name, where=where)
+
+
+def _unlike_ends(paths: Collection[str]) -> dict[str, str]:
+    """Return the shortest end of each path that is the end of no other one."""
+    ends = {}
+    for path in paths:
+        others = [Path(other) for other in paths if other != path]
+        count = 1
+        while any(
+            _end(other, count) == _end(Path(path), count) for other in others
+        ):
+            count += 1
+        ends[path] = "/".join(_end(Path(path), count))
+    return ends
 
 
 def _end(path: Path, count: int) -> tuple[str, ...]:

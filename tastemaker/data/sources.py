@@ -55,13 +55,19 @@ class Review(NamedTuple):
     text: str
     where: str
 
-    def judgements(self) -> tuple[Judgement, ...]:
+    def judgements(
+        self, source: str = "", path: str = ""
+    ) -> tuple[Judgement, ...]:
         """Return two judgements on the text: the label (its folder) and the grade (its name)."""
-        label = Label(
-            self.text, self.folder.endswith("/pos"), where=self.where
-        )
-        return label, Grade(
-            self.text, self.rating, LOWEST, HIGHEST, where=self.where
+        origin: dict[str, Any] = {
+            "where": self.where,
+            "source": source,
+            "path": path,
+        }
+        is_positive = self.folder.endswith("/pos")
+        return (
+            Label(self.text, is_positive, **origin),
+            Grade(self.text, self.rating, LOWEST, HIGHEST, **origin),
         )
 
     def example(self) -> Example:

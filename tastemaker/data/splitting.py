@@ -25,6 +25,7 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.errors import DataError, UsageError
 from tastemaker.near_copies import Sketches, copy_groups, sketches
 
@@ -127,7 +128,7 @@ def without_system_turns(prompt: Prompt) -> str:
 
 
 def most_related(judgements: int) -> float:
-    """Return how many of so many judgements relatives may connect."""
+    """Return how many of the judgements relatives may connect."""
     return max(_FEW_RELATED, _MOST_RELATED * judgements)
 
 
@@ -262,8 +263,9 @@ def split(
     in the training set, but texts that it was compared with may be. A share then also ends the
     drawing once that share of the judgements is held out.
 
-    Raises UsageError for a share or number that cannot be, and DataError for an empty side.
+    Raises UsageError for an invalid share or number, and DataError for an empty side.
     """
+    (judgements,) = told_apart(judgements)
     groups, has_divided = _groups_to_draw(judgements, relatives)
     order = _order(groups, seed)
     count = _count(held_out, len(order))

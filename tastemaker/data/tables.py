@@ -69,13 +69,14 @@ class Table:
 
     rows: yields (number, row). past: as `rows`, but the errors of rows that are not well formed go
     into a list, and reading goes on. is_text: every cell is a text, so that an empty one is missing
-    (CSV and TSV files).
+    (CSV and TSV files). path: of a file or folder, which tells two of one name apart.
     """
 
     name: str
     rows: Callable[[], Rows]
     past: Callable[[list[DataError]], Rows] | None = None
     is_text: bool = False
+    path: str = ""
 
     def rows_past(self, skipped: list[DataError] | None) -> Rows:
         """Yield (number, row) for every row. skipped: takes the errors of bad rows, if given."""
@@ -374,7 +375,10 @@ class Metadata(TypedDict):
     weight: float
     where: str
     source: str
+    path: str
 
 
-NO_METADATA = Metadata(judge=None, time=None, weight=1.0, where="", source="")
+NO_METADATA = Metadata(
+    judge=None, time=None, weight=1.0, where="", source="", path=""
+)
 """The fields of a judgement of which nothing is known."""

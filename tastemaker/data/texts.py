@@ -18,19 +18,24 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.columns import HEAD, RECOGNISED
+from tastemaker.data.columns import RECOGNISED
+from tastemaker.data.first_rows import telling_rows
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.data.packed import opened, unpacked_name
-from tastemaker.data.prompts import PromptColumns, prompt_columns
+from tastemaker.data.prompts import (
+    PromptColumns,
+    may_prompt,
+    prompt_columns,
+)
 from tastemaker.data.read_as import ReadAs
-from tastemaker.data.roles import Columns, column_for
+from tastemaker.data.roles import TOGETHER, Columns, column_for
 from tastemaker.data.tables import (
     Row,
     damage_as_data_error,
@@ -174,30 +179,34 @@ class PromptFile:
     count: int
 
     @property
-    def others(self) -> tuple[str, ...]:
-        """The columns beside the prompt's first one."""
+    def reward_columns(self) -> tuple[str, ...]:
+        """The columns that a reward function is given: all but the prompt's first one."""
         first = self.prompts.names[0]
         return tuple(name for name in self.columns if name != first)
 
-    def read_as(self, unused: str = "") -> ReadAs:
-        """Return what the file was read as. unused: what the other columns are for, if anything."""
+    def read_as(self, purpose: str = "") -> ReadAs:
+        """Return what the file was read as.
+
+        purpose: what the columns that are no part of the prompt are for; "": they are not used.
+        """
         roles = {"prompt": str(self.prompts)} | self.prompts.roles
         details = {}
         is_lines = is_plain(self.path)
         if is_lines:
             roles["prompt"] = "line"
-        others = [
+        beside_prompt = tuple(
             name for name in self.columns if name not in self.prompts.all
-        ]
-        if others and unused:
-            roles["columns"] = "+".join(others)
-            details["columns"] = unused
+        )
+        unused = () if purpose else beside_prompt
+        if beside_prompt and purpose:
+            roles["columns"] = "+".join(beside_prompt)
+            details["columns"] = purpose
         return ReadAs(
             self.path.name,
             "text" if is_lines else "table",
             roles,
             details,
-            unused=() if unused else tuple(others),
+            unused=unused,
             judgements=0,
             kinds={"prompt": self.count},
         )
@@ -224,7 +233,9 @@ def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     and "system" and "history" make a chat of it.
     Raises DataError for a file without prompts, a missing column, and a prompt that is not a text.
     """
-    head = [row for _, row in islice(_numbered_rows(path), HEAD)]
+    named = prompt_column.split(TOGETHER) if prompt_column else []
+    telling = telling_rows(_numbered_rows(path), may_prompt, named)
+    head = [row for _, row in telling]
     prompts = _prompts(path, head, prompt_column)
     names: dict[str, None] = {}
     count = 0

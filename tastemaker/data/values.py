@@ -90,7 +90,7 @@ def _check_unicode(text: str, where: str, column: str) -> None:
         ) from error
 
 
-# a tuple: `str | int` would be made anew for each cell
+# a tuple: `str | int` would be made for each cell
 _NUMERIC = (str, int, float, Decimal)
 
 

@@ -48,6 +48,15 @@ _NEGATIONS = _WORSE | {"not", "no"}
 _RELATION = re.compile(r"(.*?)\s*(>+|<+|=+)\s*(.*)", re.DOTALL)
 """Values such as "A>B"."""
 
+_NUMBER_WORDS = "votes vote upvotes upvote likes wins points score scores rating ratings stars rank"
+_NUMBERS = frozenset(_NUMBER_WORDS.split())
+"""Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
+_COUNTS = frozenset(["votes", "vote", "upvotes", "upvote", "likes", "wins"])
+"""Those that count people. By how much one count is larger says little of how much better it is."""
+_NUMBER_FILLERS = frozenset(
+    ["count", "counts", "num", "n", "number", "of", "total", "up"]
+)
+
 _FEW = 7
 """Different values of a column that may say which answer is better."""
 _WORDS = 3
@@ -126,6 +135,53 @@ def _holds_answers(
     )
 
 
+def may_vote(name: str) -> bool:
+    """Return whether the name of a column says that it holds which answer is better."""
+    return bool(_BETTER & set(plain_name(name).split("_")))
+
+
+def number_columns(
+    answers: tuple[str, ...],
+    names: Iterable[str],
+    head: Sequence[Row],
+    used: Collection[str],
+) -> tuple[str, ...]:
+    """Return a column of numbers for each answer, such as votes_a and votes_b; () for none."""
+    parts = _differing_parts(answers)
+    fillers = _NUMBER_FILLERS | set(_STEMS.split())
+    columns: dict[str, list[str]] = {part: [] for part in parts}
+    for name in names:
+        tokens = re.findall(r"[a-z]+|\d+", plain_name(name))
+        rest = [token for token in tokens if token not in fillers]
+        words = [token for token in rest if token in _NUMBERS]
+        others = [token for token in rest if token not in _NUMBERS]
+        is_named = len(words) == 1 and len(others) == 1
+        if not is_named or others[0] not in columns or name in used:
+            continue
+        if _holds_numbers(name, head):
+            columns[others[0]].append(name)
+    if any(len(several) != 1 for several in columns.values()):
+        return ()
+    return tuple(columns[part][0] for part in parts)
+
+
+def _holds_numbers(
+    name: str,
+    head: Sequence[Row],
+) -> bool:
+    cells = [row.get(name) for row in head]
+    filled = [cell for cell in cells if not is_missing(cell)]
+    return bool(filled) and all(
+        parse_number(cell) is not None for cell in filled
+    )
+
+
+def are_counts(names: Sequence[str]) -> bool:
+    """Return whether columns of numbers count votes, by their names."""
+    words = [set(re.findall("[a-z]+", plain_name(name))) for name in names]
+    return all(_COUNTS & one for one in words)
+
+
 def better_column(
     table: Table,
     answers: tuple[str, ...],
@@ -142,15 +198,11 @@ def better_column(
         )
         are_short = all(len((word or "").split()) <= _WORDS for word in words)
         parts = set(plain_name(name).split("_"))
-        is_vote = bool(parts & _BETTER) or not parts & _OTHER
+        is_vote = may_vote(name) or not parts & _OTHER
         is_few = 0 < len(words) <= _FEW and are_short and is_vote
         if name not in used and is_scalar and is_few:
             short_columns.append(name)
-    likely = [
-        name
-        for name in short_columns
-        if _BETTER & set(plain_name(name).split("_"))
-    ]
+    likely = [name for name in short_columns if may_vote(name)]
     unambiguous = []
     for name in likely or short_columns:
         cells = [word_of(row.get(name)) or "" for row in head]

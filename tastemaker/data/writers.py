@@ -239,20 +239,20 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    gathered: list[pa.RecordBatch] = []
+    batches: list[pa.RecordBatch] = []
     with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
 
         def flush() -> None:
-            if gathered:
-                writer.write_table(pa.Table.from_batches(gathered, schema))
-                gathered.clear()
+            if batches:
+                writer.write_table(pa.Table.from_batches(batches, schema))
+                batches.clear()
 
         def write(content: Content) -> None:
             with _data_errors("PARQUET"):
                 if isinstance(content, list):
                     content = pa.RecordBatch.from_pylist(content, schema)
-            gathered.append(content)
-            if sum(batch.nbytes for batch in gathered) > ROW_GROUP:
+            batches.append(content)
+            if sum(batch.nbytes for batch in batches) > ROW_GROUP:
                 flush()
 
         yield write

@@ -73,7 +73,7 @@ NOBODY = -1
 """The number of a missing prompt or judge."""
 
 _SHOWN_PLACES = 10
-# only pairs of a ranking at most so many places apart are looked at
+# pairs of a ranking that are further apart are not looked at
 _NEAR = 20
 
 

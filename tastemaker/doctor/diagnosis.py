@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.judgements import Judgement
+from tastemaker.data.source_names import told_apart
 from tastemaker.doctor.catalogue import (
     Catalogue,
     Problem,
@@ -280,6 +281,7 @@ def doctor(
         raise UsageError(
             f"max_length {max_length}: it is a number of tokens, 1 or more."
         )
+    judgements, test = told_apart(judgements, test)
     catalogue = catalogue_of(judgements)
     bias = length_bias(catalogue)
     lengths = lengths_of(catalogue, max_length, count_tokens)

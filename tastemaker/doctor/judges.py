@@ -36,15 +36,13 @@ def krippendorff_alpha(
 ) -> float:
     """Return Krippendorff's α: 1 is agreement, 0 is chance, below 0 is worse than chance.
 
-    NaN where no unit has two values, or where all values are equal: nothing varies, so nothing can
-    be agreed on.
+    NaN where no unit has two values, and where all values are equal.
     """
     expected = expected_distance(values, units, level)
     if not expected > 0:
         return float("nan")
-    return float(
-        1 - np.nanmean(distances_to_others(values, units, level)) / expected
-    )
+    observed = np.nanmean(distances_to_others(values, units, level))
+    return float(1 - observed / expected)
 
 
 def distances_to_others(
@@ -98,9 +96,7 @@ def expected_distance(
 
 @dataclass(frozen=True, slots=True)
 class PairwiseAgreement:
-    """The share of pairs of judgements of one unit that are equal.
-
-    A tie agrees with a tie and with nothing else.
+    """The share of pairs of judgements of one unit that are equal; a tie equals only a tie.
 
     share, low, high: the share and its 95 % interval. pairs: how many pairs of judgements. units:
     of how many units.
@@ -118,8 +114,7 @@ def pairwise_agreement(
 ) -> PairwiseAgreement:
     """Return how often two judgements of the same unit are equal, with Wilson's interval.
 
-    The pairs of a unit are not independent: for the interval, m judgements of a unit count as m − 1
-    observations.
+    Pairs of a unit are not independent: for the interval, m judgements are m − 1 observations.
     """
     answers, unit, _ = _pairable(values, units)
     if not len(answers):

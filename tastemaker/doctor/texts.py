@@ -290,7 +290,7 @@ def relatives(catalogue: Catalogue) -> Iterator[Problem]:
             "near-copies: texts that differ from another one in a few characters",
             len(copies),
             "warning",
-            "Remove copies that nobody judged anew. "
+            "Remove copies that nobody judged again. "
             "tastemaker.split and fit keep near-copies on one side; a split of your own must too.",
             catalogue.places(_rows_of(catalogue, copies)),
             examples,

@@ -24,6 +24,7 @@ from tastemaker.data.judgements import (
     fingerprints,
     plain,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.estimates import Estimate, Measures
 from tastemaker.evaluate.figures import Bools, measure
@@ -87,7 +88,7 @@ def evaluate(
         raise UsageError(
             f"resamples: {resamples}, but an interval needs at least 1. Take 1000."
         )
-    links, judged, not_evaluated = _covered(model, judgements)
+    links, judged, not_evaluated = _covered(model, *told_apart(judgements))
     by_kind = {}
     for kind, link in links.items():
         by_kind[kind] = [j for j in judged if type(j) is kind]

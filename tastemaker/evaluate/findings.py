@@ -390,7 +390,7 @@ class Evaluation:
         return verdict(self)
 
     def extremes(self, count: int) -> list[Example]:
-        """Return the texts with the highest and with the lowest scores, so many of each."""
+        """Return the `count` texts with the highest scores, and those with the lowest."""
         order = np.argsort(self.scores, kind="stable")
         count = min(count, len(order) // 2)
         chosen = [*order[::-1][:count], *order[:count][::-1]]

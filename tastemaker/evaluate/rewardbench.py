@@ -111,12 +111,16 @@ class RewardBench:
         mean = fmean(plain.values())
         weakest = min(plain, key=plain.__getitem__)
         lowest = plain[weakest]
-        beginning = "No better than guessing"
+        beginning = ""
+        guessed = ""
+        if not math.isnan(self.guessing):
+            beginning = "No better than guessing: "
+            guessed = f", by guessing {self.guessing:.0%}"
         if mean > self.guessing + _NO_BETTER:
-            beginning = "Better than guessing"
+            beginning = "Better than guessing: "
         return (
-            f"{beginning}: {mean:.0%} of its first choices are right, "
-            f"by guessing {self.guessing:.0%}; "
+            f"{beginning}{mean:.0%} of its first choices are right"
+            f"{guessed}; "
             f"weakest on {weakest} ({lowest:.0%})."
         )
 

@@ -72,7 +72,7 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def join(self, other: "_Room", first: int, tokens: int) -> None:
-        """Add another's rows, aligned at the end; make room for so many tokens more.
+        """Add another's rows, aligned at the end; make room for `tokens` more tokens.
 
         first: the first of the own columns that is still needed.
         """

@@ -385,6 +385,8 @@ def takes_bfloat16(
             torch.autocast(module.device.type, torch.bfloat16),
         ):
             _own_forward(module, batch)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         if choice != "bfloat16":
             return False

@@ -228,7 +228,7 @@ def nats(
     """Return the summed −log π of the tokens `targets` [m] behind `places` [m], with gradients.
 
     The number is float32 or wider, as the cross-entropy of `forward`'s logits. In our own pass the
-    logits are never held all at once. layers: compute only so many layers, from the first on; None:
+    logits are never held all at once. layers: how many layers to compute, from the first on; None:
     all. Other passes compute all.
     """
     network = network_of(module)

@@ -130,6 +130,17 @@ _IN_TRAINING = (
 )
 """Attributes of a part that change what training computes, or what memory it takes."""
 
+_FUNCTIONS = (
+    "eager_attention_forward",
+    "apply_rotary_pos_emb",
+    "rotate_half",
+    "repeat_kv",
+)
+"""Functions of a family's module that its forward passes call, and that a library may replace."""
+
+_BIDIRECTIONAL = ("bert", "roberta", "xlm-roberta", "distilbert")
+_LIBRARIES = ("transformers.", "torch.")
+
 _TENSORS = (nn.Parameter, torch.Tensor, type(None))
 
 Slots = dict[type[nn.Module], dict[str, tuple[type[nn.Module], ...]]]
@@ -172,16 +183,31 @@ def _is_whole(module: Any, slots: Slots | None) -> bool:
     is_patched = any(
         kind.forward.__module__ != kind.__module__ for kind in slots
     )
-    return not is_patched and _is_plain(module, slots)
+    if is_patched or not _has_own_functions(type(module)):
+        return False
+    return _is_plain(module, slots)
+
+
+def _has_own_functions(kind: type[nn.Module]) -> bool:
+    """Return whether the functions that a family's forward passes call are transformers' own."""
+    modeling = sys.modules[kind.__module__]
+    functions = (getattr(modeling, name, None) for name in _FUNCTIONS)
+    return all(
+        function is None or function.__module__.startswith(_LIBRARIES)
+        for function in functions
+    )
 
 
 def _is_plain(module: Any, slots: Slots) -> bool:
     """Return whether a network is made of the classes in `slots`, none of them changed."""
     config = module.config
+    values = _usual_values(config)
     parts: list[nn.Module] = [module]
     while parts:
         part = parts.pop()
-        if _is_changed(part, config):
+        if _is_changed(part, config, values) or not _has_usual_window(
+            part, config
+        ):
             return False
         for name, child in part._modules.items():
             if child is None:
@@ -232,8 +258,12 @@ def _slots_in(kind: type[nn.Module], prefix: str, lines: str) -> Slots:
             (modeling, name),
             (nn, name),
         ):
-            if hasattr(place, full_name):
-                return (getattr(place, full_name),)
+            part_class: Any = getattr(place, full_name, None)
+            if part_class is None:
+                continue
+            # another library, such as Liger, may have put its own class there
+            is_own = part_class.__module__.startswith(_LIBRARIES)
+            return (part_class,) if is_own else ()
         return ()  # a transformers that has no such class: nothing fits
 
     slots: Slots = {}
@@ -260,7 +290,10 @@ def _has_usual_settings(module: Any) -> bool:
         return bool(is_scaled) and module.lm_head.bias is None
     if config.model_type == "gpt_neox":
         rotary = module.gpt_neox.rotary_emb
-        is_rotary = rotary.rope_type == "default" and len(rotary.inv_freq) > 0
+        is_default = (
+            rotary.rope_type == "default" and rotary.attention_scaling == 1
+        )
+        is_rotary = is_default and len(rotary.inv_freq) > 0
         return (
             is_rotary
             and bool(config.attention_bias)
@@ -281,14 +314,45 @@ def _is_usual_gated(module: Any) -> bool:
     )
 
 
-def _is_changed(part: nn.Module, config: Any) -> bool:
-    """Return whether a part computes something else than its class does, or has dropout."""
+def _usual_values(config: Any) -> dict[str, Any]:
+    """Return what transformers' forward reads from a part, and our passes from the settings."""
+    heads = config.num_attention_heads
+    head_width = (
+        getattr(config, "head_dim", None) or config.hidden_size // heads
+    )
+    key_heads = getattr(config, "num_key_value_heads", heads)
+    return {
+        "scaling": head_width**-0.5,
+        "is_causal": config.model_type not in _BIDIRECTIONAL,
+        "num_key_value_groups": heads // key_heads,
+        "use_parallel_residual": getattr(
+            config, "use_parallel_residual", None
+        ),
+    }
+
+
+def _has_usual_window(part: Any, config: Any) -> bool:
+    """Return whether a part sees as many tokens as the settings say of its layer."""
+    if "sliding_window" not in part.__dict__:
+        return True
+    slides = config.layer_types[part.layer_idx] == "sliding_attention"
+    usual = config.sliding_window if slides else None
+    return bool(part.sliding_window == usual)
+
+
+def _is_changed(part: nn.Module, config: Any, values: dict[str, Any]) -> bool:
+    """Return whether a part computes something else than its class does, or has dropout.
+
+    values: the usual values of its attributes, as `_usual_values` returns them.
+    """
     attributes = part.__dict__
-    if (
-        "forward" in attributes
-        or attributes.get("config", config) is not config
-    ):
-        return True  # patched, or with settings of its own
+    is_patched = "forward" in attributes
+    has_own_settings = attributes.get("config", config) is not config
+    if is_patched or has_own_settings:
+        return True
+    for name, usual in values.items():
+        if name in attributes and attributes[name] != usual:
+            return True
     if (
         part._forward_pre_hooks
         or part._backward_hooks

@@ -1,8 +1,8 @@
 """The best of several completions by a reward, and what of an unfinished one can be shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tastemaker.data.chats import as_prompts
 from tastemaker.data.judgements import Example, Prompt
@@ -39,7 +39,7 @@ def best_of_n(
     prompts: Prompt | Sequence[Prompt],
     *,
     n: int,
-    sampling: Sampling | None = None,
+    sampling: Sampling | Mapping[str, Any] | None = None,
     seed: int = 0,
     first: int = 0,
 ) -> list[Best]:

@@ -226,9 +226,7 @@ _MEASURED = 2**17
 _COUNTED = 2**24
 """Tokens that an n-gram model counts at most: 2.4 gigabytes while it counts."""
 _ORDER = 5
-"""Or less, where n-grams of so many tokens have no number of 64 bits: from a vocabulary of 7,131 on
-it is 4.
-"""
+"""Tokens of an n-gram. Four with a vocabulary of 7,131 or more, whose numbers exceed 64 bits."""
 _BATCH_TOKENS = 8192
 _AT_ONCE = 1024
 _MOST = 700.0  # nats a token; exp of much more is no float

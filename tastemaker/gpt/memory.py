@@ -69,9 +69,9 @@ def pretrain_memory(
     """Return what pretraining takes; no weights and no texts are read.
 
     start: the folder or hub name to go on from; None: a new GPT of a size. Raises UsageError for
-    settings that cannot be, ModelError where a configuration cannot be opened.
+    invalid settings, ModelError where a configuration cannot be opened.
     """
-    settings = settings_from(Pretraining, training or {}, "training")
+    settings = settings_from(Pretraining, training, "training")
     planned = _Planned(
         settings.adapters,
         settings.dtype,
@@ -204,7 +204,7 @@ class _Planned:
         momentum_only: dict[int, Any] | None = None,
         more: dict[str, int] | None = None,
     ) -> Memory:
-        """Return what a run takes that computes so many tokens at once in texts of a length."""
+        """Return the memory of a run that computes `tokens` tokens at once in texts of a length."""
         parts, learned = state_bytes(module, momentum_only)
         if self.lora.quantize != "none":
             full, saved = bytes_in_full(module)

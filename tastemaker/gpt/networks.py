@@ -50,6 +50,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    forget_code,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -79,7 +80,7 @@ _GAIN = 0.68
 # of the likeliest token: what is less likely is noise that a network of this size has not learned
 # away
 _MIN_P = 0.03
-_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
+_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times as many tokens
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
@@ -311,6 +312,7 @@ def open_causal(
         if folder is not None:
             module = merge_saved_adapter(module, folder)
     align(module)
+    forget_code(module, tokenizer)
     opened = Opened(module.eval(), tokenizer, saved_as)
     _give_end_token(opened)
     return opened

@@ -14,7 +14,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ from tastemaker.huggingface import (
     save_weights,
 )
 from tastemaker.readable import notebook_html, write_as_card
+from tastemaker.settings import settings_from
 from tastemaker.train.sharding import Sharded
 
 FIGURES = "pretraining.json"
@@ -146,7 +147,7 @@ class Policy:
         prompts: Prompt | Sequence[Prompt],
         *,
         samples: int = 1,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         seed: int = 0,
         first: int = 0,
         most_rows: int = MOST_ROWS,
@@ -154,14 +155,14 @@ class Policy:
         """Return `samples` completions of each prompt, all of the first one first.
 
         prompts: texts, which are continued, or chats (tuples of Message), which are answered; ""
-        begins a text. sampling: None draws as the policy's makers recommend. Same seed, same text,
-        whatever `most_rows` are written at once. first: the number of the first prompt, where these
-        are a part of more: prompts of other numbers draw other texts.
+        begins a text. sampling: what is not given is as the policy's makers recommend. Same seed,
+        same text, whatever `most_rows` are written at once. first: the number of the first prompt,
+        where these are a part of more: prompts of other numbers draw other texts.
         Raises UsageError for a prompt that leaves no room for a token, and for fewer than one
         sample.
         """
         all_prompts = as_prompts(prompts)
-        sampling = sampling or self.sampling
+        sampling = settings_from(Sampling, sampling, "sampling", self.sampling)
         stream = self.stream(
             all_prompts,
             samples=samples,

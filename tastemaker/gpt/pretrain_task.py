@@ -47,6 +47,7 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 from tastemaker.train.loop import Task
 from tastemaker.train.recomputing import RECOMPUTE, recompute_layers
@@ -77,6 +78,7 @@ _BETAS = (0.9, 0.95)
 OF_SIZE = "the size's"
 
 
+@settings_class
 @dataclass(frozen=True)
 class Pretraining:
     """How a GPT is trained on text."""
@@ -85,7 +87,7 @@ class Pretraining:
 
     epochs: float = setting(
         1.0,
-        "Passes over the corpus; 0.5 is half of one.",
+        "Epochs over the corpus; 0.5 is half of one.",
         POSITIVE,
         group=MAIN,
     )
@@ -152,7 +154,7 @@ class PretrainTask(Task):
     name = "pretraining"
     total: int
     at_once: ClassVar[int] = 16384
-    # less, because glibc asks the system anew for blocks above 32 MiB
+    # less, because glibc asks the system each time for blocks above 32 MiB
     at_once_cpu: ClassVar[int] = 4096
 
     def __init__(
@@ -288,10 +290,10 @@ class PretrainTask(Task):
         return total
 
     def parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
-        """Yield this process's pieces in parts that go through the network at once, longest first.
+        """Yield this process's pieces in parts, longest pieces first. A part is one pass.
 
-        On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from
-        what threads share.
+        On a CPU each thread computes one part at a time if the pass is ours. Any other pass may
+        draw dropout from a generator that all threads share, so its parts follow one another.
         """
         chosen = np.array(numbers)
         lengths = self.train.lengths(chosen)
@@ -317,7 +319,7 @@ class PretrainTask(Task):
     def _compute(
         self, pieces: list[Piece], tokens: int, layers: int
     ) -> tuple[Tensor, Metrics]:
-        """Return the loss of some pieces, as a share of a step of so many tokens, and its numbers.
+        """Return (loss, metrics) of some pieces; the loss is their sum over `tokens` of the step.
 
         read: tokens that went through the network. places: the same with padding.
         """

@@ -85,7 +85,7 @@ def pretrain(
     StorageError for a folder that cannot be written.
     """
     say = of_first(say)
-    training = _settings(training)
+    training = settings_from(Pretraining, training, "training")
     if iter(texts) is texts:
         raise UsageError(
             "texts: an iterator can be read only once. Hand in a list, or `Documents` of a source."
@@ -199,13 +199,6 @@ def _let_others_read(
         processes.from_first(str(tokens))
     counts = [asdict(corpus.counts) for corpus in corpora]
     processes.check_alike({"the tokenized corpus": counts})
-
-
-def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
-    """Return the settings as an object. Raises UsageError for one that does not exist."""
-    if isinstance(training, Pretraining):
-        return training
-    return settings_from(Pretraining, training or {}, "training")
 
 
 def _run_settings(

@@ -25,6 +25,7 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 
 _NEVER = float("-inf")
@@ -36,6 +37,7 @@ _FEW = 1024
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
 
 
+@settings_class
 @dataclass(frozen=True)
 class Sampling:
     """How text is drawn from a policy.
@@ -103,6 +105,11 @@ class Sampling:
             )
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always chosen."""
+        return self.top_k == 1
+
+    @property
     def is_filtered(self) -> bool:
         """Whether some tokens are never chosen."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
@@ -135,28 +142,34 @@ def uniforms(
 
 def choose(
     logits: Tensor,
-    numbers: Tensor,
+    numbers: Tensor | None,
     sampling: Sampling,
     is_used: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the next token of each row [b] and its log-probability [b] at the temperature.
 
-    logits: [b, v]. numbers: uniform, float64 [b]. is_used: bool [b, v], whether a row holds a token
-    already; needed where repetition is penalised. The token is where the cumulative distribution of
-    what the filters leave passes the number. The log-probability is that of the policy at this
+    logits: [b, v]. numbers: uniform, float64 [b]; not needed for the likeliest token. is_used: bool
+    [b, v], whether a row holds a token already; needed where repetition is penalised. The token is
+    where the cumulative distribution of what the filters leave passes the number, or that of the
+    largest logit, as in transformers. The log-probability is that of the policy at this
     temperature, without filters and penalty: log π(token).
     """
     scaled = (
         logits if sampling.temperature == 1 else logits / sampling.temperature
     )
     log_probs = torch.log_softmax(scaled, -1)
-    to_filter = log_probs
-    if is_used is not None and sampling.repetition_penalty != 1:
+    is_penalised = is_used is not None and sampling.repetition_penalty != 1
+    if is_used is not None and is_penalised:
         lowered = penalised(logits, is_used, sampling.repetition_penalty)
-        to_filter = torch.log_softmax(lowered / sampling.temperature, -1)
-    if sampling.top_k == 1:
-        tokens = to_filter.argmax(-1, keepdim=True)
+        scaled = lowered / sampling.temperature
+    if sampling.is_greedy:
+        # as argmax does, in a third of its time on a CPU
+        tokens = scaled.max(-1, keepdim=True).indices
     else:
+        assert numbers is not None
+        to_filter = (
+            torch.log_softmax(scaled, -1) if is_penalised else log_probs
+        )
         tokens = _drawn(to_filter, numbers.to(logits.device), sampling)
     # Where the logits are not finite any token will do: its log-probability shows the fault.
     tokens.clamp_(max=logits.shape[-1] - 1)
@@ -341,7 +354,7 @@ class ValueHead(nn.Module):
         return head
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def hidden_width(module: Any) -> int:
     """Return the width of the last hidden states, measured on a token.
 

@@ -24,7 +24,8 @@ from tastemaker.data import tables
 from tastemaker.data import texts as plain
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.chats import completion_from, messages_of, with_chat
-from tastemaker.data.columns import HEAD, RECOGNISED, plan
+from tastemaker.data.columns import RECOGNISED, plan
+from tastemaker.data.first_rows import first_plain_rows
 from tastemaker.data.formats import table_format
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.packed import unpacked_name
@@ -105,8 +106,7 @@ def documents(
 
 
 def _named(
-    parts: Sequence[Table | tuple[Path, str]],
-    name: str | None,
+    parts: Sequence[Table | tuple[Path, str]], name: str | None
 ) -> list[Table | tuple[Path, str]]:
     """Return the parts of a source, its tables under another name if there is one."""
     named: list[Table | tuple[Path, str]] = []
@@ -119,10 +119,7 @@ def _named(
 
 
 def _reported(
-    examples: Iterator[Example],
-    source: str,
-    each: Each,
-    report: _Report,
+    examples: Iterator[Example], source: str, each: Each, report: _Report
 ) -> Iterator[Example]:
     """Report what the playground or text files are read as; then yield their texts."""
     if _is_playground(source):
@@ -249,10 +246,7 @@ def _is_note(path: Path) -> bool:
 
 
 def _parts(
-    source: str | Path,
-    split: str | None,
-    format: str | None,
-    columns: Columns,
+    source: str | Path, split: str | None, format: str | None, columns: Columns
 ) -> list[Table | tuple[Path, str]]:
     """Open the splits of a source."""
     path = Path(source)
@@ -328,15 +322,11 @@ def _best_of(
 
 
 def _of_rows(
-    table: Table,
-    columns: Columns,
-    skipped: _Skipped,
-    report: _Report,
+    table: Table, columns: Columns, skipped: _Skipped, report: _Report
 ) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
-    first_rows = islice(table.rows_past([] if past_bad else None), HEAD)
-    head = [row for _, row in first_rows]
+    head = first_plain_rows(table, past_bad)
     names = list(dict.fromkeys(name for row in head for name in row))
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
@@ -372,10 +362,7 @@ def _of_rows(
 
 
 def _of_row(
-    row: Row,
-    text: str,
-    prompts: PromptColumns,
-    where: str,
+    row: Row, text: str, prompts: PromptColumns, where: str
 ) -> list[Example]:
     """Return the texts of a row. text, prompts: its columns."""
     question = prompts.read(row, where) if prompts.names else None
@@ -414,7 +401,7 @@ class Documents:
     """The documents of several sources, one source after the other. Can be read repeatedly.
 
     The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
-    `bad` holds their errors after each reading. limit: only so many documents, the first ones.
+    `bad` holds their errors after each reading. limit: how many documents to read, the first ones.
     read_as: what each source is read as, once it is opened for the first time; say_read_as is
     then called with it.
     """

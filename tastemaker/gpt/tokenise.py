@@ -320,12 +320,11 @@ def tokenized(
     held_out: float,
     seed: int,
 ) -> tuple[TokenFile, TokenFile]:
-    """Return the corpora (train, held out) of documents, as token files under `folder`.
+    """Return documents as two token files under `folder`: (train, held out).
 
-    Files that are there already are opened, not written again. held_out: the share of the pieces
-    that is only measured. It is drawn by prompt, or by text where there is no prompt, so that
-    answers to one prompt are on one side, and copies too. Raises DataError for an empty corpus, for
-    one shorter than a context, and for one of which nothing is held out.
+    Existing files are opened, not written again. held_out: the share of the pieces that only
+    measures. Pieces of one prompt stay on one side, and so do copies of one text. Raises DataError
+    for an empty corpus, for one shorter than a context, and if no piece is held out.
     """
     if not (folder / TRAIN / _COUNTS).is_file():
         with writing_folder(folder) as temporary:

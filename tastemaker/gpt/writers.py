@@ -360,7 +360,7 @@ def open_channel(
     except ImportError as error:
         raise ModelError(
             "weights on a GPU go to vLLM by its own NCCL group: install it here too "
-            "(pip install 'tastemaker[vllm]')."
+            "(in the project's folder, pip install '.[vllm]')."
         ) from error
     group = nccl_common.stateless_init_process_group(
         address, port, rank, world, device

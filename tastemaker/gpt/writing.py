@@ -242,7 +242,7 @@ class Writing:
         places: int,
         longest: int,
     ) -> _Group:
-        """Take samples for so many places from the groups that wait.
+        """Take samples for `places` free places from the groups that wait.
 
         longest: the most tokens of a prompt; a longer one waits for rows of its length.
         """
@@ -271,11 +271,9 @@ class Writing:
         stops: "_Stops | None",
     ) -> Tensor:
         """Choose a token for each row, append it to those that still write; return all [rows]."""
+        numbers = None if self.sampling.is_greedy else held.next_numbers()
         tokens, chosen_log_probs = choose(
-            logits,
-            held.next_numbers(),
-            self.sampling,
-            held.is_used,
+            logits, numbers, self.sampling, held.is_used
         )
         if held.is_used is not None:
             rows = torch.arange(len(tokens), device=tokens.device)

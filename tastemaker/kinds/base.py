@@ -18,9 +18,16 @@ from tastemaker.data.judgements import RECORDS, Judgement
 from tastemaker.data.texts import FEATURES, names_of
 from tastemaker.errors import UsageError
 from tastemaker.kinds.metrics import KindMetrics
-from tastemaker.settings import NOT_NEGATIVE, Check, check, setting
+from tastemaker.settings import (
+    NOT_NEGATIVE,
+    Check,
+    check,
+    setting,
+    settings_class,
+)
 
 
+@settings_class
 @dataclass(frozen=True)
 class Likelihood:
     """How judgements count as evidence. By default all kinds and judges count alike."""

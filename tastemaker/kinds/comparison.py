@@ -37,7 +37,7 @@ from tastemaker.maths.statistics import (
 )
 
 _QUARTERS = 4
-_FEW_MARGINS = 8  # up to so many distinct margins get a part each
+_FEW_MARGINS = 8  # at most this number of distinct margins get a part each
 
 
 class ComparisonMetrics(MetricsOfSeveralTexts):

@@ -268,8 +268,8 @@ class RankingLink(Link):
 def _check_size(judgements: Sequence[Ranking], *, by: str) -> None:
     """Raise DataError for rankings that would fill the memory.
 
-    All rankings are one table, as wide as the longest one: with the pairs of its texts, and, where
-    texts tie, with the sets of up to as many texts as tie.
+    All rankings stand in one table. Every row has room for the pairs of the longest ranking. Where
+    texts tie, it also has room for all sets of tied texts, up to the size of the largest tie.
     """
     count = len(judgements)
     longest = 0
@@ -306,7 +306,7 @@ def _check_size(judgements: Sequence[Ranking], *, by: str) -> None:
 
 
 def _log_sets(texts: float, size: int) -> float:
-    """Return ln of the number of sets of `size` among so many texts, an average; at least 0."""
+    """Return ln of the number of sets of `size` out of `texts` (an average); at least 0."""
     if size > texts:
         return 0.0
     return (

@@ -4,11 +4,13 @@ The figures are rough, right to a factor of two or three. After a first run `--d
 it took.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tastemaker.data.roles import described_source
+from tastemaker.gpt.text_sources import PLAYGROUND_REVIEWS
 from tastemaker.loop.loop_file import is_playground
 
 _SECONDS = {
@@ -47,13 +49,16 @@ _STEPS, _BATCH, _MAX_TOKENS = 150, 128, 64
 def estimated_seconds(
     task: str, settings: Mapping[str, Any], policy: Mapping[str, Any]
 ) -> float | None:
-    """Return how long a stage may take, None where the size of its GPT is not known here.
+    """Return how long a stage may take, None where the size of its GPT or texts is not known here.
 
     task, settings: of the stage. policy: the settings of the stage that opens or trains the GPT.
     """
     weights = _weights(policy)
     if task == "pretrain_gpt" and weights:
-        tokens = _corpus_bytes(settings) / _BYTES_A_TOKEN
+        size = _corpus_bytes(settings)
+        if size is None:
+            return None
+        tokens = size / _BYTES_A_TOKEN
         tokens *= float(settings.get("epochs", 1))
         work = weights * tokens * _OF_A_TRAINED_TOKEN
         return _START + work / _PRETRAINING
@@ -76,20 +81,33 @@ def _weights(policy: Mapping[str, Any]) -> float:
     size = 0
     for file in Path(folder).glob("*.safetensors"):
         size += file.stat().st_size
-    return size / _BYTES_A_WEIGHT
+    return size / _bytes_a_weight(Path(folder))
 
 
-def _corpus_bytes(settings: Mapping[str, Any]) -> float:
-    """Return about how many bytes of text some sources hold."""
+def _bytes_a_weight(folder: Path) -> int:
+    """Return how many bytes a weight takes, by the configuration of a folder."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        name = str(config.get("dtype") or config.get("torch_dtype"))
+    except (OSError, ValueError, AttributeError):
+        return _BYTES_A_WEIGHT
+    return 2 if name in ("bfloat16", "float16") else _BYTES_A_WEIGHT
+
+
+def _corpus_bytes(settings: Mapping[str, Any]) -> float | None:
+    """Return about how many bytes of text some sources hold; None for one that is not here."""
     sources: Sequence[str] = settings["texts"]
     total = 0.0
     for source in sources:
         if is_playground(source):
             numbers = [w for w in source.split(":") if w.isdecimal()]
-            count = int(numbers[0]) if numbers else 3000
+            count = int(numbers[0]) if numbers else PLAYGROUND_REVIEWS
             total += count * _BYTES_OF_A_PLAYGROUND_TEXT
             continue
-        total += _bytes_of(Path(described_source(source)[0]))
+        path = Path(described_source(source)[0])
+        if not path.exists():
+            return None
+        total += _bytes_of(path)
     if "limit" in settings:
         total = min(total, settings["limit"] * _BYTES_A_TEXT)
     return total

@@ -169,7 +169,8 @@ class Loop:
         Raises DataError, UsageError and the errors of the verbs; finished stages are kept.
         """
         folder = RunFolder(Path(out))
-        with folder.locked():
+        # what the command took before is measured here, and not in the first stage
+        with folder.locked(), measured():
             plan = planned(self.file, folder)
             self._check_values(plan)
             records = {}

@@ -1,7 +1,7 @@
 """A loop file: what is to be judged, fitted, steered and compared. All its problems at once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tastemaker.loop.yaml_lines import (
 )
 
 PLAYGROUND = "playground"
+BUILT_IN_REWARDS = ("length", "repetition", "missing-end", "gold")
+BUILT_IN_BACKBONES = ("linear", "tiny", "minilm")
 _HUB = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _ENDING = re.compile(r"\.[A-Za-z]\w*", re.ASCII)
 _DEFAULT_HELD_OUT = 0.1
@@ -166,6 +168,7 @@ def _algorithms(
 
 _MAY_BE_HUB_WORDS = {("", "policy"), ("pretrain", "from")}
 """Keys whose value may be a hub name without a slash, such as gpt2."""
+_JUDGES = ("rounds", "judges")
 _PATHS = {
     ("", "judgements"),
     ("", "held_out"),
@@ -176,7 +179,7 @@ _PATHS = {
     ("watcher", "anchor"),
     ("watcher", "judgements"),
     ("steer", "prompts"),
-    ("rounds", "judges"),
+    _JUDGES,
 }
 
 
@@ -196,24 +199,36 @@ def _resolve(
         several = (value,) if isinstance(value, str) else value
         resolved = []
         for source in several:
-            path = resolved_source(source, folder)
+            # people judge once there are texts, so their store may come later
+            may_come = (section, key) == _JUDGES
+            path = resolved_source(source, folder, may_come=may_come)
             is_word = Path(source).name == source and not has_ending(source)
             if (section, key) in _MAY_BE_HUB_WORDS and is_word:
                 path = path if Path(path).exists() else source
                 resolved.append(path)
                 continue
             resolved.append(path)
-            # people judge once there are texts, so their store may come later
-            may_come = (section, key) == ("rounds", "judges")
-            if may_come and Path(bare(path)).parent.is_dir():
-                continue
-            if is_missing(path):
+            problem = _problem_of(path, may_come=may_come)
+            if problem:
                 line = lines.get((section, key), 0)
-                text = f"{key} {source}: there is no such file or folder{_beside(path)}."
-                problems.append(Problem(line, text))
+                problems.append(Problem(line, f"{key} {source}: {problem}"))
         values[key] = (
             resolved[0] if isinstance(value, str) else tuple(resolved)
         )
+
+
+def _problem_of(path: str, *, may_come: bool) -> str:
+    """Return what is wrong with a source; "" for nothing. may_come: it may be made later."""
+    if may_come and Path(bare(path)).parent.is_dir():
+        return ""
+    if may_come and _is_hub_name(path):
+        return (
+            "a data set of the hub holds no judgements of texts that are still to be written. "
+            "Name a store, a file or a folder here, where people add theirs."
+        )
+    if is_missing(path):
+        return f"there is no such file or folder{_beside(path)}."
+    return ""
 
 
 def _resolve_models(
@@ -221,22 +236,31 @@ def _resolve_models(
     by_section: Mapping[str, dict[str, Any]],
     folder: Path,
 ) -> None:
-    """Make those rewards and backbones relative to the file's folder that are folders there."""
+    """Make those rewards and backbones relative to the file's folder that are folders there.
 
-    def resolved(name: str) -> str:
+    A folder of a built-in name is meant by `./gold`.
+    """
+
+    def resolved(name: str, built_in: Collection[str]) -> str:
         bare_name, weight = weighted(name)
+        if bare_name in built_in:
+            return name
         beside = folder / bare_name
         return f"{beside}{weight}" if beside.is_dir() else name
 
     if "gold" in top:
-        top["gold"] = resolved(top["gold"])
+        top["gold"] = resolved(top["gold"], BUILT_IN_REWARDS)
     for section in ("fit", "watcher"):
         values = by_section.get(section, {})
         if "backbone" in values:
-            values["backbone"] = resolved(values["backbone"])
+            backbone = resolved(values["backbone"], BUILT_IN_BACKBONES)
+            values["backbone"] = backbone
     steer = by_section.get("steer", {})
     if "rewards" in steer:
-        steer["rewards"] = tuple(map(resolved, steer["rewards"]))
+        rewards = [
+            resolved(each, BUILT_IN_REWARDS) for each in steer["rewards"]
+        ]
+        steer["rewards"] = tuple(rewards)
 
 
 def weighted(reward: str) -> tuple[str, str]:
@@ -271,18 +295,27 @@ def is_playground(source: str) -> bool:
     return is_named and not Path(source).exists()
 
 
-def resolved_source(source: str, folder: Path) -> str:
-    """Return a source relative to a folder, where it is a path."""
+def resolved_source(
+    source: str, folder: Path, *, may_come: bool = False
+) -> str:
+    """Return a source relative to a folder, where it is a path.
+
+    may_come: it is one where its folder is there, whether it is there itself or not.
+    """
     if is_playground(source) or "://" in source:
         return source
     expanded = Path(source).expanduser()
     if expanded.is_absolute():
         return str(expanded)
     beside = folder / expanded
-    is_hub_name = _HUB.fullmatch(source) and not has_ending(source)
-    if is_hub_name and not beside.exists():
+    is_here = beside.parent.is_dir() if may_come else beside.exists()
+    if _is_hub_name(source) and not is_here:
         return source
     return str(beside)
+
+
+def _is_hub_name(source: str) -> bool:
+    return bool(_HUB.fullmatch(source)) and not has_ending(source)
 
 
 def is_missing(source: str) -> bool:
@@ -293,8 +326,7 @@ def is_missing(source: str) -> bool:
         path = Path(bare(source))
     except UsageError:
         return False  # wrong columns: the reader says which
-    is_hub_name = _HUB.fullmatch(source) and not has_ending(source)
-    return not path.exists() and not is_hub_name
+    return not path.exists() and not _is_hub_name(source)
 
 
 # --- contradictions ---------------------------------------------------------------------------

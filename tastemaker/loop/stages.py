@@ -4,15 +4,20 @@ The key of a stage is the digest of its settings, its input files, the keys of t
 and the code that it runs. So a change makes only those stages run again that depend on it.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from tastemaker.data.store.addresses import is_database, is_store
+from tastemaker.errors import DataError
 from tastemaker.loop.estimates import estimated_seconds
 from tastemaker.loop.keys import keys_of
 from tastemaker.loop.loop_file import (
+    BUILT_IN_BACKBONES,
+    BUILT_IN_REWARDS,
     PLAYGROUND,
     LoopFile,
     bare,
@@ -131,12 +136,31 @@ def _of_rewards(
     placed = []
     for reward in several:
         name = weighted(reward)[0]
-        module = Path(*name.partition(":")[0].split(".")).with_suffix(".py")
+        if name in BUILT_IN_REWARDS:
+            continue
         if Path(name).is_dir():
             placed.append((name, place))
-        elif ":" in name and module.is_file():
-            placed.append((str(module), place))
+        elif ":" in name:
+            for path in _module_files(name.partition(":")[0]):
+                placed.append((path, place))
     return tuple(placed)
+
+
+def _module_files(name: str) -> Iterator[str]:
+    """Yield the files of a module and of the packages around it; nothing is imported."""
+    here = Path.cwd()
+    places: list[str] | None = [str(here), *sys.path]
+    for part in name.split("."):
+        spec = PathFinder.find_spec(part, places) if part else None
+        if spec is None:
+            return
+        if spec.has_location and spec.origin:
+            path = Path(spec.origin)
+            is_here = path.is_relative_to(here)
+            yield str(path.relative_to(here) if is_here else path)
+        places = spec.submodule_search_locations
+        if places is None:
+            return
 
 
 def _of_gold(file: LoopFile) -> tuple[tuple[str, str], ...]:
@@ -194,7 +218,9 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
         for key in ("anchor", "judgements"):
             if key in settings:
                 sources += _placed(file, name, key, settings[key])
-        if Path(settings.get("backbone", "linear")).is_dir():
+        backbone = settings.get("backbone", "linear")
+        is_own = backbone not in BUILT_IN_BACKBONES
+        if is_own and Path(backbone).is_dir():
             sources += _placed(file, name, "backbone", settings["backbone"])
         if "judgements" in settings:
             settings["judgements"] = list(settings["judgements"])
@@ -372,12 +398,15 @@ def _report(file: LoopFile, stages: list[Stage]) -> Stage:
 # --- which of them must run -------------------------------------------------------------------
 
 
-def _content_of(source: str) -> list[Any]:
-    """Return what tells one state of a store of judgements from another."""
+def _content_of(source: str, place: str) -> list[Any]:
+    """Return what tells one state of a store of judgements from another. place: who names it."""
     # imports SQLAlchemy
     from tastemaker.data.store import content_of
 
-    return content_of(source if is_database(source) else bare(source))
+    try:
+        return content_of(source if is_database(source) else bare(source))
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
 
 
 def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
@@ -393,7 +422,7 @@ def planned(file: LoopFile, folder: RunFolder) -> list[Planned]:
         for source, place in stage.sources:
             path = Path(bare(source))
             if is_database(source) or is_store(bare(source)):
-                digests[source] = digest_of(_content_of(source))
+                digests[source] = digest_of(_content_of(source, place))
             elif stage.task == JUDGES and not path.exists():
                 digests[source] = ""  # people judge once there are texts
             elif path.exists() or not _is_hub_name(source):

@@ -46,6 +46,7 @@ from tastemaker.report.steered_runs import (
 from tastemaker.reward.model import BASELINE
 from tastemaker.rl.text.prompts import openings_from, prompts_from
 from tastemaker.rl.text.steer import STEERING, compared, steer
+from tastemaker.rl.text.steer_task import Steered
 
 POLICY = "policy.json"
 COMPLETIONS = "completions.jsonl"
@@ -189,15 +190,13 @@ def steer_gpt(work: Work) -> Result:
         if is_figure or key == "stopped_because":
             figures[key] = value
     if work.stage.round > 1:
-        figures |= _from_first(
-            work, steered.policy, parts, rewards_of(work, values)
-        )
+        figures |= _from_first(work, steered, parts, rewards_of(work, values))
     return figures
 
 
 def _from_first(
     work: Work,
-    policy: Policy,
+    steered: Steered,
     parts: Mapping[str, Any],
     rewards: Mapping[str, Any],
 ) -> Result:
@@ -211,12 +210,13 @@ def _from_first(
     prompts = prompts_of(values, reference, seed) or [""]
     figures = compared(
         Policy.load(reference),
-        policy,
-        [_prompt_of(prompt) for prompt in prompts],
+        steered.policy,
+        prompts,
         rewards,
         sampling=parts["sampling"],
         count=parts["steering"].measured,
         seed=seed,
+        caution=steered.figures["settings"]["caution"],
     )
     change = (
         f"score {figures['score_before']:.2f} → {figures['score_after']:.2f} "
@@ -233,7 +233,7 @@ def _from_first(
 
 def _comparing(train: Sequence[Judgement], name: str) -> list[Judgement]:
     """Return the comparisons and rankings. Raises DataError for none."""
-    judged = [each for each in train if each.kind in ("comparison", "ranking")]
+    judged = [each for each in train if each.ranks]
     if not judged:
         raise DataError(
             f"{name} learns from comparisons and rankings, and the judgements hold none. "
@@ -310,6 +310,12 @@ def write_texts(work: Work) -> Result:
     sampling = steer_parts("ppo", values)["sampling"]
     written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
     rows = _different_pairs(asked, [each.text for each in written])
+    if not rows:
+        raise DataError(
+            f"{best} wrote {len(asked):,} pairs of texts, and no two texts of a pair differ: there "
+            "is nothing to judge. Steer less (a higher kl_coef, a lower most_kl), or raise the "
+            "temperature."
+        )
     pairs = [row["completions"] for row in rows]
     judged = work.train(until=work.stage.round - 1)
     telling, at_random = most_telling(judged, pairs, count, seed=seed)
@@ -372,7 +378,7 @@ def judge_texts(work: Work) -> Result:
     if not judged:
         place = work.result("write") / COMPLETIONS
         raise UsageError(
-            f"{judges}: nobody has judged anew. Judge the texts of {place} (for a store: "
+            f"{judges}: nobody has judged since. Judge the texts of {place} (for a store: "
             f"tastemaker rank {judges} --items {place}), and call the loop again; finished stages "
             "are kept."
         )
@@ -414,9 +420,30 @@ def _new_judgements(work: Work, judges: str) -> list[Judgement]:
     taken = set(map(_plain, read_rows(work.folder.stage("collect") / TRAIN)))
     taken |= set(map(_plain, work.held_out()))
     for number in range(2, work.stage.round):
-        judged = work.folder.stage(at_round("judge", number))
-        taken |= set(map(_plain, read_rows(judged / TRAIN)))
-    return [row for row in rows if _plain(row) not in taken]
+        earlier = work.folder.stage(at_round("judge", number))
+        taken |= set(map(_plain, read_rows(earlier / TRAIN)))
+    new = [row for row in rows if _plain(row) not in taken]
+    written = _written_texts(work)
+    judged = [row for row in new if {*map(str.strip, row.texts)} <= written]
+    if new and not judged:
+        place = work.file.place("rounds", "judges")
+        raise DataError(
+            f"{place}, judges: {judges} holds {len(new):,} new judgements, and none is of texts "
+            f"that this round wrote. Judge those of {work.result('write') / COMPLETIONS}."
+        )
+    others = len(new) - len(judged)
+    if others:
+        work.say(f"{others:,} judgements of other texts left out")
+    return judged
+
+
+def _written_texts(work: Work) -> set[str]:
+    """Return the texts that a round wrote for judges."""
+    path = work.result("write") / COMPLETIONS
+    written: set[str] = set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        written.update(map(str.strip, json.loads(line)["completions"]))
+    return written
 
 
 def _plain(judgement: Judgement) -> str:

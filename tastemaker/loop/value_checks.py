@@ -57,7 +57,8 @@ def _tried(
             return
         place, key = _named(file, places, message, rest)
         yield Problem(file.lines.get((place, key), 0), message)
-        if key not in rest:
+        # without it, other values would be refused that its name allows
+        if key not in rest or key == "backbone":
             return
         del rest[key]
 
@@ -68,14 +69,19 @@ def _named(
     message: str,
     values: Mapping[str, Any],
 ) -> tuple[str, str]:
-    """Return the section and the key of the value that a message names, else the section alone."""
-    words = set(message.replace("-", "_").replace(":", " ").split())
-    for place in places:
-        keys = keys_of(place.partition(" ")[0])
-        for section, key in file.lines:
-            if section != place or key not in values:
-                continue
-            # a message has the name of the field, which may be another one
-            if key in words or keys[key].field in words:
-                return section, key
+    """Return the section and the key of the value that a message names, else the section alone.
+
+    A name before the first colon is preferred.
+    """
+    subject, _, rest = message.partition(":")
+    for part in (subject, rest):
+        words = {word.strip("-,.'").replace("-", "_") for word in part.split()}
+        for place in places:
+            keys = keys_of(place.partition(" ")[0])
+            for section, key in file.lines:
+                if section != place or key not in values:
+                    continue
+                # a message has the name of the field, which may be another one
+                if key in words or keys[key].field in words:
+                    return section, key
     return "", places[-1]

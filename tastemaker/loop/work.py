@@ -103,8 +103,9 @@ def collect(work: Work) -> Result:
     """Read all judgements, and set some of them apart."""
     settings = work.settings
     seed = settings["seed"]
+    lines: list[str] = []
     judged = list(
-        _read_all(settings["judgements"], settings["read"], seed, work)
+        _read_all(settings["judgements"], settings["read"], seed, work, lines)
     )
     held_out = settings["held_out"]
     if isinstance(held_out, float):
@@ -112,7 +113,11 @@ def collect(work: Work) -> Result:
     else:
         train = judged
         measured = _unseen(
-            list(_read_all(held_out, settings["read"], seed, work, apart=1)),
+            list(
+                _read_all(
+                    held_out, settings["read"], seed, work, lines, apart=1
+                )
+            ),
             train,
             work,
         )
@@ -127,6 +132,7 @@ def collect(work: Work) -> Result:
         "judgements": dict(counts),
         "held_out": len(measured),
         "judges": len(judges),
+        "read_as": lines,
     }
 
 
@@ -152,12 +158,14 @@ def _read_all(
     values: Mapping[str, Any],
     seed: int,
     work: Work,
+    lines: list[str],
     *,
     apart: int = 0,
 ) -> Iterator[Judgement]:
     """Yield the judgements of all sources.
 
-    apart: added to the seed of the playground's reviews, so that they are others; its judges stay.
+    lines: takes what each source was read as, and its notes. apart: added to the
+    seed of the playground's reviews, so that they are others; its judges stay.
     """
     groups = grouped("read", values)
     options = dict(groups[None])
@@ -180,8 +188,9 @@ def _read_all(
             **options,
         )
     for shown in report:
-        for line in (f"{shown.source} {shown}", *shown.notes):
+        for line in shown.lines():
             work.say(line)
+            lines.append(line)
     if skipped:
         work.say(f"{len(skipped):,} rows were left out, such as {skipped[0]}")
 
@@ -229,7 +238,9 @@ def check_data(work: Work) -> Result:
         test=work.held_out(),
         judges=check_judges(train, seed=work.settings["seed"]),
     )
-    write_doctor_page(diagnosis, work.out)
+    collected = work.folder.record("collect")
+    lines = [] if collected is None else collected.result.get("read_as", [])
+    write_doctor_page(diagnosis, work.out, read_as=lines)
     for problem in _worst(diagnosis.problems):
         work.say(problem)
     if diagnosis.is_healthy:
@@ -270,7 +281,7 @@ def fit_model(work: Work) -> Result:
     train = work.train()
     if sources is not None:
         reading = work.settings["read"]
-        train = list(_read_all(sources, reading, seed, work, apart=2))
+        train = list(_read_all(sources, reading, seed, work, [], apart=2))
     model = fit(train, out=work.out, resume=True, **arguments)
     contract = model.contract
     if "verdict" in contract.evaluation:

@@ -374,7 +374,7 @@ def minimise(
     iterations: int,
     steepest: float = SMALLEST_GRADIENT,
 ) -> None:
-    """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
+    """Move float64 parameters to where a loss is lowest, in at most `iterations` steps of L-BFGS.
 
     loss: returns a scalar of the parameters as they are. steepest: the search ends where no
     derivative is larger. A search that leaves the finite numbers leaves the parameters at the best

@@ -78,7 +78,7 @@ class Fitted:
         return d * d if d > 0 and math.isfinite(d * d) else None
 
     @property
-    def has_seen_peak(self) -> bool:
+    def has_peak_in_data(self) -> bool:
         """Whether the peak lies within the KLs that the fit rests on, and not beyond them."""
         return self.peak is not None and self.least <= self.peak <= self.most
 

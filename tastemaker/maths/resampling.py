@@ -34,7 +34,7 @@ Bounds = tuple[float, float]
 Mask = NDArray[np.bool_]
 
 _CHUNK = 1_000_000  # weights held at once: 8 MB an array
-# up to so many clusters that are not 0, all 2^12 flips are counted
+# with at most 12 clusters that are not 0, all 2^12 flips are counted
 _EXACT_FLIPS = 12
 _RANDOM_FLIPS = 5_000
 _LARGEST_POWER = 100.0  # of e; beyond, a figure is unknown anyway

@@ -14,7 +14,7 @@ reads them. A line of it is
 
 In a body, `<name>` is a rule or a kind of word; anything else is written as it stands. `±` is the
 sign of the sentence (+ praise, − blame) and `∓` the opposite sign. `was/were` is singular/plural.
-`<aspect>` is a thing that can be praised, chosen anew for each body that holds it; the words of
+`<aspect>` is a thing that can be praised, chosen again for each body that holds it; the words of
 that body suit it.
 
 No rule calls itself, so the language is regular. Every kind of word, and every word that the rules

@@ -231,7 +231,7 @@ def judgements(
     often. answers: how many reviews a ranking is about, or the fewest and the most. top, partial:
     see `Judge.ranking`. margins: comparisons have margins. prompts: each comparison and ranking
     answers a prompt of its own. texts: what is judged instead of new reviews.
-    Raises UsageError for a kind or number that cannot be, and for too few texts.
+    Raises UsageError for an invalid kind or number, and for too few texts.
     """
     fewest, most = (answers, answers) if isinstance(answers, int) else answers
     _check_arguments(n, kind, judges, fewest, most)

@@ -5,7 +5,6 @@ judges never see it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tastemaker.data.judgements import Prompt
@@ -13,6 +12,7 @@ from tastemaker.data.store import Item
 from tastemaker.errors import UsageError
 from tastemaker.gpt import Policy, Sampling
 from tastemaker.progress import Advance, progress
+from tastemaker.settings import settings_from
 
 MOST = 9
 _BATCH = 64
@@ -38,7 +38,7 @@ def write_items(
     policies: by the name that is stored. answers: of each prompt, 2 to 9, divided evenly. sampling:
     settings of `Sampling` that replace what each policy recommends. say: takes a line about what
     was left out. Same seed, same answers. An answer that is empty or was there already is drawn
-    anew, up to three times.
+    again, up to three times.
     """
     if not 2 <= answers <= MOST or answers < len(policies):
         few = max(2, len(policies))
@@ -51,7 +51,12 @@ def write_items(
         for number, (name, policy) in enumerate(policies.items()):
             wanted = answers // len(policies)
             wanted += number < answers % len(policies)
-            draw = replace(policy.sampling, **{"stop": (), **(sampling or {})})
+            draw = settings_from(
+                Sampling,
+                {"stop": (), **(sampling or {})},
+                "sampling",
+                policy.sampling,
+            )
             _write(
                 _Task(policy, name, wanted, draw, seed + number * _APART),
                 prompts,

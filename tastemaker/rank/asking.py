@@ -39,14 +39,9 @@ _MOST_ANSWERS = 4000
 _MOST_PAIRS = 30_000
 """Pairs that a model is fitted to; each takes 4 KB."""
 POOL = 800
-"""Open items, drawn anew each time, among which the next ones are picked."""
+"""Open items, drawn again each time, among which the next ones are picked."""
 BATCH = 40
 _MEMBERS = 16
-_ORDERS_TEXTS = (
-    "comparison",
-    "ranking",
-)
-"""Kinds of judgements whose texts have ranks."""
 _TESTED = 5
 """Every fifth judgement of the random arm measures and is never fitted to."""
 
@@ -178,7 +173,7 @@ def most_telling(
     rest = numbers[share:]
     orders = []
     for judgement in judged:
-        if judgement.kind in _ORDERS_TEXTS and judgement.weight > 0:
+        if judgement.ranks and judgement.weight > 0:
             orders.append(judgement)
     draws.shuffle(orders)
     model = Model(*_pairs_of(orders[:_MOST_ANSWERS], draws))
@@ -305,7 +300,7 @@ def _pairs_of(
     """Return differences [n, WIDTH] and who won [n] of the pairs of comparisons and rankings.
 
     Pairs whose order nobody gave, as among the answers that lost a best-of-n, are left out. Of more
-    than `_MOST_PAIRS` pairs, so many are drawn.
+    than `_MOST_PAIRS` pairs, this number is drawn.
     """
     columns = [np.zeros((4, 0), np.intp)]
     for number, judgement in enumerate(judged):

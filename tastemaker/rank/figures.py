@@ -52,11 +52,12 @@ _LEVELS: Mapping[str, Level] = {
 
 @dataclass(frozen=True)
 class KindAgreement:
-    """How far judges agree on one kind. why: nothing of it is defined. alpha_why: alpha is not.
+    """The agreement of judges on one kind of judgement.
 
-    alpha: Krippendorff's, with the interval of a jackknife over 20 groups of items (the pairs of
-    one ranking are not independent), None where there are too few items. share: of the pairs of
-    verdicts, with its interval.
+    why: the reason if no figure is defined. alpha_why: the reason if alpha or its interval is not.
+    alpha: Krippendorff's. interval: of alpha, from a jackknife over 20 groups of items, because the
+    pairs of one ranking are not independent; None for too few items. share: of pairs of verdicts
+    that agree, with the interval from `low` to `high`.
     """
 
     why: str = ""
@@ -71,7 +72,7 @@ class KindAgreement:
 
 @dataclass(frozen=True)
 class Leniency:
-    """By how much grades lie above those of others on n shared items. interval: from 3 items on."""
+    """How far grades lie above those of others, on n shared items. interval: from 3 items."""
 
     mean: float
     n: int
@@ -141,13 +142,18 @@ def leniency(sample: Sample) -> dict[int, Leniency]:
 
     The 95 % interval is that of a mean of differences on shared items. Repeats are left out.
     """
-    values: dict[int, dict[int, float]] = defaultdict(dict)
+    values: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     rows = sample.row.tolist()
     for row, value in zip(rows, sample.value.tolist(), strict=True):
         judged = sample.rows[row]
         is_graded = sample.items[judged.item_id].ask in ("grade", "rate")
         if is_graded and judged.reason != "repeat":
-            values[judged.item_id][judged.judge_id] = value
+            values[judged.item_id, 0][judged.judge_id] = value
+    nothing: Any = ((), (), ())
+    beside = sample.beside.get("grade", nothing)
+    for row, text, value in zip(*beside, strict=True):
+        judged = sample.rows[row]
+        values[judged.item_id, int(text)][judged.judge_id] = float(value)
     differences: dict[int, list[float]] = defaultdict(list)
     for judges in values.values():
         total, count = sum(judges.values()), len(judges)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, select
 from tastemaker.data.judgements import fingerprint, plain
 from tastemaker.data.store import Store
 from tastemaker.data.store import schema as s
+from tastemaker.data.store.answering import OF_EACH
 from tastemaker.data.store.items import prompt_of
 from tastemaker.doctor.catalogue import NOBODY, Ints
 from tastemaker.doctor.catalogue import Verdicts as VerdictTable
@@ -28,7 +29,7 @@ _BATCH = 900
 _ITEMS = 50
 """Items whose judgements are read at once."""
 _NEAR = 20
-"""Agreement is measured on pairs of a ranking at most so many places apart, as `doctor` does."""
+"""Places between two texts of a ranking whose order is compared, at most, as in `doctor`."""
 _KINDS = {"label": "label", "grade": "grade", "rate": "rating"}
 
 
@@ -146,7 +147,7 @@ class Sample:
         begin = np.array([start[number] for number in self.item.tolist()])
         is_named = np.array([bool(row.name) for row in self.rows], bool)
         judge = np.where(is_named, self.judge, NOBODY)
-        tables = {}
+        columns: dict[str, tuple[NDArray[Any], ...]] = {}
         for kind in sorted(set(kinds[self.is_new].tolist())):
             chosen = (kinds == kind) & self.is_new
             part = np.flatnonzero(chosen[self.row] & self.is_near)
@@ -162,6 +163,21 @@ class Sample:
                 value = value[differs]
             else:
                 other = np.full(len(row), -1)
+            columns[kind] = row, one, other, value
+        for kind, (row, place, value) in self.beside.items():
+            one = texts[begin[row] + place]
+            beside: tuple[NDArray[Any], ...] = (
+                row,
+                one,
+                np.full(len(row), -1),
+                value,
+            )
+            if kind in columns:
+                pairs = zip(columns[kind], beside, strict=True)
+                beside = tuple(np.concatenate(pair) for pair in pairs)
+            columns[kind] = beside
+        tables = {}
+        for kind, (row, one, other, value) in columns.items():
             tables[kind] = VerdictTable(
                 row=row,
                 prompt=prompt[row],
@@ -171,6 +187,31 @@ class Sample:
                 value=value,
             )
         return tables
+
+    @cached_property
+    def beside(self) -> dict[str, tuple[Ints, Ints, NDArray[np.float64]]]:
+        """The row, the place of the text and the value of each grade, and of each label, that was
+        given beside a ranking, by kind. Repeats are left out.
+        """
+        columns = {}
+        for name, kind in OF_EACH.items():
+            values: list[tuple[int, int, float]] = []
+            for number in np.flatnonzero(self.is_new).tolist():
+                # most answers have none, and JSON takes long
+                if f'"{name}":' not in self.rows[number].answer:
+                    continue
+                given = json.loads(self.rows[number].answer)[name]
+                for place, value in enumerate(given):
+                    if value is not None:
+                        values.append((number, place, float(value)))
+            if values:
+                row, place, value = np.array(values).T
+                columns[kind] = (
+                    row.astype(np.intp),
+                    place.astype(np.intp),
+                    value,
+                )
+        return columns
 
 
 def _numbered_texts(
@@ -215,7 +256,7 @@ class SampledItem:
 
 
 def sample_of(store: Store, most: int) -> Sample:
-    """Return the judgements that count of the items judged last; at most so many, if they are more.
+    """Return the judgements that count of the items judged last, at most `most` of them.
 
     An item comes with all its judgements, so that judges of the same items are compared. Skips and
     withdrawn answers do not count.
@@ -264,7 +305,7 @@ def sample_of(store: Store, most: int) -> Sample:
 def _of_whole_items(
     rows: Sequence[Row[Any]], judged: Sequence[int], most: int
 ) -> list[int]:
-    """Return the first items of `judged` that have at most so many rows together, at least one."""
+    """Return the first items of `judged` that have at most `most` rows together, at least one."""
     counts = Counter(row.item_id for row in rows)
     numbers: list[int] = []
     total = 0

@@ -9,7 +9,15 @@ import yaml
 
 from tastemaker.errors import UsageError
 from tastemaker.serve import Serving
-from tastemaker.settings import PART, PORT, at_least, check, nearest, setting
+from tastemaker.settings import (
+    PART,
+    PORT,
+    at_least,
+    check,
+    nearest,
+    setting,
+    settings_class,
+)
 
 # ---- the form ------------------------------------------------------------------------------------
 
@@ -139,6 +147,7 @@ def read_form(path: Path) -> Form:
 # ---- the server ----------------------------------------------------------------------------------
 
 
+@settings_class
 @dataclass(frozen=True)
 class Judging:
     """Where the page is, and how many judgements are wanted."""
@@ -165,7 +174,9 @@ class Judging:
         "(D-optimal). 15 % are random in any case.",
     )
     refit_after: int = setting(
-        40, "Judgements after which what to ask is computed anew.", at_least(5)
+        40,
+        "Judgements after which the order of the items is computed again.",
+        at_least(5),
     )
     repeats: float = setting(
         0.05,

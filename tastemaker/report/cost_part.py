@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from tastemaker.costs import Cost
 from tastemaker.report.page import Part
@@ -21,23 +22,25 @@ _HEADING = [
 ]
 
 
-def cost_part(costs: Costs, stages: Costs = ()) -> Part:
-    """Return the part about what some runs cost.
-
-    stages: the stages of a loop, where the runs are loops: they have rows of their own.
-    """
+def cost_part(costs: Costs) -> Part:
+    """Return the part about what some runs cost, or the stages of a loop."""
     rows = []
-    for name, cost in (*stages, *costs):
+    for name, cost in costs:
         counts = cost.counts_in_words()
         figures = cost.figures()
         rows.append({"name": name, "cells": figures, "counts": counts})
-    repeats = []
+    repeats: list[dict[str, Any]] = []
     shares = [_SHARES]
-    for name, cost in costs or stages:
+    for name, cost in costs:
         command = cost.command or ""
         versions = json.dumps(cost.versions, indent=2)
-        repeat = {"name": name, "command": command, "seed": cost.seed}
-        repeats.append({**repeat, "versions": versions})
+        repeat = {"command": command, "seed": cost.seed, "versions": versions}
+        # the stages of a loop have one command
+        same = [each for each in repeats if repeat.items() <= each.items()]
+        if same and command:
+            same[0]["name"] += f", {name}"
+        else:
+            repeats.append({"name": name, **repeat})
         if cost.stages:
             shares += [[name, *row] for row in cost.shares()]
     values = {

@@ -1,7 +1,7 @@
 """The part of a report about the data: the doctor's diagnosis."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,13 +19,15 @@ def write_doctor_page(
     folder: Path,
     *,
     title: str = "What is wrong with this data",
+    read_as: Sequence[str] = (),
 ) -> None:
     """Write `doctor.html`, `doctor.json` and `report.json` into the folder.
 
-    `report.json` is what `report` shows. Other files there stay as they are. All are made before
-    the first is written. Raises StorageError for a full disk or an unwritable folder.
+    read_as: lines about what each source was read as. `report.json` is what `report` shows. Other
+    files there stay as they are. All are made before the first is written. Raises StorageError for
+    a full disk or an unwritable folder.
     """
-    part = data_part(diagnosis)
+    part = data_part(diagnosis, read_as)
     write_together(
         folder,
         {
@@ -43,9 +45,11 @@ def doctor_html(
     return page([data_part(diagnosis)], title=title, language=language)
 
 
-def data_part(diagnosis: Diagnosis) -> Part:
-    """Return the part of a report about the data."""
-    kinds = {f"{kind}s": count for kind, count in diagnosis.kinds.items()}
+def data_part(diagnosis: Diagnosis, read_as: Sequence[str] = ()) -> Part:
+    """Return the part of a report about the data. read_as: lines about what was read as what."""
+    kinds = {}
+    for kind, count in diagnosis.kinds.items():
+        kinds[f"{kind}s"] = count
     correlations = []
     for kind, value in diagnosis.length_correlations.items():
         correlations.append((f"{kind}s", value))
@@ -59,6 +63,7 @@ def data_part(diagnosis: Diagnosis) -> Part:
     lengths = diagnosis.lengths
     values = {
         "verdict": _verdict(diagnosis),
+        "read_as": read_as,
         "problems": [problem.as_dict() for problem in diagnosis.problems],
         "shown_places": _SHOWN_PLACES,
         "kinds": _bars(kinds),

@@ -22,7 +22,7 @@ Bars = Mapping[str, tuple[Estimate, str]]
 Outcomes = tuple[Floats, Floats, Floats]
 """Predicted probabilities [n], outcomes [n] (1, 0, or ½ for a tie), and weights [n]."""
 
-_FEW_VALUES = 21  # up to so many distinct judgements get a box each
+_FEW_VALUES = 21  # with at most 21 distinct judgements, each gets a box
 _TENTHS = 10
 _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400

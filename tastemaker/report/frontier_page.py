@@ -40,7 +40,7 @@ _MARKERS = ("o", "s", "^", "v", "P", "X")
 _TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _TICK_DISTANCE = 0.06  # the smallest, as a share of the axis
 _CURVE_POINTS = 200
-_FAR = 10  # a peak at more than so many times the largest KL is not quoted
+_FAR = 10  # a peak beyond 10 times the largest KL is not quoted
 _CHIPS = {
     "real gain": "good",
     "steered by truth": "good",
@@ -182,7 +182,7 @@ def _peak(fit: Fitted) -> tuple[str, str]:
     if fit.peak > _FAR * fit.most:
         return "far outside the data", "–"
     peak = f"{fit.peak:,.1f}"
-    if not fit.has_seen_peak:
+    if not fit.has_peak_in_data:
         peak += " (extrapolated)"
     return peak, f"{float(fit.gain(fit.peak)):+.2f}"
 
@@ -378,7 +378,7 @@ def _draw_fit(
         linewidth=1.7,
         label=label,
     )
-    if fit.peak is not None and fit.has_seen_peak:
+    if fit.peak is not None and fit.has_peak_in_data:
         height = float(fit.gain(fit.peak))
         diamond: dict[str, Any] = {
             "markersize": 8,

@@ -76,7 +76,7 @@ def _by_effect(
 ) -> list[Pieces] | None:
     """Return the texts of one side with marks on the words that moved the score.
 
-    None where the model does not give the stored scores: it was fitted anew.
+    None where the model does not give the stored scores: it was fitted again.
     """
     effects: list[Effects] = []
     strongest = 0.0

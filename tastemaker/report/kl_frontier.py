@@ -208,7 +208,7 @@ def _belief(
         yield "There are too few points to fit a curve."
     elif not fit.r_squared >= _MIN_R_SQUARED:
         yield f"The fitted curve explains little (R² {fit.r_squared:.2f}): ignore its peak."
-    elif fit.has_seen_peak:
+    elif fit.has_peak_in_data:
         yield f"The fitted curve (R² {fit.r_squared:.2f}) has its peak at {fit.peak:.1f} nats."
     else:
         yield f"The fitted curve (R² {fit.r_squared:.2f}) has no peak within the data."
@@ -430,7 +430,7 @@ def peak_in_words(fit: Fitted | None) -> str:
     """Return where a fitted curve has its peak, if it is within the data."""
     if fit is None:
         return "too few points"
-    if fit.has_seen_peak:
+    if fit.has_peak_in_data:
         return f"{fit.peak:.1f} nats (R² {fit.r_squared:.2f})"
     return f"none within the data (R² {fit.r_squared:.2f})"
 
@@ -471,7 +471,7 @@ def _fit(fit: Fitted) -> dict[str, Any]:
         "fitted_points": fit.points,
         "peak_kl": fit.peak,
         "peak_gain": None if fit.peak is None else float(fit.gain(fit.peak)),
-        "peak_seen": fit.has_seen_peak,
+        "peak_seen": fit.has_peak_in_data,
     }
 
 

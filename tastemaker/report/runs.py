@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.costs import Cost
+from tastemaker.data.source_names import distinct_names
 from tastemaker.errors import DataError, UsageError
 from tastemaker.report.cost_part import Costs, cost_part
 from tastemaker.report.frontier_page import steering_part
@@ -84,7 +85,8 @@ def report_model(
 
 def has_report(folder: Path) -> bool:
     """Return whether `report_model` wrote both of its files into a folder."""
-    return all((folder / name).is_file() for name in (REPORT, PARTS_FILE))
+    # the last of the two
+    return (folder / PARTS_FILE).is_file()
 
 
 def parts_of_runs(
@@ -122,15 +124,22 @@ def parts_of_runs(
 
 
 def _cost_parts(folders: Sequence[Path], stages: Costs = ()) -> Iterator[Part]:
-    """Yield the part about what runs cost, where they tell it."""
+    """Yield the part about what runs cost, where they tell it.
+
+    stages: of a loop, whose folders are some of these.
+    """
+    if stages:
+        yield cost_part(stages)
+        return
     costs = []
+    names = distinct_names(folders)
     for folder in folders:
         cost = Cost.read(folder / RUN) or Cost.read(folder)
         if cost is not None:
-            name = folder.resolve().name
+            name = names.get(folder, folder.resolve().name)
             costs.append((name, cost))
-    if costs or stages:
-        yield cost_part(costs, stages)
+    if costs:
+        yield cost_part(costs)
 
 
 def _without_summary(part: Part) -> Part:

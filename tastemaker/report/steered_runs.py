@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker.data.chats import as_prompts, messages_of
+from tastemaker.data.chats import messages_of
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.maths.overoptimisation import (
@@ -25,6 +25,7 @@ from tastemaker.readable import notebook_html
 if TYPE_CHECKING:  # reading runs needs no torch
     from tastemaker.gpt.policy import Policy
     from tastemaker.gpt.sampling import Sampling
+    from tastemaker.rl.text.prompts import Row
 
 SERIES = ("score", "held_out", "gold")
 """The measures of a run's completions, the most reliable last.
@@ -34,7 +35,7 @@ The score is what the run maximises. The others stand for the truth.
 
 _STEERING = "steering.json"
 _METRICS = Path("run") / "metrics.jsonl"
-_POINTS = 40  # at most so many points of a run are drawn and fitted
+_POINTS = 40  # points of a run that are drawn and fitted, at most
 _NO_SAMPLE = {
     "prompt": "",
     "before": "",
@@ -294,7 +295,7 @@ class BestOfCurve:
 def best_of_curve(
     policy: "Policy",
     reward: Any,
-    prompts: Prompt | Sequence[Prompt] = "",
+    prompts: "Prompt | Sequence[Prompt | Row]" = "",
     *,
     gold: Any = None,
     held_out: Any = None,
@@ -305,16 +306,17 @@ def best_of_curve(
 ) -> BestOfCurve:
     """Measure best-of-n sampling by a reward for several n, from one pool of completions.
 
-    reward, gold, held_out: as `steer` takes them.
+    reward, prompts, gold, held_out: as `steer` takes them.
     completions: of each prompt. The default is 16 times the largest n over all prompts together,
     and at least the largest n of each prompt.
 
     The estimates are unbiased: means over all choices of n completions from the pool. Raises
     UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
+    from tastemaker.rl.text.prompts import divided, with_columns
     from tastemaker.rl.text.rewards import beside, checked, reward_of
 
-    prompt_list = as_prompts(prompts)
+    prompt_list, columns = divided(prompts)
     if not prompt_list:
         raise UsageError(
             "no prompts: give some texts to continue, or leave them out."
@@ -338,6 +340,9 @@ def best_of_curve(
     written = policy.complete(
         prompt_list, samples=pool, sampling=sampling, seed=seed
     )
+    if columns:
+        rows = [row for row in columns for _ in range(pool)]
+        written = with_columns(written, rows)
     shape = (len(prompt_list), pool)
     values = {}
     for name, reward_function in rewards.items():

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import AutoConfig
 
 from tastemaker.adapters import CONFIG as ADAPTER_CONFIG
@@ -27,11 +28,14 @@ from tastemaker.costs import versions
 from tastemaker.data.judgements import RECORDS, TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
 from tastemaker.huggingface import (
+    NO_OWN_CODE,
+    OWN_CODE,
     align,
     check_files,
     check_finite,
     check_quantised,
     code_allowed,
+    forget_code,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -99,12 +103,15 @@ def adopt(
         check_files(base)
         config = AutoConfig.from_pretrained(base, **code)
         check_quantised(config, base)
+        if not trust_remote_code:
+            _check_class(config, name)
         saved_as = config.dtype or torch.float32
         module = _open_classifier(base, dtype, code, folder)
         check_finite(module, name)
     align(module)
     module.eval()
     keep_padding(module, tokenizer)
+    forget_code(module, tokenizer)
     activation = getattr(module.config, "sentence_transformers", None)
     is_probability = "Sigmoid" in str(activation)
     if module.config.num_labels > 1:
@@ -173,6 +180,17 @@ def _check_files(name: str) -> None:
             )
         return
     check_files(name)
+
+
+def _check_class(config: Any, name: str) -> None:
+    """Raise ModelError where a class that transformers lacks computes the score."""
+    classes = config.architectures or []
+    if getattr(config, "auto_map", None) is None or not classes:
+        return
+    if not hasattr(transformers, classes[0]):
+        raise ModelError(
+            f"{name}: its score is computed by {classes[0]}, {OWN_CODE}.{NO_OWN_CODE}"
+        )
 
 
 def _open_classifier(

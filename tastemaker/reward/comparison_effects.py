@@ -57,7 +57,7 @@ class ComparisonEffects:
     ordered: int
 
     def repeated(self, count: int) -> "ComparisonEffects":
-        """Return the effects of so many copies of the judges, one after the other."""
+        """Return the effects for `count` copies of the judges, one after the other."""
         position = torch.cat(
             [self.position[:-1].repeat(count), self.position[-1:]]
         )

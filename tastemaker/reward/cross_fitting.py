@@ -48,7 +48,7 @@ FOLDS = 3
 _MANY_FOLDS, _SOME_FOLDS = 9, 6  # multiples of FOLDS: see `CrossFit.searches`
 _FEW_JUDGEMENTS = 400
 _ROUNDS = 3  # of scores from other folds, and of estimates from these scores
-# at most so many texts are cross-fitted; more take longer and gain nothing
+# texts that are cross-fitted, at most: more take longer and gain nothing
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
 _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds

@@ -144,7 +144,7 @@ def divide(
     held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
     the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
     DataError where chats and plain prompts are mixed, and where judges are to be learned and none
-    is named; UsageError for a share that cannot be.
+    is named; UsageError for an invalid share.
     """
     _check_prompts(judgements)
     train: Sequence[Judgement]

@@ -156,7 +156,9 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         special_tokens=ids,
     )
     names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, **names
+    )
 
 
 # ---- fitting -------------------------------------------------------------------------------------
@@ -280,9 +282,11 @@ class FitTask(Task):
     def _compute(
         self, units: list[Unit], count: int
     ) -> tuple[Tensor, Metrics]:
-        """Return the loss of some units, as a share of a step of so many, and its numbers.
+        """Return (loss, metrics) of one part of a step.
 
-        places: tokens that were computed, padding included.
+        units: of this part. count: units of the whole step. The loss is the part's sum over
+        `count`, so that the losses of all parts add up to the mean of the step. The metric `places`
+        is the number of tokens computed, padding included.
         """
         texts, loss, places = self.loss(units)
         loss = loss / count

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from tastemaker import processes
-from tastemaker.costs import count, stage
+from tastemaker.costs import count_whole, stage
 from tastemaker.data.judgements import (
     Example,
     Judgement,
 )
+from tastemaker.data.source_names import told_apart
 from tastemaker.fast.processor import (
     DeviceChoice,
     TrainingChoice,
@@ -59,6 +60,7 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
+from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 from tastemaker.train.sharding import without_shard
@@ -72,6 +74,8 @@ class _Member(NamedTuple):
     steps: int
 
 
+_TRIED = 16
+"""Tokens that try whether a network computes in bfloat16."""
 Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
 
@@ -100,7 +104,7 @@ class Learner:
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
         self._check(run, seed)
-        count(texts=len(self.division.train))
+        count_whole(texts=len(self.division.train))
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -234,7 +238,11 @@ class Learner:
 
         # `chosen_training` gives every network one
         assert self.training is not None
-        network = open_network(self.settings, self.division, seed)
+        opening = self.settings
+        if heads > 1 and isinstance(opening, Encoder):
+            # no trained head is kept, so its template and length are not either
+            opening = replace(opening, new_head=True)
+        network = open_network(opening, self.division, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
@@ -250,7 +258,9 @@ class Learner:
         device = choose_device(self.device)
         precision = choose_precision(device, self.precision)
         if precision == torch.bfloat16:
-            text = network.encode(corpus.examples[:1]).ids[0]
+            # where it is trained, for kernels differ; a few tokens tell
+            network.to(device)
+            text = network.encode(corpus.examples[:1]).ids[0][:_TRIED]
             if not takes_bfloat16(
                 network.module, self.precision, text, network.pad_id
             ):
@@ -307,7 +317,7 @@ def fit(
     *,
     backbone: Backbones = "linear",
     training: Training | Mapping[str, Any] | None = None,
-    likelihood: Likelihood | None = None,
+    likelihood: Likelihood | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     held_out: float | Sequence[Judgement] | None = None,
     anchor: Sequence[Example] | None = None,
@@ -327,7 +337,7 @@ def fit(
     backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
     training: all settings of network training, or some that replace those of the recipe.
     epochs: one of these settings.
-    likelihood: how judgements count as evidence.
+    likelihood: how judgements count as evidence, or some of these settings by name.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
@@ -343,7 +353,8 @@ def fit(
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
     check_there_is_something(judgements, anchor)
-    likelihood = likelihood or Likelihood()
+    (judgements,) = told_apart(judgements)
+    likelihood = settings_from(Likelihood, likelihood, "likelihood")
     validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(
         judgements, held_out, likelihood, seed, validates=validates
@@ -359,18 +370,14 @@ def fit(
     }
     if training:
         run_settings["training"] = without_shard(training)
-        run_settings["device"] = device
-        run_settings["precision"] = precision
+        run_settings |= {"device": device, "precision": precision}
     run_settings |= composition.settings(judgements)
     run_settings |= _optional_settings(anchor, labels)
     with open_run(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
     ) as run:
         if out is not None and run.is_finished:
-            model = RewardModel.load(out)
-            check_same(model.contract.settings, run_settings)
-            model.held_out_judgements = division.held_out_judgements
-            return model
+            return _finished(Path(out), run_settings, division)
         estimates = cross_fit(division, seed)
         learner = Learner(
             chosen.settings, division, training, device, precision, estimates
@@ -381,6 +388,16 @@ def fit(
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None and processes.is_first():
             model.save(Path(out))
+    return model
+
+
+def _finished(
+    folder: Path, run_settings: dict[str, Any], division: Division
+) -> RewardModel:
+    """Return the model of a finished run. Raises UsageError for one of other settings."""
+    model = RewardModel.load(folder)
+    check_same(model.contract.settings, run_settings)
+    model.held_out_judgements = division.held_out_judgements
     return model
 
 

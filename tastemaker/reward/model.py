@@ -273,8 +273,8 @@ class RewardModel:
         contract = Contract.read(folder)
         if anchor is not None:
             raise UsageError(
-                f"{folder}: an anchor is for a published model as it comes, and this one has the "
-                "scale that its contract holds. Leave it out, or fit again with --anchor."
+                f"{folder}: an anchor is for a published model without a contract; "
+                "this one has the scale of its contract. Leave it out, or fit again with --anchor."
             )
         backbone = load_backbone(folder, contract, dtype)
         links = _links_of(contract, folder)

@@ -15,7 +15,7 @@ _MOST_BYTES = 2**26
 _WORTH_RETRYING = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _FAILURES = (OSError, ValueError, http.client.HTTPException)
-"""What a connection that breaks, or an answer that is none, raises."""
+"""Errors of a broken connection and of an answer that is no HTTP."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 
 

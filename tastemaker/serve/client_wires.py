@@ -46,7 +46,7 @@ class ClientWire:
         return with_path(address, path.removesuffix(self.path) + self.path)
 
     def scores(self, reply: Any, count: int) -> list[float] | None:
-        """Return the scores of a reply; None where these are not so many finite numbers."""
+        """Return the scores of a reply; None unless they are `count` finite numbers."""
         values = self.numbers(reply)
         values = values if isinstance(values, list) else []
         if count != 1 and len(values) == 1 and isinstance(values[0], list):

@@ -13,6 +13,7 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 
 Engine = Literal["auto", "torch", "onnx", "onnx-int8"]
@@ -23,6 +24,7 @@ _SHORTEST_TOKEN = 16
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
+@settings_class
 @dataclass(frozen=True)
 class Serving:
     """Where a server listens, who may ask, and how much it accepts."""

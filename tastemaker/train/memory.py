@@ -137,7 +137,7 @@ def activation_bytes(
     loss: Callable[[Any], Tensor],
     precision: torch.dtype = torch.float32,
 ) -> int:
-    """Return the bytes that a pass over rows of so many tokens holds for its gradients.
+    """Return the bytes that a pass over `rows` rows of `length` tokens holds for its gradients.
 
     module: on the meta device; it is changed. recompute: whether layers are computed once more: of
     them all the inputs are held, and all of one of them. loss: what is computed from the outputs.

@@ -29,7 +29,12 @@ from typing import Any
 from tastemaker import processes
 from tastemaker.costs import Cost, cost_now, measured, versions
 from tastemaker.errors import StorageError, TastemakerError, UsageError
-from tastemaker.files import locked, sweep, writing_file, writing_folder
+from tastemaker.files import (
+    locked,
+    remove_leftovers,
+    writing_file,
+    writing_folder,
+)
 from tastemaker.progress import remark
 from tastemaker.train.checkpoint import (
     Checkpoint,
@@ -331,8 +336,8 @@ def _prepared_folder(
     folder: Path, whole: str, *, resume: bool, overwrite: bool
 ) -> Iterator[bool]:
     """Do what `model_folder` does with a folder that this process has to itself."""
-    sweep(folder.parent)
-    sweep(folder, below=True)
+    remove_leftovers(folder.parent)
+    remove_leftovers(folder, below=True)
     old = folder.with_name(f".{folder.name}.old")
     if _prepared(folder, old, whole, resume=resume, overwrite=overwrite):
         yield True

@@ -78,8 +78,26 @@ def patched(module: Any) -> None:
     )
 
 
+def attention_of(layer: Any) -> Any:
+    return getattr(layer.attention, "self", layer.attention)
+
+
+def other_scaling(module: Any) -> None:
+    attention_of(layers_of(module)[0]).scaling *= 3
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_attention_that_became_causal_runs_its_own_pass(
+    make_module: Any, family: str
+) -> None:
+    module = make_module(family)
+    assert supports(module)
+    attention_of(layers_of(module)[0]).is_causal = True
+    assert not supports(module)
+
+
 @pytest.mark.parametrize(
-    "change", [subclassed, hooked, patched], ids=lambda c: c.__name__
+    "change", [subclassed, hooked, patched, other_scaling], ids=lambda c: c.__name__
 )
 @pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()

@@ -104,10 +104,9 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
         m for m in sys.modules if m.startswith(("Box2D", "gymnasium.envs.box2d"))
     ]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]  # as where it is not installed
-    assert "pip install 'tastemaker[box2d]'" in failure_of(
-        MissingExtra, "LunarLander-v3"
-    )
+    # as where it is not installed
+    monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]
+    assert "pip install '.[box2d]'" in failure_of(MissingExtra, "LunarLander-v3")
 
 
 def test_an_environment_that_fails_is_named_with_step_and_value() -> None:

@@ -117,6 +117,86 @@ def test_several_answers(tmp_path: Path) -> None:
         read(path, answers=names, better="s1+s2")
 
 
+def counted(path: Path, names: tuple[str, str], *counts: Any) -> Path:
+    """Write two answers a row, with a number for each."""
+    rows = []
+    for first, second in counts:
+        numbers = dict(zip(names, (first, second), strict=True))
+        rows.append({"response_1": "one", "response_2": "two"} | numbers)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+NUMBERS = [
+    (("votes_1", "votes_2"), "one two tie"),
+    (("upvotes1", "upvotes2"), "one two tie"),
+    (("response_1_likes", "response_2_likes"), "one two tie"),
+    (("num_votes_1", "num_votes_2"), "one two tie"),
+    (("Score 1", "Score 2"), "one two tie"),
+    (("rank_1", "rank_2"), "two one tie"),
+]
+
+
+@pytest.mark.parametrize(("names", "expected"), NUMBERS)
+def test_a_number_for_each_answer_is_recognised(
+    tmp_path: Path, names: tuple[str, str], expected: str
+) -> None:
+    path = counted(tmp_path / "n.jsonl", names, (9, 2), ("3", "40"), (5, 5))
+    report: list[ReadAs] = []
+    assert won(path, report=report) == expected.split()
+    side = "lower" if "rank" in names[0] else "higher"
+    assert f"better={names[0]}+{names[1]} (the {side} number)" in str(report[0])
+
+
+def test_a_number_for_each_answer_is_described(tmp_path: Path) -> None:
+    path = counted(tmp_path / "n.jsonl", ("left", "right"), (9, 2), (None, 4), (1, ""))
+    report: list[ReadAs] = []
+    settings: dict[str, Any] = {"answers": "response_1,response_2"}
+    judgements = read(path, better="left,right", report=report, **settings)
+    assert judgements == [Comparison("one", "two", margin=7, chosen_first=True)]
+    assert report[0].unlabelled == {"left": 1, "right": 1}
+    described = f"{path}:answers=response_1+response_2,better=left+right"
+    assert read(described) == judgements
+    with pytest.raises(DataError, match=r"n\.jsonl:1: .*'left'.*many"):
+        read(
+            counted(tmp_path / "n.jsonl", ("left", "right"), ("many", 2)),
+            better="left,right",
+            **settings,
+        )
+
+
+def test_counts_of_votes_give_no_margin(tmp_path: Path) -> None:
+    """900 votes to 2 do not say that an answer is 898 steps better."""
+    path = counted(tmp_path / "n.jsonl", ("votes_1", "votes_2"), (900, 2))
+    assert read(path) == [Comparison("one", "two", chosen_first=True)]
+
+
+def test_a_column_of_winners_comes_before_numbers(tmp_path: Path) -> None:
+    path = counted(tmp_path / "n.jsonl", ("score_1", "score_2"), (9, 2), (8, 3))
+    lines = path.read_text().splitlines()
+    rows = []
+    for line, winner in zip(lines, ("response_2", "response_1"), strict=True):
+        rows.append(json.dumps(json.loads(line) | {"winner": winner}))
+    path.write_text("\n".join(rows))
+    assert won(path) == ["two", "one"]
+
+
+def test_numbers_of_which_one_answer_has_none_are_asked_about(tmp_path: Path) -> None:
+    path = counted(tmp_path / "n.jsonl", ("votes_1", "downvotes_2"), (900, 2))
+    with pytest.raises(DataError, match="--better COLUMN"):
+        read(path)
+
+
+def test_a_ranking_without_one_of_its_answers_keeps_the_numbers(
+    tmp_path: Path,
+) -> None:
+    row = {"a1": "x", "a2": None, "a3": "z", "s1": 1, "s2": None, "s3": 3}
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps(row))
+    judgements = read(path, answers="a1,a2,a3", better="s1,s2,s3")
+    assert judgements == [Ranking((("z",), ("x",)))]
+
+
 def test_answers_that_are_chats_share_their_prompt(tmp_path: Path) -> None:
     def chat(answer: str) -> list[dict[str, str]]:
         return [

@@ -207,3 +207,19 @@ def test_messages_that_are_cut_short_are_refused() -> None:
     text = json.dumps([{"id": 1, **TURN}])[:-3]
     with pytest.raises(DataError, match="looks like a list of messages"):
         tm.read([{"text": text, "stars": 3}])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"name": "Bob", "role": "admin"}]',
+        '[{"name": "Bob", "role": "admin"}, {"name": "Eve", "ro',
+        '[{"name": "Bob", "from": "Kiel"}]\n\nThese are all users.',
+    ],
+)
+def test_an_answer_that_is_a_list_with_roles_is_a_text(
+    answer: str, tmp_path: Path
+) -> None:
+    row = {"prompt": "Who?", "chosen": answer, "rejected": "No."}
+    expected = tm.Comparison(answer, "No.", prompt="Who?")
+    assert tm.read(write(tmp_path / "a.jsonl", row)) == [expected]

@@ -345,6 +345,17 @@ def test_labels_that_nobody_asked_for_do_not_matter() -> None:
     ]
 
 
+def test_a_bad_rating_stops_a_file_of_ratings_though_labels_are_there() -> None:
+    rows = table(
+        {"text": "a", "label": 1, "rating": 3.5},
+        {"text": "b", "label": 0, "rating": "N/A?"},
+    )
+    message = refused(rows, target="rating")
+    assert "t:2: " in message
+    assert "'N/A?'" in message
+    assert judgements(rows) == [Label("a", True), Label("b", False)]
+
+
 def test_no_rows() -> None:
     assert refused(table()) == "t: no rows in it."
 

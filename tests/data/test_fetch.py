@@ -3,11 +3,11 @@
 import errno
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO, Self
 
 import pytest
@@ -210,7 +210,8 @@ def test_pauses_grow(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    clock = SimpleNamespace(sleep=slept.append)
+    monkeypatch.setattr("tastemaker.data.downloading.time", clock)
     server.statuses = [503] * 9
     with pytest.raises(DataError, match="503"):
         fetch("imdb", tmp_path, url=server.url)

@@ -1,5 +1,9 @@
 """Every published shape of a row, by hand: what it becomes."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -302,3 +306,31 @@ def test_an_equal_mean_penalty_is_a_tie(tmp_path: Path) -> None:
     candidates = [{"text": text, "mqm_penalty": penalty} for text, penalty in given]
     path = write(tmp_path / "r.jsonl", {"source": "Q", "candidates": candidates})
     assert read(path) == [Ranking((("b", "a"), ("c",)), prompt="Q")]
+
+
+def test_one_file_in_the_folder_adds_a_format(tmp_path: Path) -> None:
+    """The example of docs/extend.md, put into a copy of the package."""
+    root = Path(__file__).resolve().parents[2]
+    package = tmp_path / "tastemaker"
+    shutil.copytree(
+        root / "tastemaker", package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    example = (root / "docs" / "examples" / "own_format.py").read_text(encoding="utf-8")
+    (package / "data" / "formats" / "votes.py").write_text(
+        f"{example}\n\nregister_format(VOTES)\n", encoding="utf-8"
+    )
+    code = """
+import tastemaker as tm
+row = {"question": "Q", "first": "a", "second": "b", "votes_first": 1, "votes_second": 3}
+print(tm.read([row]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "chosen='b', rejected='a'" in done.stdout

@@ -166,4 +166,5 @@ def test_what_a_row_says() -> None:
         "weight": 2,
         "where": WHERE,
         "source": "r.csv",
+        "path": "",
     }

@@ -17,8 +17,11 @@ def rows(column: str, *values: Any) -> list[dict[str, Any]]:
 
 def grades(source: list[dict[str, Any]], **roles: Any) -> list[tuple[int, int, int]]:
     judgements = tm.read(source, **roles)
-    assert all(isinstance(each, Grade) for each in judgements)
-    return [(each.value, each.lowest, each.highest) for each in judgements]  # type: ignore[union-attr]
+    triples = []
+    for each in judgements:
+        assert isinstance(each, Grade)
+        triples.append((each.value, each.lowest, each.highest))
+    return triples
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,9 @@ def test_inspect_names_the_options_about_values(reviews: Path, tmp_path: Path) -
     )
     assert {"--positive", "--order", "--answers"} <= changed(labels)
     assert "--header" not in changed(labels)
+    assert "--header" not in changed(
+        reviews, header=tuple(REVIEWS.splitlines()[0].split(","))
+    )
     answers = {"response_1": "a", "response_2": "b", "label": 1}
     options = changed(write(tmp_path / "a.jsonl", answers, {**answers, "label": 2}))
     assert {"--answers", "--better", "--first", "--tie"} <= options

@@ -143,3 +143,65 @@ def test_files_of_one_name_are_read_together_and_known_by_path(tmp_path: Path) -
         tm.inspect(paths)
     with pytest.raises(DataError, match="list:1"):
         tm.read([paths[0], {"text": "a"}])
+
+
+def _pairs(path: Path, topic: str, *, better: str, worse: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(100):
+        prompt = f"{topic} {number}?"
+        chosen, rejected = f"{better} {number}", f"{worse} {number}"
+        rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_files_of_one_name_that_are_added_are_two_sources(tmp_path: Path) -> None:
+    """Read one by one, each is called train.jsonl; together they are told apart by path."""
+    paths = [
+        _pairs(tmp_path / "x" / "train.jsonl", "why is it", better="long", worse="no"),
+        _pairs(tmp_path / "y" / "train.jsonl", "who was it", better="no", worse="long"),
+    ]
+    judgements = [one for path in paths for one in tm.read(path)]
+    assert {one.source for one in judgements} == {"train.jsonl"}
+    model = tm.fit(judgements, experts=True)
+    sources = {"x/train.jsonl": 100, "y/train.jsonl": 100}
+    assert model.contract.settings["experts"] == sources
+    table = tm.evaluate(model, judgements).as_dict()["by_source"]
+    names = [part["part"] for part in table]
+    assert names == list(sources)
+    train, test = tm.split(judgements)
+    places = {one.where.rpartition(":")[0] for one in [*train, *test]}
+    assert places == set(sources)
+    one_name = [one for path in paths for one in tm.read(path, name="both")]
+    with pytest.raises(DataError, match="one source, 'both'"):
+        tm.fit(one_name, experts=True)
+
+
+def test_doctor_places_a_leak_in_one_of_two_files_of_one_name(
+    tmp_path: Path,
+) -> None:
+    train, test = tmp_path / "a" / "r.csv", tmp_path / "b" / "r.csv"
+    for path in (train, test):
+        path.parent.mkdir()
+        path.write_text("text,label\ngood and long,1\nbad and short,0\n")
+    places = []
+    for problem in tm.doctor(tm.read(train), test=tm.read(test)).problems:
+        places += problem.where
+    assert places
+    assert all(place.startswith(("a/r.csv", "b/r.csv")) for place in places)
+
+
+def test_two_aclimdb_folders_are_two_sources(tmp_path: Path) -> None:
+    names = []
+    for name in ("one", "two"):
+        folder = tmp_path / name / "aclImdb"
+        for kind, text in (("pos/0_9", "good"), ("neg/0_2", "bad")):
+            path = folder / "train" / f"{kind}.txt"
+            path.parent.mkdir(parents=True)
+            path.write_text(f"{text} film {name}")
+        names.append(f"{name}/aclImdb")
+    folders = [tmp_path / name for name in names]
+    judgements = tm.read(folders[0]) + tm.read(folders[1])
+    train, test = tm.split(judgements, held_out=0.5)
+    assert {one.source for one in [*train, *test]} == set(names)

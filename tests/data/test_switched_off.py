@@ -111,3 +111,25 @@ def test_inspect_names_only_what_can_be_switched_off(run: Any, tmp_path: Path) -
             option, value = change.partition(":")[0].split()
             code, _, err = run("inspect", path, option, value)
             assert code == 0, err
+
+
+LABELLED = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
+ANSWERED = {"text": "so it goes", "response_a": "x", "response_b": "y", "winner": "b"}
+
+
+@pytest.mark.parametrize("rows", [LABELLED, [KTO]])
+def test_a_text_that_is_switched_off_is_one_line(
+    run: Any, tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    path = write(tmp_path / "r.jsonl", *rows)
+    code, out, err = run("inspect", path, "--text-column", "none")
+    assert (code, out) == (2, "")
+    assert "r.jsonl: --text-column none leaves nothing to judge" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_answers_need_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", ANSWERED)
+    assert read(path, text="none") == [Comparison("y", "x", chosen_first=False)]
+    pairs = write(tmp_path / "p.jsonl", PAIR)
+    assert read(pairs, text="none") == read(pairs)

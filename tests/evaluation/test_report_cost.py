@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pages import Page
 
 import tastemaker as tm
-from tastemaker.costs import Cost, count, measured, running, stage
+from tastemaker.costs import Cost, cost_now, count, measured, running, stage
 from tastemaker.report import report_runs
 
 Run = Callable[..., tuple[int, str, str]]
@@ -21,8 +22,10 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
-        monkeypatch.setattr("time.monotonic", lambda: self.seconds)
-        monkeypatch.setattr("time.process_time", lambda: self.seconds / 2)
+        clock = SimpleNamespace(
+            monotonic=lambda: self.seconds, process_time=lambda: self.seconds / 2
+        )
+        monkeypatch.setattr("tastemaker.costs.time", clock)
 
 
 @pytest.fixture
@@ -82,6 +85,49 @@ def test_a_run_that_goes_on_adds_to_what_it_cost(clock: Clock, tmp_path: Path) -
     assert cost.command == "tastemaker fit a"
 
 
+def test_a_stage_that_has_not_ended_is_in_the_cost_of_a_checkpoint(
+    clock: Clock,
+) -> None:
+    with measured() as cost, stage("training"):
+        clock.seconds = 4
+        with stage("measuring"):
+            clock.seconds = 5
+            assert cost_now() is cost
+            assert cost.stages == {"training": 4.0, "measuring": 1.0}
+            clock.seconds = 7
+        clock.seconds = 10
+        cost_now()
+        assert cost.stages == {"training": 7.0, "measuring": 3.0}
+    assert cost.stages == {"training": 7.0, "measuring": 3.0}
+
+
+def test_a_fit_that_goes_on_counts_its_texts_once(rows: Path) -> None:
+    cost = None
+    for _ in ("killed", "resumed"):
+        with measured(before=cost) as cost:
+            tm.fit(tm.read(rows))
+    assert cost is not None
+    assert cost.counts == {"texts": 72}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        '{"stages": {"training": "x"}}',
+        '{"stages": {"training": Infinity}}',
+        '{"seconds": NaN}',
+        '{"counts": {"texts": null}}',
+        '{"versions": {"torch": 2}}',
+        '{"command": 3}',
+        '{"seed": "x"}',
+        '{"device": null}',
+    ],
+)
+def test_a_damaged_cost_is_no_cost(values: str, tmp_path: Path) -> None:
+    (tmp_path / "cost.json").write_text(values)
+    assert Cost.read(tmp_path) is None
+
+
 def test_a_fit_and_an_evaluation_tell_what_they_cost(
     run: Run, rows: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +148,17 @@ def test_a_fit_and_an_evaluation_tell_what_they_cost(
     both = cost_of(report_runs([taste, out], tmp_path / "both"))
     assert "taste (seed 7)" in both
     assert "evaluated (seed 0)" in both
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(
+    rows: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name / "taste" for name in ("one", "two")]
+    for folder in folders:
+        tm.fit(tm.read(rows), out=folder)
+    text = cost_of(report_runs(folders, tmp_path / "out"))
+    assert "one/taste" in text
+    assert "two/taste" in text
 
 
 def test_a_password_is_in_no_report(run: Run, rows: Path, tmp_path: Path) -> None:

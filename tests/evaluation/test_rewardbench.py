@@ -247,3 +247,10 @@ def test_one_verdict_in_plain_words(
     assert result.verdict().startswith(verdict)
     assert "by guessing 38%" in result.verdict()
     assert result.as_dict()["verdict"] == result.verdict()
+
+
+def test_without_the_share_of_guessing_nothing_is_compared_with_it() -> None:
+    result = RewardBench({"Math": 0.5, "Safety": 1.0}, {"Math": 2, "Safety": 1}, None)
+    assert result.verdict() == (
+        "75% of its first choices are right; weakest on Math (50%)."
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nano import drawn, nano
 
 import tastemaker as tm
 from tastemaker.demo import loop_of
@@ -136,6 +137,10 @@ def test_wrong_keys_and_all_wrong_values_are_listed_together(
             "name the judges",
         ),
         (
+            "judgements: reviews.csv\npolicy: gpt2\nrounds: {judges: some/data}\n",
+            "judges some/data: a data set of the hub holds no judgements",
+        ),
+        (
             "judgements: reviews.csv\npolicy: gpt2\nsteer: {reward: baseline}\n",
             "only a network has",
         ),
@@ -148,9 +153,56 @@ def test_what_contradicts_or_is_missing(
     assert words in " ".join(problems(run, written(text)))
 
 
+def test_a_setting_of_another_backbone_is_refused_at_its_line(
+    run: Run, written: Any
+) -> None:
+    text = "judgements: reviews.csv\nfit:\n  backbone: tiny\n  lora: 8\n  epochs: -1\n"
+    listed = problems(run, written(text))
+    lines = [line.partition(":")[0] for line in listed]
+    assert lines == [", line 4", ", line 5"], listed
+    assert "lora" in listed[0]
+
+
+@pytest.mark.parametrize("reward", [":short", ".", "a..b:c", "1x:short"])
+def test_a_reward_that_is_none_is_one_line(run: Run, written: Any, reward: str) -> None:
+    drawn(nano()).save(written("").parent / "gpt")
+    text = "judgements: reviews.csv\npolicy: gpt\n"
+    path = written(f"{text}steer: {{rewards: ['{reward}']}}\n")
+    code, _, err = run("loop", path, "--out", path.parent / "run", "--dry-run")
+    assert (code, err) == (0, "")
+
+
+def test_a_folder_does_not_shadow_a_built_in_name(written: Any) -> None:
+    path = written(
+        "judgements: reviews.csv\npolicy: gpt2\ngold: gold\nfit: {backbone: tiny}\n"
+        "steer: {rewards: [length=2, ./repetition, taste]}\n"
+    )
+    for name in ("gold", "tiny", "length", "repetition", "taste"):
+        (path.parent / name).mkdir()
+    file = tm.Loop(path).file
+    assert file.top["gold"] == "gold"
+    assert file.section("fit")["backbone"] == "tiny"
+    folder = path.parent
+    assert file.section("steer")["rewards"] == (
+        "length=2",
+        f"{folder / 'repetition'}",
+        f"{folder / 'taste'}",
+    )
+
+
 def test_a_mapping_is_checked_like_a_file() -> None:
     with pytest.raises(tm.UsageError, match=r"the loop: .*'fits': did you mean fit"):
         tm.Loop({"judgements": "playground:en:50", "fits": {}})
+
+
+def test_judges_in_a_folder_beside_the_file_are_no_hub_name(
+    run: Run, written: Any
+) -> None:
+    text = "judgements: reviews.csv\npolicy: gpt2\nrounds: {judges: people/new}\n"
+    path = written(text)
+    (path.parent / "people").mkdir()
+    code, _, err = run("loop", path, "--dry-run")
+    assert code == 0, err
 
 
 def test_a_hub_name_may_hold_a_dot(written: Any) -> None:

@@ -100,6 +100,28 @@ def test_one_byte_of_an_input_decides_what_runs(folder: Path, name: str) -> None
     assert changed(folder, change) == DEPENDENT[name]
 
 
+def test_a_folder_of_the_name_of_the_default_backbone_is_no_input(folder: Path) -> None:
+    (folder / "linear").mkdir()
+    without = LOOP.replace("fit: {backbone: encoder, ", "fit: {")
+    (folder / "loop.yaml").write_text(without)
+    assert "fit" in keys(folder)
+
+
+@pytest.mark.parametrize("name", ["own/__init__.py", "own/rules.py", "elsewhere.py"])
+def test_a_reward_of_a_package_or_of_the_python_path_is_an_input(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / name if name.startswith("own") else folder / "lib" / name
+    for each in ("own/__init__.py", "own/rules.py", "lib/elsewhere.py"):
+        (folder / each).parent.mkdir(exist_ok=True)
+        (folder / each).write_text("0" * 40)
+    monkeypatch.syspath_prepend(folder / "lib")
+    rewards = "rewards: [own.rules:brief, elsewhere:brief]"
+    loop = LOOP.replace("rewards: [taste=0.5, rules:brief, repetition=-2]", rewards)
+    (folder / "loop.yaml").write_text(loop)
+    assert changed(folder, lambda: path.write_text("1" * 40)) == WRITES
+
+
 def test_an_old_file_that_was_changed_is_read_again(folder: Path) -> None:
     path = folder / "judged.jsonl"
     for each in FILES:
@@ -163,6 +185,18 @@ def test_a_first_run_is_estimated_from_sizes(
     assert all(stage["estimated"] and stage["seconds"] > 0 for stage in stages)
 
 
+def test_a_corpus_of_the_playground_has_a_size_and_one_of_the_hub_has_none(
+    tmp_path: Path,
+) -> None:
+    about = {}
+    for texts in ("playground", "playground:en:40000", "user/corpus"):
+        settings = {"judgements": "playground:en:200", "pretrain": {"texts": texts}}
+        plan = tm.Loop(settings).plan(tmp_path / texts.replace("/", "-"))
+        (about[texts],) = [each.about for each in plan if each.stage.name == "gpt"]
+    assert about["playground"] == about["playground:en:40000"] > 100
+    assert about["user/corpus"] is None
+
+
 def test_a_given_gpt_is_estimated_by_its_weights(tmp_path: Path) -> None:
     (tmp_path / "gpt").mkdir()
     (tmp_path / "gpt" / "model.safetensors").write_bytes(b"0" * 400_000)
@@ -172,6 +206,10 @@ def test_a_given_gpt_is_estimated_by_its_weights(tmp_path: Path) -> None:
     plan = {each.stage.name: each for each in given.plan(tmp_path / "run")}
     # 100,000 weights · 10 · 300,000 tokens / 3e10, and 5 s to start
     assert plan["steer-ppo"].about == pytest.approx(15.0)
+    # half as many bytes a weight are twice as many weights
+    (tmp_path / "gpt" / "config.json").write_text('{"dtype": "bfloat16"}')
+    plan = {each.stage.name: each for each in given.plan(tmp_path / "run")}
+    assert plan["steer-ppo"].about == pytest.approx(25.0)
     named = tm.Loop({**settings, "policy": "gpt2"})
     plan = {each.stage.name: each for each in named.plan(tmp_path / "other")}
     assert plan["steer-ppo"].about is None, "a model of a hub is not looked into"

@@ -5,6 +5,7 @@ import json
 import re
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -138,6 +139,12 @@ def test_a_change_computes_what_depends_on_it(run: Run, loop: Path) -> None:
     for name in STAGES[:-1]:
         assert f'dir="auto">{name}</th>' in cost, name
     assert "texts written" in cost
+    table = cost[: cost.index("</table>")]
+    for name in STAGES[:-1]:
+        assert table.count(f'dir="auto">{name}</th>') == 1, name
+    record = json.loads((loop / "run" / "steer-rloo" / "stage.json").read_text())
+    # what the command took before belongs to no stage
+    assert "starting and reading" not in record["cost"]["stages"]
 
 
 def test_a_changed_input_and_a_removed_stage_are_computed_again(
@@ -223,20 +230,28 @@ def test_another_round_judges_what_the_steered_policy_wrote(
 
 def test_a_further_round_is_measured_from_the_first_gpt(run: Run, loop: Path) -> None:
     text = LOOP.replace("rloo: , dpo: {steps: 1}", "rloo: {lr: 0.05}")
+    text = text.replace("min_count: 1", "min_count: 1, members: 2")
+    text = text.replace("steer:", "steer:\n  caution: 2")
     text += "rounds: {number: 2, judges: playground, judgements: 12}\n"
     (loop / "loop.yaml").write_text(text)
     result = again(run, loop)
     assert result["reference"] == str(loop / "gpt")
     # the same texts of the GPT, scored by the model of the second round
     model = tm.load(loop / "run" / "round-2" / "fit")
+
+    def cautious(texts: list[str]) -> list[float]:
+        examples = [tm.Example(text) for text in texts]
+        scores: list[float] = model.score_all(examples).cautious(2).values.tolist()
+        return scores
+
     first = tm.Policy.load(loop / "gpt")
     final = tm.Policy.load(loop / "run" / "round-2" / "steer-2-rloo")
     sampling = tm.Sampling(max_tokens=8)
     written = first.complete([""] * 8, sampling=sampling, seed=0)
-    scores = model.score([each.text for each in written])
+    scores = cautious([each.text for each in written])
     assert result["score_before"] == pytest.approx(sum(scores) / 8)
     written = final.complete([""] * 8, sampling=sampling, seed=0)
-    scores = model.score([each.text for each in written])
+    scores = cautious([each.text for each in written])
     assert result["score_after"] == pytest.approx(sum(scores) / 8)
     kl = 0.0
     for each, log_probs in zip(
@@ -246,6 +261,31 @@ def test_a_further_round_is_measured_from_the_first_gpt(run: Run, loop: Path) ->
     assert result["kl"] == pytest.approx(kl)
     page = (loop / "run" / "report.html").read_text("utf-8")
     assert "steer-2-rloo: from the GPT before all rounds, score " in page
+
+
+def test_rewards_see_the_columns_of_prompts_in_each_round_and_in_best_of(
+    run: Run, loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (loop / "answered.py").write_text(
+        "def right(completions, answer):\n"
+        "    return [len(text) % 7 + 100.0 * int(a) for text, a in zip(completions, answer)]\n"
+    )
+    rows = [{"prompt": f"{number}:", "answer": f"{number}"} for number in (1, 3)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (loop / "prompts.jsonl").write_text(lines)
+    monkeypatch.chdir(loop)
+    monkeypatch.syspath_prepend(loop)
+    text = LOOP.replace("dpo: {steps: 1}", "").replace("gold: gold\n", "")
+    text = text.replace(
+        "steer:", "steer:\n  prompts: prompts.jsonl\n  rewards: [answered:right]"
+    )
+    text += "rounds: {number: 2, judges: playground, judgements: 8}\n"
+    (loop / "loop.yaml").write_text(text)
+    result = again(run, loop)
+    assert "best-of" in computed(result)
+    # 8 completions, by turns of the answers 1 and 3
+    assert 195 < result["score_before"] < 215
+    assert 195 < result["score_after"] < 215
 
 
 def test_people_judge_a_round_in_a_store_that_comes_into_being(
@@ -260,7 +300,21 @@ def test_people_judge_a_round_in_a_store_that_comes_into_being(
     written = loop / "run" / "round-2" / "write" / "completions.jsonl"
     assert f"tastemaker rank {loop / 'people.db'} --items {written}" in err
     rows = [json.loads(line) for line in written.read_text().splitlines()]
+    with sqlite3.connect(loop / "people.db") as other:
+        other.execute("CREATE TABLE notes (note TEXT)")
+    other.close()
+    lines = (loop / "loop.yaml").read_text().splitlines()
+    number = 1 + lines.index("rounds: {judges: people.db, judgements: 8}")
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    assert f"loop.yaml, line {number}, judges: " in err
+    assert "no store of judgements" in err
+    (loop / "people.db").unlink()
     store = Store(loop / "people.db")
+    import_judgements(store, [tm.Comparison("of another", "project")])
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    assert "1 new judgements, and none is of texts that this round wrote" in err
     judged = [tm.Comparison(*row["completions"], prompt=row["prompt"]) for row in rows]
     import_judgements(store, judged)
     store.close()

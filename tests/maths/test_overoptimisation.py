@@ -23,7 +23,7 @@ def test_a_learned_curve_is_recovered_with_its_peak():
     assert fit.peak == pytest.approx(math.e**2)
     assert fit.gain(fit.peak) == pytest.approx(math.e)
     assert fit.gain(KLS) == pytest.approx(gains)
-    assert fit.has_seen_peak
+    assert fit.has_peak_in_data
 
 
 def test_a_best_of_curve_is_recovered_with_its_peak():
@@ -42,9 +42,9 @@ def test_a_peak_beyond_the_data_is_not_seen_and_a_rising_curve_has_none():
     assert far is not None
     assert rising is not None
     assert far.peak == pytest.approx(36)
-    assert not far.has_seen_peak
+    assert not far.has_peak_in_data
     assert rising.peak is None
-    assert not rising.has_seen_peak
+    assert not rising.has_peak_in_data
 
 
 def test_too_few_kls_are_no_curve_and_negative_estimates_count_as_none():

@@ -10,6 +10,7 @@ import pytest
 
 import tastemaker as tm
 from tests.models.test_adopted import STARS, TEXTS, classifier, judged, reward_model
+from tests.models.test_kept_heads import EXAMPLES, fitted_model, prompted
 from tests.shell import fails
 
 REFERENCES = [f"{text} {number}" for number in range(4) for text in TEXTS]
@@ -129,3 +130,37 @@ def test_a_published_model_on_the_hub_is_adopted_and_a_missing_one_is_one_line(
     assert model.contract.provenance == "adopted"
     assert model.score(TEXTS) == pytest.approx(tm.load(folder).score(TEXTS), abs=1e-6)
     fails(run("score", "user/nothing", "A text."), "user/nothing")
+
+
+def test_a_model_of_ours_that_cannot_be_copied_is_not_adopted(
+    tmp_path: Path, hub: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "taste"
+    tm.fit(judged(), backbone="tiny", out=folder)
+    cached(hub, "user/taste", folder)
+
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(tm.ModelError, match=r"'user/taste' cannot be opened.*No space"):
+        tm.load("user/taste")
+    fails(run("score", "user/taste", "A text."), "user/taste", "No space left")
+
+
+def test_a_fit_goes_on_from_a_model_of_ours_on_the_hub(
+    tmp_path: Path, hub: Path
+) -> None:
+    """Its contract is not what its tokenizer says: no chat template, and 24 of 512 tokens."""
+    folder = fitted_model(tmp_path / "base")
+    cached(hub, "user/taste", folder)
+    before = tm.load(folder)
+    out = tmp_path / "out"
+    training = {"lr": 1e-12}
+    tm.fit(prompted(), backbone="user/taste", training=training, epochs=1, out=out)
+    after = tm.load(out)
+    contract = after.contract
+    assert contract.template == "{prompt} | {text}"
+    assert (contract.max_length, contract.cut) == (24, "right")
+    assert contract.settings["backbone"][1]["name"] == "user/taste"
+    assert after.score(EXAMPLES) == pytest.approx(before.score(EXAMPLES), abs=1e-4)

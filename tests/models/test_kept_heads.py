@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+)
 
 import tastemaker as tm
-from tests.models.test_adopted import TEXTS, classifier, judged, reward_model
+from tests.models.test_adopted import (
+    STARS,
+    TEXTS,
+    classifier,
+    judged,
+    labels_file,
+    reward_model,
+)
 
 EXAMPLES = [
     tm.Example(TEXTS[0]),
@@ -165,3 +176,60 @@ def test_an_adapter_alone_reads_as_the_merged_model(
         out=tmp_path / "next",
     )
     assert tm.load(tmp_path / "next").score(EXAMPLES) == scores(merged)
+
+
+def test_fresh_heads_of_an_ensemble_do_not_read_as_a_trained_one(
+    tmp_path: Path,
+) -> None:
+    chat_model(tmp_path / "rm")
+    fits = []
+    for name, new_head in (("kept", False), ("new", True)):
+        encoder = tm.Encoder(str(tmp_path / "rm"), new_head=new_head)
+        model = tm.fit(
+            judged(),
+            backbone=encoder,
+            members=2,
+            shared=True,
+            training=tm.Training(epochs=1),
+            out=tmp_path / name,
+        )
+        fits.append(model)
+    kept, new = fits
+    for name in ("template", "max_length", "cut"):
+        values = [getattr(model.backbone, name) for model in fits]
+        assert values[0] == values[1], name
+    assert kept.score(TEXTS) == pytest.approx(new.score(TEXTS), abs=1e-6)
+
+
+def language_model(folder: Path) -> Path:
+    """Return a model without a head that scores."""
+    config = reward_model(folder).joinpath("config.json")
+    module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config))
+    module.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "line"),
+    [
+        (reward_model, (), "the head goes on from the trained one"),
+        (reward_model, ("--new-head",), "the head is new"),
+        (language_model, (), "the head is new"),
+        (lambda folder: classifier(folder, STARS), ("--new-head",), "the head is new"),
+    ],
+)
+def test_a_fit_says_whether_its_head_is_new(
+    make: Callable[[Path], Path],
+    options: tuple[str, ...],
+    line: str,
+    tmp_path: Path,
+    run: Any,
+) -> None:
+    backbone, out = make(tmp_path / "base"), tmp_path / "out"
+    rows = labels_file(tmp_path)
+    words = ("fit", rows, "--backbone", backbone, "--out", out, "--epochs", 1)
+    code, printed, err = run(*words, *options)
+    assert code == 0, err
+    lines = [text for text in printed.splitlines() if "the head" in text]
+    assert len(lines) == 1, printed
+    assert line in lines[0]

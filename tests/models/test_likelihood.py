@@ -47,7 +47,7 @@ def test_a_setting_that_cannot_be_is_refused_in_one_line(
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(TypeError, match="smooth"):
+    with pytest.raises(UsageError, match=r"'smooth': did you mean smoothing\?"):
         Likelihood(smooth=0.1)  # type: ignore[call-arg]
 
 

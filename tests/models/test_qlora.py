@@ -64,7 +64,7 @@ def test_without_the_package_it_is_one_line(
         ("pretrain", data, "--from", gpt),
         ("steer", gpt, "--reward", "length"),
     ):
-        fails(run(*words, *four), "tastemaker[qlora]")
+        fails(run(*words, *four), "pip install '.[qlora]'")
         assert not (tmp_path / "out" / "config.json").exists()
 
 

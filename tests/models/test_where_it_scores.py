@@ -72,6 +72,13 @@ def test_on_a_cpu_a_reward_by_name_has_the_scores_of_its_contract(
     assert by_name["score_before"] != as_saved["score_before"]
 
 
+@pytest.mark.skipif(HAS_CUDA, reason="needs a machine without a GPU")
+def test_auto_on_a_machine_without_a_gpu_is_the_cpu(short: Path, gpt: Path) -> None:
+    by_name = steered(gpt, str(short))
+    loaded = steered(gpt, tm.load(short), device="cpu")
+    assert by_name["score_before"] == loaded["score_before"]
+
+
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
 def test_on_a_gpu_the_reward_is_beside_the_policy(short: Path, gpt: Path) -> None:
     before = torch.cuda.max_memory_allocated()

@@ -1,11 +1,15 @@
 """The fast GPT passes are used only for plain networks. Adapters run their own forward pass."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from architectures import gpt2, neox
+from architectures import gpt2, llama, mistral, neox, qwen2, qwen3
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -14,6 +18,7 @@ from tastemaker.fast import (
     AnyDecoder,
     Texts,
     decoder_for,
+    decoder_name,
     forward,
     nats,
     passes_at_once,
@@ -137,7 +142,20 @@ def another_attention(module: Any) -> None:
     module.config._attn_implementation = "twice"
 
 
+def first_attention(module: Any) -> Any:
+    return (
+        module.transformer.h[0].attn
+        if hasattr(module, "transformer")
+        else module.gpt_neox.layers[0].attention
+    )
+
+
+def other_scaling(module: Any) -> None:
+    first_attention(module).scaling *= 3
+
+
 CHANGES = (
+    other_scaling,
     subclassed,
     hooked,
     hooked_before,
@@ -164,6 +182,104 @@ def test_a_changed_network_runs_its_own_pass(
     torch.testing.assert_close(
         our_logits(module), own_logits(module), atol=1e-5, rtol=0
     )
+
+
+def test_attention_that_is_not_causal_runs_the_own_pass(module: Any) -> None:
+    # transformers reads it for a lone text, not for a padded batch: so no numbers here
+    first_attention(module).is_causal = False
+    assert not supports(module)
+
+
+def test_a_changed_rotation_runs_the_own_pass(stirred: Any) -> None:
+    module = stirred(neox())
+    module.gpt_neox.rotary_emb.attention_scaling = 2.0
+    assert not supports(module)
+
+
+def test_another_form_of_residuals_runs_the_own_pass(stirred: Any) -> None:
+    module = stirred(neox(use_parallel_residual=False))
+    module.gpt_neox.layers[1].use_parallel_residual = True
+    assert not supports(module)
+
+
+GATED: dict[str, Callable[[], Any]] = {
+    "llama": llama,
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+}
+ATTENTION_CHANGES = {
+    "scaling": 3.0,
+    "is_causal": False,
+    "num_key_value_groups": 4,
+    "sliding_window": 3,
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION_CHANGES)
+@pytest.mark.parametrize("gated", GATED)
+def test_transformers_decodes_a_network_whose_attention_is_changed(
+    gated: str, name: str
+) -> None:
+    module = GATED[gated]().eval()
+    attention = module.model.layers[0].self_attn
+    if name == "sliding_window" and not hasattr(attention, name):
+        pytest.skip("transformers reads this family's window from its settings")
+    assert decoder_name(module) == "ours"
+    setattr(attention, name, ATTENTION_CHANGES[name])
+    assert decoder_name(module) == "transformers"
+
+
+def test_a_replaced_function_of_transformers_runs_the_own_pass(
+    module: Any, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modeling = sys.modules[type(module).__module__]
+    plain = modeling.eager_attention_forward
+
+    def twice(part: Any, query: Tensor, *others: Any, **named: Any) -> Any:
+        return plain(part, 2 * query, *others, **named)
+
+    assert supports(module)
+    monkeypatch.setattr(modeling, "eager_attention_forward", twice)
+    assert not supports(module)
+
+
+SWAPPED = """
+from transformers.models.{family} import modeling_{family} as modeling
+from architectures import {maker}
+from tastemaker.fast import decoder_name
+
+class Other(modeling.{part}):
+    def forward(self, *inputs, **named):
+        return 2 * super().forward(*inputs, **named)
+
+modeling.{part} = Other
+print(decoder_name({maker}().eval()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "maker", "part"),
+    [
+        ("gpt2", "gpt2", "GPT2MLP"),
+        ("gpt_neox", "neox", "GPTNeoXMLP"),
+        ("llama", "llama", "LlamaRMSNorm"),
+    ],
+)
+def test_a_class_that_another_library_put_into_transformers_is_not_plain(
+    family: str, maker: str, part: str
+) -> None:
+    """As Liger does. In a process of its own, because the classes are looked up once."""
+    code = SWAPPED.format(family=family, maker=maker, part=part)
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["transformers"]
 
 
 def test_a_hook_that_is_gone_and_recorded_hidden_states_change_nothing(

@@ -229,7 +229,6 @@ def test_tokens_come_as_often_as_they_are_likely(sampling):
 @pytest.mark.parametrize(
     "sampling",
     [
-        Sampling(top_k=1),
         Sampling(top_k=20),
         Sampling(top_k=20, top_p=0.9, min_p=0.1),
         Sampling(top_p=0.3),
@@ -308,3 +307,20 @@ def test_a_setting_that_cannot_be_is_one_clear_line(settings):
     assert "\n" not in str(caught.value)
     name = next(iter(settings))
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.5])
+def test_the_likeliest_token_has_the_largest_logit_and_is_the_first_of_equal_ones(
+    penalty,
+):
+    """The log-probabilities of 5 and 2,000 are equal: a 32-bit number near −8 has steps of 1e-6."""
+    logits = torch.zeros(2, 3000)
+    logits[0, 5], logits[0, 2000] = 0.001, 0.001 + 1e-8
+    logits[1, 7], logits[1, 9] = 0.5, 0.5
+    assert logits[0, 5] < logits[0, 2000]
+    assert torch.log_softmax(logits, -1)[0, 5] == torch.log_softmax(logits, -1)[0, 2000]
+    sampling = Sampling(top_k=1, repetition_penalty=penalty)
+    is_used = torch.zeros(2, 3000, dtype=torch.bool)
+    tokens, log_probs = choose(logits, None, sampling, is_used)
+    assert tokens.tolist() == [2000, 7]
+    assert log_probs[1] == torch.log_softmax(logits, -1)[1, 7]

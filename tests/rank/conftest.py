@@ -8,12 +8,15 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import forked
 import pytest
+
+from tastemaker.data.store import Store
 
 pytest.importorskip("uvicorn")
 POSTGRES = Path(__file__).resolve().parents[2] / "scripts" / "postgres.sh"
@@ -28,8 +31,8 @@ class Page:
     links: dict[str, str] = field(default_factory=dict)
 
 
-def start(store: Path, *arguments: object, links: int = 1) -> Page:
-    """Start a page and wait until its links are printed."""
+def start(store: Path, *arguments: object) -> Page:
+    """Start a page and wait until its links are printed; that of the lead is the last one."""
     process = forked.start("rank", store, "--port", "0", *arguments)
     page = Page(process, store)
     lines = []
@@ -38,7 +41,7 @@ def start(store: Path, *arguments: object, links: int = 1) -> Page:
         match = re.fullmatch(r"(.+): (http://127\.0\.0\.1:\d+/\S+)", line)
         if match:
             page.links[match[1]] = match[2]
-        if len(page.links) == links:
+        if "lead" in page.links:
             return page
     raise AssertionError(lines)
 
@@ -47,7 +50,7 @@ def stop(page: Page) -> str:
     """End a page; return what else it wrote."""
     if page.process.poll() is None:
         page.process.send_signal(signal.SIGTERM)
-    assert page.process.wait(20) == 0
+    assert page.process.wait(90) == 0
     return page.process.output()
 
 
@@ -62,45 +65,22 @@ def write_items(path: Path, rows: list[dict[str, Any]]) -> Path:
 def started(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Page]]:
-    """Start pages that are ended with the session."""
+    """Start pages that are ended with the session. They draw the same in each session."""
     folder = tmp_path_factory.mktemp("rank")
     pages: list[Page] = []
 
-    def begin(rows: list[dict[str, Any]], *arguments: object, links: int = 1) -> Page:
+    def begin(rows: list[dict[str, Any]], *arguments: object) -> Page:
         items = write_items(folder / f"items{len(pages)}.jsonl", rows)
         store = folder / f"judgements{len(pages)}.db"
-        page = start(store, "--items", items, *arguments, links=links)
+        with closing(Store(store)) as opened:
+            opened.set("seed", 7)
+        page = start(store, "--items", items, *arguments)
         pages.append(page)
         return page
 
     yield begin
     for page in pages:
         assert stop(page) == ""
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Chromium under Selenium; skips where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
-    if driver is None or browser is None:
-        pytest.skip("no chromium and chromedriver: nobody judged in a real browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    folder = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        f"--user-data-dir={folder}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    chrome = webdriver.Chrome(options=options, service=service)
-    yield chrome
-    chrome.quit()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ SAME = [f"The film number {n} is" for n in range(60)]
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store with 60 judgements of one question, and open items: that question, and two others."""
     opened = Store(tmp_path / "judgements.db")
+    opened.set("seed", 7)
     opened.add([Item((f"{start} good", f"{start} bad")) for start in SAME])
     ann = opened.judge("ann")
     for number in range(len(SAME)):

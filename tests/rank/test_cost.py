@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,11 +146,11 @@ def test_a_finished_judge_goes_on_where_an_item_opens(
         store.answer(bo, shown(bo).id, f"a later key {number}", ORDER)
     store.add([Item(("g", "h"))])
     shown(ann)
-    with monkeypatch.context() as patch:
-        patch.setattr("tastemaker.data.store.choosing.LEASE", 0.3)
-        assert store.next_view(bo) is None
-        time.sleep(0.4)
-        assert shown(bo).texts  # ann held it for too long
+    assert store.next_view(bo) is None
+    later = SimpleNamespace(time=lambda: time.time() + 901)
+    for module in ("choosing", "store"):
+        monkeypatch.setattr(f"tastemaker.data.store.{module}.time", later)
+    assert shown(bo).texts  # ann held it for too long
     store.close()
 
 

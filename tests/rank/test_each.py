@@ -10,6 +10,7 @@ from rank_pages import answered, at_size, element_of, press, tap, texts_shown
 
 import tastemaker as tm
 from tastemaker.data.store import Item, Store
+from tastemaker.rank import overview
 
 FORM = """scale: [1, 5]
 labels: [Safe, Unsafe]
@@ -31,7 +32,7 @@ def page(started: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     form.write_text(FORM)
     names = ("keys", "finger", "mouse")
     invited = [word for name in names for word in ("--judge", name)]
-    return started(ROWS, *invited, "--judges-per-item", 3, "--form", form, links=4)
+    return started(ROWS, *invited, "--judges-per-item", 3, "--form", form)
 
 
 def until_mode(browser: Any, mode: str) -> list[str]:
@@ -189,6 +190,40 @@ def test_grades_and_labels_are_those_of_the_texts(address: str) -> None:
     assert again.answer is not None
     assert (again.texts, again.answer["grades"]) == (view.texts, grades)
     assert again.answer["labels"] == [None, True, None]
+    store.close()
+
+
+def test_the_lead_sees_how_far_grades_and_labels_beside_a_ranking_agree(
+    address: str,
+) -> None:
+    store = Store(address)
+    store.set("seed", 7)
+    store.add([Item((f"good {n}", f"bad {n}")) for n in range(10)], wanted=2)
+    store.set("scale", [1, 5])
+    # bo's grades are one higher than ann's, the labels are equal
+    for name, higher in (("ann", 0), ("bo", 1)):
+        judge = store.judge(name)
+        for number in range(10):
+            view = store.next_view(judge)
+            assert view is not None
+            is_good = [text.startswith("good") for text in view.texts]
+            answer = {
+                "tiers": [[is_good.index(True)], [is_good.index(False)]],
+                "grades": [(4 if good else 1) + higher for good in is_good],
+                "labels": is_good,
+            }
+            store.answer(judge, view.id, f"key of {name} {number}", answer)
+    figures = overview(store).statistics
+    assert set(figures.agreement) == {"comparison", "grade", "label"}
+    assert figures.agreement["label"].alpha == 1
+    assert figures.agreement["label"].pairs == 20
+    grade = figures.agreement["grade"]
+    assert (grade.share, grade.pairs) == (0, 20)
+    assert 0.5 < grade.alpha < 1
+    for line in overview(store).judges:
+        assert line.leniency is not None
+        mean = 1 if line.judge.name == "bo" else -1
+        assert vars(line.leniency) == {"mean": mean, "n": 20, "interval": (mean, mean)}
     store.close()
 
 

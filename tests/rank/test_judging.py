@@ -26,7 +26,7 @@ def page(started: Callable[..., Any]) -> Any:
     """A page with three judges, each for every item."""
     names = ("keys", "mouse", "finger")
     invited = [word for name in names for word in ("--judge", name)]
-    return started(ROWS, *invited, "--judges-per-item", 3, links=4)
+    return started(ROWS, *invited, "--judges-per-item", 3)
 
 
 def orders_of(page: Any, judge: str) -> Orders:

@@ -39,10 +39,10 @@ def pages(
     judge = ("--judge", "ann", "--judge", "bo", "--judges-per-item", 2, "--repeats", 0)
     texts = [{"text": "好电影。"}, {"text": "坏电影。"}]
     return [
-        started(rows, *judge, "--form", form, links=3),
-        started(texts, *judge, links=3),
-        started(texts, *judge, "--question", "label", links=3),
-        started(texts, *judge, "--question", "rate", links=3),
+        started(rows, *judge, "--form", form),
+        started(texts, *judge),
+        started(texts, *judge, "--question", "label"),
+        started(texts, *judge, "--question", "rate"),
     ]
 
 

@@ -27,7 +27,7 @@ def page(started: Callable[..., Any]) -> Any:
     rows: list[dict[str, Any]] = [{"prompt": SCRIPT, "answers": HOSTILE}]
     rows += [{"prompt": f"prompt {n}", "answers": ["one", "two"]} for n in range(4)]
     judges = ("--judge", "ann", "--judge", SCRIPT, "--judges-per-item", 2)
-    return started(rows, *judges, "--repeats", 0, links=3)
+    return started(rows, *judges, "--repeats", 0)
 
 
 def ask(

@@ -40,7 +40,7 @@ def page(folder: Path) -> Iterator[Page]:
     for name in ("before", "after"):
         words += ["--policy", folder / name]
     words += ["--model", folder / "taste", "--max-tokens", 6, "--ask", "random"]
-    page = start(folder / "judgements.db", *words, links=2)
+    page = start(folder / "judgements.db", *words)
     yield page
     stop(page)
 

@@ -43,9 +43,17 @@ def test_the_first_judgement_of_a_newcomer(tmp_path: Path) -> None:
     }
     assert ask(page, link + "answer", body)[0] == 200
     seconds = time.monotonic() - begun
+    used = processor_seconds(process.pid)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=90)
     assert len(tm.read(store)) == 1
-    # with more work than cores, a process waits for its turn
-    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert seconds < (100 if is_busy else 10), seconds
+    # on an idle machine these are the seconds that a person waits, and less than those
+    assert used < 10, used
+    assert seconds < 100, seconds
+
+
+def processor_seconds(process: int) -> float:
+    """Return the seconds of processor that a running process has used."""
+    # its name, which stands in brackets, may hold spaces
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

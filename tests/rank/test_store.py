@@ -30,6 +30,7 @@ TEXTS = ("first", "second", "third", "fourth")
 @pytest.fixture
 def store(address: str) -> Iterator[Store]:
     opened = Store(address)
+    opened.set("seed", 7)
     yield opened
     opened.close()
 

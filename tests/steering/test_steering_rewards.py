@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ BUSY: list[int] = []
 
 
 def wrote(text: str, prompt: Any = "p ", ended: str = "end") -> Completion:
-    return Completion(prompt, text, tuple(range(len(text))), (0.0,) * len(text), ended)  # type: ignore[arg-type]
+    ids = tuple(range(len(text)))
+    log_probs = (0.0,) * len(text)
+    return Completion(prompt, text, ids, log_probs, ended)  # type: ignore[arg-type]
 
 
 TWO = [wrote("aa"), wrote("b")]
@@ -253,6 +256,11 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
         }
     ]
     assert checked(reward_of(f"{address}/scores"), TWO) == [1, 2]
+    ASKED.clear()
+    labels = [math.nan, [1.5, math.inf]]
+    rows = [replace(c, columns={"label": x}) for c, x in zip(TWO, labels, strict=True)]
+    checked(reward_of(f"{address}/scores"), rows)
+    assert ASKED[0]["labels"] == [None, [1.5, None]]
     assert checked(reward_of(f"{address}/list"), TWO) == [3, 4.5]
     assert checked(reward_of(f"{address}/list=-2"), TWO) == [-6, -9]
 

@@ -2,12 +2,14 @@
 
 `tastemaker.data.recognising` finds the format of a table by its columns and reads its rows.
 
-To add a format, write a file here that ends in `register_format(Format(…))`, and name the file in
-the last line of this one. A program can register a format of its own in the same way.
+To add a format, write a file here that ends in `register_format(Format(…))`. Nothing names the
+file: all files of this folder are imported. A program can register a format in the same way.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from tastemaker.data.judgements import Comparison, Judgement, Ranking
@@ -209,11 +211,5 @@ def tiers_of(
 
 
 # At the end, because these files import what is above; each registers its formats.
-from tastemaker.data.formats import (  # noqa: E402, F401
-    frameworks,
-    pairs,
-    ranked,
-    scored_answers,
-    single,
-    two_answers,
-)
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

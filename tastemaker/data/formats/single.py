@@ -67,7 +67,8 @@ def _prometheus(row: Row, metadata: Metadata) -> list[Judgement]:
 
 
 def _judgements(row: Row, metadata: Metadata) -> list[Judgement]:
-    return [from_row(row, metadata["where"], metadata["source"])]
+    origin = (metadata["where"], metadata["source"], metadata["path"])
+    return [from_row(row, *origin)]
 
 
 def _matches_judgements(row: Row) -> bool:
@@ -97,10 +98,12 @@ def to_row(judgement: Judgement) -> Row:
     return row
 
 
-def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
+def from_row(
+    row: Row, where: str = "", source: str = "", path: str = ""
+) -> Judgement:
     """Return the judgement of a row of `to_row`. Raises DataError, naming `where`, for others.
 
-    source: where the judgement comes from, unless the row says so itself.
+    source, path: where the judgement comes from, unless the row says so itself.
     """
     where = where or "a row"
     kind = row.get("kind")
@@ -116,6 +119,7 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
         "source": source
         if named is None
         else answer_of(named, where, "source"),
+        "path": path if named is None else "",
     }
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     record = RECORDS[kind]

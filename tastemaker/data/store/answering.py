@@ -31,7 +31,7 @@ def checked_answer(
     shown: Sequence[int],
     scale: tuple[int, int] = (1, 7),
 ) -> dict[str, Any]:
-    """Return an answer as it is saved. Raises UsageError for one that cannot be.
+    """Return an answer as it is saved. Raises UsageError for an invalid one.
 
     shown: the numbers of the texts, in the order in which they were shown. scale: of a grade.
     """

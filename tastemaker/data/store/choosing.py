@@ -68,11 +68,14 @@ class Finished:
     until: float
 
 
-def finished(connection: Connection, openings: int) -> Finished:
-    """Return for how long a judge stays without an item, after a search without a result."""
+def finished(connection: Connection, openings: int, now: float) -> Finished:
+    """Return for how long a judge stays without an item, after a search without a result.
+
+    now: before the search, so that a view that has lapsed meanwhile counts.
+    """
     views = s.views.c
     begun = select(func.min(views.time)).where(
-        views.is_open, views.reason == "new", views.time > time.time() - LEASE
+        views.is_open, views.reason == "new", views.time > now - LEASE
     )
     first = connection.scalar(begun)
     return Finished(openings, math.inf if first is None else first + LEASE)
@@ -127,7 +130,7 @@ def still_wanted(
 ) -> NextItem | None:
     """Return what to show a judge, before it is shown: the choice, or another where that is gone.
 
-    None: search anew. A random choice moves the judge's place in the random order.
+    None: search again. A random choice moves the judge's place in the random order.
     """
     if chosen.reason != "new":
         return chosen

@@ -225,6 +225,7 @@ class Store:
     def next_view(self, judge: Judge) -> View | None:
         """Return what to show a judge next: an open view, or a new one; None at the end."""
         while True:
+            now = time.time()
             with self.database.reading() as connection:
                 view = _open_view(connection, judge)
                 if view is not None or self._is_finished(connection, judge):
@@ -233,7 +234,9 @@ class Store:
                 openings = counts_of(connection).openings
                 chosen = next_item(connection, plan, judge.id)
                 if chosen is None:
-                    self._finished[judge.id] = finished(connection, openings)
+                    self._finished[judge.id] = finished(
+                        connection, openings, now
+                    )
                     return None
             with self.database.writing() as connection:
                 view = _open_view(connection, judge)

@@ -48,6 +48,8 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_by_name,
+    settings_class,
     settings_from,
 )
 from tastemaker.train.recomputing import RECOMPUTE
@@ -90,6 +92,7 @@ _TOKENS = "Tokens that are read of a text, special tokens included."
 _DROPOUT = "Dropout of the network while it trains."
 
 
+@settings_class
 @dataclass(frozen=True)
 class Encoder:
     """A Hugging Face encoder or decoder with one output, by folder, hub name or `minilm`."""
@@ -129,6 +132,7 @@ class Encoder:
         return Lora(self.lora, self.lora_targets, self.quantize)
 
 
+@settings_class
 @dataclass(frozen=True)
 class Tiny:
     """A small encoder with a byte-level tokenizer, both made from the texts at hand."""
@@ -152,6 +156,7 @@ class Tiny:
 RECIPE = "the backbone's recipe"
 
 
+@settings_class
 @dataclass(frozen=True)
 class Training:
     """How a network is trained."""
@@ -160,7 +165,7 @@ class Training:
 
     epochs: int = setting(
         2,
-        "Passes over the training texts.",
+        "Epochs over the training texts.",
         at_least(1),
         group=MAIN,
         shown=RECIPE,
@@ -197,7 +202,7 @@ class Training:
         check(self)
 
 
-_MOST_PASSES = 10
+_MOST_EPOCHS = 10
 _MOST_MEMBERS = 64
 # judgements; with more, a part of them calibrates well enough
 _MOST_CROSS_FITTED = 10_000
@@ -207,8 +212,7 @@ _MOST_CROSS_FITTED = 10_000
 class Recipe:
     """How a backbone is usually trained; every value has its option.
 
-    least_steps: few texts are read more often than `epochs` says, until there are so many steps or
-    ten passes.
+    least_steps: where `epochs` makes fewer steps than this, there are more epochs, at most ten.
     """
 
     epochs: int = 2
@@ -216,12 +220,12 @@ class Recipe:
     batch_size: int = 32
     least_steps: int = 150
 
-    def passes(self, texts: int, batch_size: int) -> int:
-        """Return how often so many texts are read, in batches of `batch_size`."""
+    def epochs_for(self, texts: int, batch_size: int) -> int:
+        """Return the epochs over this number of texts, in batches of `batch_size`."""
         return max(
             self.epochs,
             min(
-                _MOST_PASSES,
+                _MOST_EPOCHS,
                 -(-self.least_steps * batch_size // max(texts, 1)),
             ),
         )
@@ -254,6 +258,11 @@ def choose_backbone(
                 "an empty backbone name: use linear, tiny, minilm, a model folder or a hub name."
             )
         return _NAMED.get(backbone) or ChosenBackbone(Encoder(backbone))
+    if not isinstance(backbone, Linear | Encoder | Tiny):
+        raise UsageError(
+            f"backbone {backbone!r}: must be a name such as 'linear', a model folder, or settings "
+            "such as Linear()."
+        )
     recipe = Recipe()
     if isinstance(backbone, Tiny):
         recipe = _NAMED["tiny"].recipe
@@ -413,8 +422,15 @@ def chosen_training(
     texts: int,
 ) -> Training | None:
     """Return the training settings, completed by the recipe; None for a linear backbone."""
+    is_object = isinstance(training, Training)
+    given = (
+        {} if is_object else settings_by_name(Training, training, "training")
+    )
     if isinstance(chosen.settings, Linear):
-        names = list(training) if isinstance(training, Mapping) else []
+        settings_from(
+            Training, given, "training"
+        )  # a mistyped one is told first
+        names = list(given)
         if epochs is not None:
             names.append("epochs")
         if names:
@@ -430,9 +446,11 @@ def chosen_training(
     settings = {
         "lr": recipe.lr,
         "batch_size": recipe.batch_size,
-        **(training or {}),
+        **given,
     }
     if epochs is not None:
         settings["epochs"] = epochs
-    settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
+    settings.setdefault(
+        "epochs", recipe.epochs_for(texts, settings["batch_size"])
+    )
     return settings_from(Training, settings, "training")

@@ -178,7 +178,8 @@ class Router:
         try:
             with safe_open(path, framework="numpy") as file:
                 sources = json.loads((file.metadata() or {})["sources"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+                names = file.keys()  # the file is no dict
+                tensors = {name: file.get_tensor(name) for name in names}
             router = Router(sources, **tensors)
             shape = (len(router.names), len(router.sources))
             if (

@@ -135,7 +135,7 @@ Heads = dict[str, Tensor]
 
 
 def widen_head(module: Any, heads: int, seed: int) -> None:
-    """Give a network so many fresh heads, drawn from `seed`."""
+    """Give a network `heads` fresh heads, drawn from `seed`."""
     head = head_of(module)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -32,7 +32,14 @@ from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.maths.statistics import Floats
 from tastemaker.scores import Scores
-from tastemaker.settings import POSITIVE, Check, at_least, check, setting
+from tastemaker.settings import (
+    POSITIVE,
+    Check,
+    at_least,
+    check,
+    setting,
+    settings_class,
+)
 
 # Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word
 # ends.
@@ -234,6 +241,7 @@ FORMAT = 1
 _MOST_NGRAMS = 8
 
 
+@settings_class
 @dataclass(frozen=True)
 class Linear:
     """How the linear backbone reads text, and how strongly its weights are held back."""
@@ -416,7 +424,8 @@ class LinearBackbone:
         try:
             with safe_open(path, framework="numpy") as file:
                 head = json.loads((file.metadata() or {}).get("linear", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+                names = file.keys()  # the file is no dict
+                tensors = {name: file.get_tensor(name) for name in names}
             file_format = head.pop("format", None)
             if file_format != FORMAT:
                 raise ModelError(

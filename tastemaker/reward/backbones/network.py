@@ -1,8 +1,4 @@
-"""Backbones that are networks: text → tokens → score.
-
-A `Network` is a Hugging Face encoder or decoder with one output, or a published classifier whose
-logits a readout makes one score.
-"""
+"""Backbones that are networks: a Hugging Face encoder or decoder; text → tokens → score."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -98,7 +94,7 @@ _ScoreTexts = Callable[[list[TokenIds]], Tensor]
 
 
 class Network:
-    """A transformers sequence classifier with one output, and its tokenizer.
+    """A transformers sequence classifier, whose outputs make one score, and its tokenizer.
 
     module: float32 weights, or a frozen body in another format. max_length: tokens it reads,
     special tokens included. cut: the side of an over-long text that is cut off. template: how
@@ -150,13 +146,15 @@ class Network:
         is_frozen: bool = False,
         lora: Lora | None = None,
     ) -> Self:
-        """Return a network to be trained: with the trained head of one output that the folder
-        holds, or with a fresh one drawn from `seed`.
+        """Return a network for training.
+
+        Its head is the trained one of the folder, if that has one output; otherwise it is drawn
+        from `seed`.
 
         name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
         has positions for. cut: None is left, which keeps the end of a text, where reviews give
         their verdict. A trained head reads as before where these are None. new_head: draw the head,
-        whatever the folder holds. dtype: of the saved body. is_frozen: the body does not learn, and
+        even if the folder has one. dtype: of the saved body. is_frozen: the body does not learn and
         has that format in memory too. lora: adapters, which may leave it in 4 bits. Raises
         ModelError when nothing loads and for a head of several classes, MissingExtra without the
         package, UsageError for a setting that does not fit.
@@ -303,7 +301,7 @@ class Network:
         return head_of(self.module).out_features
 
     def widen(self, heads: int, seed: int) -> None:
-        """Give the network so many fresh heads: members of an ensemble that share the body."""
+        """Give the network fresh heads: members of an ensemble that share the body."""
         widen_head(self.module, heads, seed)
         self.has_new_head = True
 

@@ -37,6 +37,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    forget_code,
     is_path,
     one_line_errors,
     open_tokenizer,
@@ -245,7 +246,7 @@ def make_ready(
     else:
         give_padding_token(module, tokenizer)
     as_regression(module.config)
-    tokenizer.init_kwargs.pop("auto_map", None)
+    forget_code(module, tokenizer)
 
 
 def as_regression(config: Any) -> None:
@@ -258,9 +259,6 @@ def as_regression(config: Any) -> None:
         "version": _sentence_transformers_version(),
     }
     config.use_cache = False
-    # a name of code that is not there, and would be asked for
-    if hasattr(config, "auto_map"):
-        del config.auto_map
 
 
 def _sentence_transformers_version() -> str:
@@ -312,7 +310,7 @@ def _embed_all_tokens(module: Any, tokenizer: Any) -> None:
 def choose_max_length(
     module: Any, tokenizer: Any, max_length: int | None
 ) -> int:
-    """Return how many tokens the network reads: `max_length`, or 512 if it has so many positions.
+    """Return how many tokens the network reads: `max_length`, else 512 or its positions if fewer.
 
     Raises UsageError for more than the network has positions for, or too few to hold a text.
     """

@@ -1,6 +1,6 @@
 """How a trained head reads: how prompt and text are joined, and what is cut off a longer text.
 
-The contract of a folder of ours says it, and a file beside adapters, which hold no contract. A
+The contract of a model of ours says it, and a file beside adapters, which hold no contract. A
 published model reads as its tokenizer says.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from tastemaker.data.judgements import CHAT, PAIR, TEMPLATE
 from tastemaker.errors import ModelError
 from tastemaker.fast.batching import Batch
+from tastemaker.huggingface import file_in
 from tastemaker.reward.backbones.opening import Cut, most_tokens
 from tastemaker.train.run import CONTRACT
 
@@ -25,7 +26,7 @@ class Reading:
     """How a network reads.
 
     template: how prompt and text are joined. max_length: the tokens that it reads, special tokens
-    included; None: 512, if it has so many positions. cut: the side of a longer text that is cut
+    included; None: 512, or its positions if fewer. cut: the side of a longer text that is cut
     off.
     """
 
@@ -57,10 +58,10 @@ def reading_of(source: str, module: Any, tokenizer: Any) -> Reading:
 
 
 def saved_reading(source: str) -> Reading | None:
-    """Return the reading that is written in a folder; None where there is none."""
+    """Return the reading that a folder or a hub repository holds; None where there is none."""
     for name in (CONTRACT, _BESIDE_ADAPTERS):
-        path = Path(source) / name
-        if path.is_file():
+        path = file_in(source, name)
+        if path is not None:
             return _parse(path)
     return None
 

@@ -54,6 +54,15 @@ def algorithm_named(name: str, **settings: Any) -> "Algorithm[Any]":
     return settings_from(kind, settings, name)
 
 
+def check_is_algorithm(algorithm: Any) -> None:
+    """Raise UsageError for what is no algorithm, nor the name of one."""
+    base = import_module("tastemaker.rl.algorithms.base")
+    if not isinstance(algorithm, base.Algorithm):
+        raise UsageError(
+            f"algorithm {algorithm!r}: must be a name such as 'ppo', or an object such as PPO()."
+        )
+
+
 def setting_names(name: str) -> list[str]:
     """Return the names of an algorithm's settings."""
     kind: Any = algorithm_class(name)

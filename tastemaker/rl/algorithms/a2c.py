@@ -36,9 +36,10 @@ from tastemaker.rl.algorithms.common import (
     bonus_weight,
     critic_costs,
 )
-from tastemaker.settings import setting
+from tastemaker.settings import setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class A2C(Algorithm[ValuedExperience]):
     """Advantage actor–critic."""

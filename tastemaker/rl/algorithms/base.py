@@ -364,7 +364,7 @@ class Stepper:
         self.penalty = penalty
 
     def _train_step(self) -> TrainStep:
-        """Return what takes the step; made anew, because dropout allows one thread only."""
+        """Return what takes the step; made each time, because dropout allows one thread only."""
         parameters = [
             *self.actor.policy_parameters(),
             *self.actor.critic_parameters(),

@@ -46,8 +46,8 @@ TARGET_ENTROPY = (
     LIMIT,
 )
 SAMPLES = ("Completions of one prompt.", at_least(2))
-EPOCHS = ("Sweeps over one rollout.", at_least(1))
-MINIBATCHES = ("Optimiser steps in a sweep.", at_least(1))
+EPOCHS = ("Epochs over one rollout.", at_least(1))
+MINIBATCHES = ("Optimiser steps in an epoch.", at_least(1))
 CLIP = (
     "How far an action's ratio may move from 1 before it stops mattering.",
     POSITIVE,

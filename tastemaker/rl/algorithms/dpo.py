@@ -40,9 +40,10 @@ from tastemaker.rl.algorithms.common import (
     pairs_of,
     ranks_in_group,
 )
-from tastemaker.settings import POSITIVE, setting
+from tastemaker.settings import POSITIVE, setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class DPO(Algorithm[Compared]):
     """Direct preference optimisation."""

@@ -42,9 +42,10 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
     minibatch_epochs,
 )
-from tastemaker.settings import LIMIT, setting
+from tastemaker.settings import LIMIT, setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class PPO(Algorithm[ValuedExperience]):
     """Proximal policy optimisation."""

@@ -44,9 +44,10 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
     critic_values,
 )
-from tastemaker.settings import setting
+from tastemaker.settings import setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class Reinforce(Algorithm[ValuedExperience]):
     """REINFORCE."""

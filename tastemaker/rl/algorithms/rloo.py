@@ -30,9 +30,10 @@ from tastemaker.rl.algorithms.common import (
     clipped_epochs,
     group_experience,
 )
-from tastemaker.settings import setting
+from tastemaker.settings import setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class RLOO(Algorithm[Experience]):
     """REINFORCE leave one out."""

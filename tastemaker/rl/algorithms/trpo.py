@@ -47,12 +47,14 @@ from tastemaker.settings import (
     POSITIVE_SHARE,
     at_least,
     setting,
+    settings_class,
 )
 
 _SHORTER = 0.7
 """What the line search leaves of a step that went too far."""
 
 
+@settings_class
 @dataclass(frozen=True)
 class TRPO(Algorithm[ValuedExperience]):
     """Trust region policy optimisation. `lr` is that of the critic."""
@@ -99,10 +101,10 @@ class TRPO(Algorithm[ValuedExperience]):
     )
     lr: float = setting(1e-3, *LR)
     critic_epochs: int = setting(
-        5, "Sweeps of the critic over a rollout.", at_least(1)
+        5, "Epochs of the critic over a rollout.", at_least(1)
     )
     critic_minibatches: int = setting(
-        4, "Optimiser steps of the critic in a sweep.", at_least(1)
+        4, "Optimiser steps of the critic in an epoch.", at_least(1)
     )
     gamma: float = setting(1.0, *GAMMA)
     lam: float = setting(0.95, *LAM)

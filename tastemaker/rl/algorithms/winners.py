@@ -30,9 +30,10 @@ from tastemaker.rl.algorithms.common import (
     minibatch_epochs,
     ranks_in_group,
 )
-from tastemaker.settings import setting
+from tastemaker.settings import setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class Winners(Algorithm[Experience]):
     """Fine-tuning on the best of n completions of a prompt."""

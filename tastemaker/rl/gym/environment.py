@@ -21,7 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.errors import MissingExtra, TrainingError, UsageError
-from tastemaker.rl.algorithms import algorithm_class, algorithm_named
+from tastemaker.rl.algorithms import (
+    algorithm_class,
+    algorithm_named,
+    check_is_algorithm,
+)
 from tastemaker.rl.algorithms.base import ANY, Algorithm
 from tastemaker.rl.gym.actor import (
     Actions,
@@ -39,12 +43,13 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
-    settings_from,
+    settings_class,
 )
 
 MEASURED = "measured for the environment, if it was"
 
 
+@settings_class
 @dataclass(frozen=True)
 class Playing:
     """How an environment is played, whatever the algorithm."""
@@ -129,6 +134,8 @@ def play_defaults(
     A name stands for the algorithm with its settings for the environment; an object stays as it is.
     Raises UsageError for a name that does not exist and for an algorithm that compares completions.
     """
+    if not isinstance(algorithm, str):
+        check_is_algorithm(algorithm)
     kind = (
         algorithm_class(algorithm)
         if isinstance(algorithm, str)
@@ -143,12 +150,6 @@ def play_defaults(
             "environment has no prompts: choose another algorithm, such as ppo."
         )
     return chosen, Playing(**of_playing)
-
-
-def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
-    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
-    settings = {**vars(playing), **given}
-    return settings_from(Playing, settings, "playing")
 
 
 def default_algorithm(
@@ -211,7 +212,7 @@ class Environments:
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
-        """Begin all episodes anew; return the observations [N, d]."""
+        """Begin all episodes again; return the observations [N, d]."""
         self._is_over = np.zeros(self.count, np.bool_)
         try:
             observations, _ = self._vector.reset(seed=seed)

@@ -1,6 +1,6 @@
 """The verb `play`: a policy learns to play a Gymnasium environment.
 
-No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and
+No environment is ever saved. Every few rollouts all episodes begin again, in every run alike, and
 only there a checkpoint is taken; the episodes that this cuts are truncated, so the critic's value
 stands for the rest of them.
 """
@@ -31,7 +31,6 @@ from tastemaker.rl.gym.environment import (
     Environments,
     Playing,
     play_defaults,
-    with_settings,
 )
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.world import (
@@ -42,6 +41,7 @@ from tastemaker.rl.gym.world import (
     gif,
     seed_of,
 )
+from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import (
     Run,
@@ -55,7 +55,7 @@ from tastemaker.train.step import Metrics, NotFinite, adamw
 CURVE = "curve.png"
 EPISODE = "episode.gif"
 _EPISODES_BETWEEN_RESETS = 8
-"""How many of the longest episodes fit between two points where all episodes begin anew."""
+"""How many of the longest episodes fit between two points where all episodes begin again."""
 _LINES = 10
 """The number of progress lines of a run."""
 _SHOWN = (
@@ -129,7 +129,7 @@ def play(
     replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure
     the policy at the end, with the likeliest action (continuous actions: the mean). out: the
     folder for the player, its learning curve and a GIF of an episode. Raises UsageError for
-    settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
+    invalid settings, MissingExtra for a missing library, TrainingError for an environment
     that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be
     written.
     """
@@ -360,7 +360,7 @@ class PlayTask(Task):
         return f"return {self.curve[-1][1]:.1f}" if self.curve else ""
 
     def can_resume_here(self) -> bool:
-        """Return whether all episodes begin anew now."""
+        """Return whether all episodes begin again now."""
         return self.rollout % self.anew == 0
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -398,7 +398,7 @@ def _plan(
     """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
     chosen, defaults = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
-        playing = with_settings(defaults, playing or {})
+        playing = settings_from(Playing, playing, "playing", defaults)
     given: dict[str, Any] = {
         name: value for name, value in replaced.items() if value is not None
     }

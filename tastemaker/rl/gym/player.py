@@ -252,7 +252,7 @@ class Player:
             raise ModelError(
                 f"{self.environment}: shows {opened.size} numbers and takes {opened.actions}, "
                 f"and this policy learned to play with {self.shapes.size} and "
-                f"{self.shapes.actions}. Learn anew with `tastemaker play`."
+                f"{self.shapes.actions}. Learn again with `tastemaker play`."
             )
         return opened
 
@@ -319,7 +319,7 @@ class Player:
             message = " ".join(str(error).split())[:200]
             raise ModelError(
                 f"{path}: {PLAYER} and {_WEIGHTS} do not belong together or are damaged "
-                f"({type(error).__name__}: {message}). Copy both again, or learn anew."
+                f"({type(error).__name__}: {message}). Copy both again, or learn again."
             ) from error
         player.figures = content
         return player

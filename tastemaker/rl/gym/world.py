@@ -93,7 +93,7 @@ class World:
 
     gamma: the discount of the returns whose standard deviation divides rewards. scaled: whether
     rewards are divided. All numbers of a rollout are drawn by the seed and the rollout's number; a
-    rollout that begins all episodes anew depends on nothing played before it.
+    rollout that begins all episodes again depends on nothing played before it.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class World:
         self._length = np.zeros(count, np.int64)
 
     def begin(self, number: int) -> None:
-        """Begin all episodes anew, before the rollout of that number."""
+        """Begin all episodes again, before the rollout of that number."""
         self._observations = self.environments.reset(
             seed_of(self.seed, 0, number)
         )

@@ -191,12 +191,12 @@ class JudgedTexts:
         return self.compared([self.train[number] for number in order])
 
     def credit(
-        self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared
+        self, algorithm: Algorithm[Any], actor: Actor, batch: Compared
     ) -> Compared:
         """Return the judgements; their order is the credit."""
-        return gathered
+        return batch
 
-    def to_measure(self, gathered: Compared, *, is_last: bool) -> Batch | None:
+    def to_measure(self, batch: Compared, *, is_last: bool) -> Batch | None:
         """Return completions at a window's last step, always with the same random numbers."""
         return self.world.measure(self.written) if is_last else None
 

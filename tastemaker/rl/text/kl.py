@@ -15,9 +15,16 @@ from torch import Tensor
 from tastemaker.errors import UsageError
 from tastemaker.maths.rl import ESTIMATORS
 from tastemaker.rl.algorithms.base import ActionEvaluation, Experience
-from tastemaker.settings import NOT_NEGATIVE, POSITIVE, check, setting
+from tastemaker.settings import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    check,
+    setting,
+    settings_class,
+)
 
 
+@settings_class
 @dataclass(frozen=True)
 class KL:
     """What the KL from the reference costs."""
@@ -45,7 +52,7 @@ class KL:
     )
     target: float | None = setting(
         None,
-        "Adapt the cost so that a completion's KL becomes so many nats.",
+        "Adapt the cost so that a completion's KL reaches this number of nats.",
         POSITIVE,
         option="--kl-target",
     )

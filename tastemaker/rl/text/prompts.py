@@ -1,17 +1,26 @@
-"""Prompts of a policy: those of a file, or the first tokens of texts."""
+"""Prompts of a policy: those of a file, or the first tokens of texts.
+
+A prompt may be a row, whose other columns a reward sees.
+"""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tastemaker.data.judgements import Prompt
+from tastemaker.data.chats import as_prompts
+from tastemaker.data.judgements import Message, Prompt
 from tastemaker.data.read_as import ReadAs
 from tastemaker.data.texts import open_prompts
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import Reader
+from tastemaker.gpt.writing import Completion
+
+Row = Mapping[str, Any]
+"""A prompt under "prompt", and other columns for the reward."""
 
 
 def prompts_from(
@@ -21,7 +30,7 @@ def prompts_from(
     prompt_column: str | None = None,
     chat: bool = False,
     report: list[ReadAs] | None = None,
-) -> list[Prompt | Mapping[str, Any]]:
+) -> list[Prompt | Row]:
     """Return the first prompts of a file: one a line or in a column; with chat, messages.
 
     A table with more columns gives rows, with the prompt under "prompt". report: takes what the
@@ -30,10 +39,14 @@ def prompts_from(
     file = open_prompts(source, prompt_column)
     if report is not None:
         report.append(file.read_as("for the reward"))
-    prompts: list[Prompt | Mapping[str, Any]] = []
+    prompts: list[Prompt | Row] = []
     for row, prompt in islice(file.rows(chat=chat), limit):
-        others = {key: row[key] for key in file.others if key in row}
-        prompts.append({**others, "prompt": prompt} if others else prompt)
+        for_reward = {
+            key: row[key] for key in file.reward_columns if key in row
+        }
+        prompts.append(
+            {**for_reward, "prompt": prompt} if for_reward else prompt
+        )
     return prompts
 
 
@@ -50,7 +63,7 @@ def openings_from(
     """Return the openings of the first texts of what `pretrain` reads.
 
     report: takes what the source was read as. Raises DataError for a source without texts,
-    UsageError for lengths that cannot be.
+    UsageError for invalid lengths.
     """
     documents = Documents([source], split=split)
     texts = (example.text for example in documents)
@@ -65,10 +78,10 @@ def openings_from(
 def openings(
     texts: Iterable[str], reader: Reader, length: tuple[int, int], *, seed: int
 ) -> Iterator[str]:
-    """Yield the first tokens of texts, so many from the shortest to the longest length at random.
+    """Yield the beginning of each text. Its number of tokens is drawn from the range `length`.
 
-    A character that the last token only begins is left out. Raises UsageError for lengths that
-    cannot be.
+    The last token may hold only a part of a character; that part is left out. Raises UsageError for
+    an invalid range.
     """
     shortest, longest = length
     if not 1 <= shortest <= longest:
@@ -81,3 +94,50 @@ def openings(
         yield reader.text(ids[: draw.randint(shortest, longest)]).rstrip(
             "\N{REPLACEMENT CHARACTER}"
         )
+
+
+def divided(
+    prompts: Prompt | Sequence[Prompt | Row],
+) -> tuple[tuple[Prompt, ...], tuple[Row, ...]]:
+    """Return prompts, and the other columns of each one's row; no columns where there are no rows.
+
+    Raises DataError for a row without a prompt.
+    """
+    texts: list[Prompt] = []
+    columns: list[Row] = []
+    listed: Sequence[Any] = as_prompts(prompts)  # type: ignore[arg-type]
+    for number, item in enumerate(listed, 1):
+        if not isinstance(item, Mapping):
+            texts.append(item)
+            columns.append({})
+            continue
+        if "prompt" not in item:
+            raise DataError(
+                f"prompts, row {number}: no 'prompt' among {', '.join(map(str, item))}."
+            )
+        texts.append(_as_prompt(item["prompt"]))
+        columns.append({key: item[key] for key in item if key != "prompt"})
+    return tuple(texts), tuple(columns) if any(columns) else ()
+
+
+def _as_prompt(prompt: Any) -> Prompt:
+    """Return a row's prompt; the messages of a chat may be dicts."""
+    if isinstance(prompt, str):
+        return prompt
+    turns = []
+    for turn in prompt:
+        is_dict = isinstance(turn, Mapping)
+        turns.append(
+            Message(turn["role"], turn["content"]) if is_dict else turn
+        )
+    return tuple(turns)
+
+
+def with_columns(
+    completions: Iterable[Completion], rows: Iterable[Row]
+) -> list[Completion]:
+    """Return completions that know the other columns of their prompts' rows, for a reward."""
+    return [
+        replace(completion, columns=row)
+        for completion, row in zip(completions, rows, strict=True)
+    ]

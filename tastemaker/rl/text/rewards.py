@@ -21,7 +21,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 from tastemaker import processes
 from tastemaker.data.judgements import Example
 from tastemaker.errors import RewardError, UsageError
+from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.gpt.best import Scorer, to_be_scored
 from tastemaker.gpt.writing import Completion
 from tastemaker.playground.gold import gold_score
@@ -191,7 +192,7 @@ class HttpReward:
             {"Authorization": f"Bearer {self.token}"} if self.token else {}
         )
         # a cell of a table may be a date
-        content = json.dumps(body, default=str).encode()
+        content = json.dumps(body, default=str, allow_nan=False).encode()
         request = request_of(self.address, headers, content)
         reply = asked(request, self.seconds, self.retries)
         if reply.status != 200 or reply.problem:
@@ -212,8 +213,17 @@ def _labels(completions: Sequence[Completion]) -> list[Any]:
         names.update(completion.columns)
     for name in _LABEL_COLUMNS:
         if name in names:
-            return [c.columns.get(name) for c in completions]
+            return [_label(c.columns.get(name)) for c in completions]
     return []
+
+
+def _label(cell: Any) -> Any:
+    """Return a cell of labels as JSON has it: no NaN and no infinity, also inside a list."""
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    if isinstance(cell, Mapping):
+        return {key: _label(value) for key, value in cell.items()}
+    return list(map(_label, cell)) if isinstance(cell, list | tuple) else cell
 
 
 @dataclass(frozen=True)
@@ -316,8 +326,9 @@ def identity(reward: Reward) -> Any:
     address = _address_of(reward)
     if address is None:
         return reward.name
-    # a name leaves out what may hold a token, and two addresses may have one name
-    digest = hashlib.sha256(address.encode()).hexdigest()
+    # two addresses may have one name; a query may hold a token, which changes
+    place = urlsplit(address)._replace(query="", fragment="").geturl()
+    digest = hashlib.sha256(place.encode()).hexdigest()
     return [reward.name, digest[:16]]
 
 
@@ -344,15 +355,19 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 }
 
 
-def beside(device: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
+def beside(
+    device: DeviceChoice, *, trust_remote_code: bool = False
+) -> dict[str, Any]:
     """Return how `reward_of` opens a model beside a policy: on its device.
 
     On a GPU, where memory is short, weights keep the number format in which they were saved. On a
-    CPU the scores are those of `tm.load` without settings.
+    CPU the scores are those of `tm.load` without settings. Raises UsageError for a device that
+    this machine does not have.
     """
+    is_cpu = choose_device(device).type == "cpu"
     return {
         "device": device,
-        "dtype": "float32" if device == "cpu" else "auto",
+        "dtype": "float32" if is_cpu else "auto",
         "trust_remote_code": trust_remote_code,
     }
 

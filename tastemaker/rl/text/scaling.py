@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tastemaker.settings import LIMIT, check, setting
+from tastemaker.settings import LIMIT, check, setting, settings_class
 
 
+@settings_class
 @dataclass(frozen=True)
 class Scaling:
     """How scores become rewards."""

@@ -32,11 +32,13 @@ from tastemaker.settings import (
     at_least,
     check,
     setting,
+    settings_class,
 )
 from tastemaker.train.recomputing import RECOMPUTE
 from tastemaker.train.sharding import SHARD
 
 
+@settings_class
 @dataclass(frozen=True)
 class Steering:
     """How a policy is steered, whatever the algorithm."""
@@ -169,6 +171,7 @@ PREFERENCE_AIM = Aim(
 """The aim of a policy that learns from judgements: a low loss on them."""
 
 
+@settings_class
 @dataclass(frozen=True)
 class Limits:
     """When a run stops by itself."""

@@ -24,6 +24,7 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
+from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
     beside,
@@ -34,7 +35,7 @@ from tastemaker.rl.text.rewards import (
 )
 from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
-from tastemaker.rl.text.steer_plan import Row, check_parts, plan_of
+from tastemaker.rl.text.steer_plan import check_parts, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
@@ -78,10 +79,10 @@ def steer(
     *,
     judgements: Sequence[Judgement] | None = None,
     algorithm: Algorithm[Any] | str = "ppo",
-    kl: KL | None = None,
-    sampling: Sampling | None = None,
-    scaling: Scaling | None = None,
-    limits: Limits | None = None,
+    kl: KL | Mapping[str, Any] | None = None,
+    sampling: Sampling | Mapping[str, Any] | None = None,
+    scaling: Scaling | Mapping[str, Any] | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
     steering: Steering | Mapping[str, Any] | None = None,
     held_out: Any = None,
     gold: Any = None,
@@ -104,15 +105,16 @@ def steer(
     judgements: comparisons and rankings to learn from instead, by an algorithm that can (DPO). Then
     there is no KL penalty, a reward only measures, and the policy is measured on the judgements'
     prompts where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name.
-    kl: the penalty on the KL from the start. held_out, gold: rewards that only measure; the first
-    decides which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ
-    · standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. writer: what
-    writes with the policy's weights: "own", "vllm", a vLLM server's address or a `Writer`. device:
-    also of reward models named by folder, whose number format is the saved one. trust_remote_code:
-    run code that such a one brings along. Returns the best policy of the run within the limits,
-    with its figures. Raises RewardError for a reward that fails, with all finished steps kept,
-    ModelError for a writer that fails, TrainingError for a reward that does not vary, UsageError
-    for settings that contradict, DataError for judgements that compare nothing, StorageError.
+    kl: the penalty on the KL from the start. Settings are objects or dicts. held_out, gold: rewards
+    that only measure; the first decides which policy is best, or held-out judgements do. caution:
+    of an ensemble, λ of mean − λ · standard deviation, "minimum", or "pessimistic" with the KL
+    coefficient as β. writer: what writes with the policy's weights: "own", "vllm", a vLLM server's
+    address or a `Writer`. device: also of reward models named by folder, in float32 on a CPU, else
+    as saved. trust_remote_code: run the code of such a one. Returns the best policy within the
+    limits, with its figures. Raises RewardError for a reward that fails, with all finished steps
+    kept, ModelError for a writer that fails, TrainingError for a reward that does not vary,
+    UsageError for settings that contradict, DataError for judgements that compare nothing,
+    StorageError.
     """
     began = time.monotonic()
     say = of_first(say)
@@ -124,8 +126,7 @@ def steer(
         "limits": limits,
         "writer": writer_of(writer),
     }
-    given = {name: part for name, part in parts.items() if part is not None}
-    plan = plan_of(algorithm, steering, prompts, judgements, seed, **given)
+    plan = plan_of(algorithm, steering, prompts, judgements, seed, **parts)
     caution = with_beta(caution, plan.kl.coef)
     loading = beside(device, trust_remote_code=trust_remote_code)
     of_main = {**loading, "caution": caution}
@@ -281,28 +282,37 @@ def _train_and_measure(
 def compared(
     reference: Policy,
     policy: Policy,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt | Row],
     rewards: Mapping[str, Any],
     *,
     sampling: Sampling,
     count: int,
     seed: int,
+    caution: Caution = 0.0,
 ) -> dict[str, float]:
     """Measure two policies on completions of the same prompts: as `steer` does, but of any two.
 
-    rewards: by name, as `steer` takes them; that of `reward` is the score. Returns each of them
-    `_before`, of the reference, and `_after`, and the KL from the reference in nats a text.
+    prompts, rewards: by name, as `steer` takes them; that of `reward` is the score, with `caution`.
+    Returns each of them `_before`, of the reference, and `_after`, and the KL from the reference in
+    nats a text.
     """
-    asked = [prompts[number % len(prompts)] for number in range(count)]
+    texts, columns = divided(prompts)
+    order = [number % len(texts) for number in range(count)]
+    asked = [texts[number] for number in order]
     device = policy.module.device.type
     reference = reference.to(device)
     written = {}
     for when, writer in (("before", reference), ("after", policy)):
         written[when] = writer.complete(asked, sampling=sampling, seed=seed)
+        if columns:
+            rows = [columns[number] for number in order]
+            written[when] = with_columns(written[when], rows)
     figures = {}
     for name, spec in rewards.items():
-        reward = reward_of(spec, **beside(device))
-        title = "score" if name == "reward" else name
+        is_score = name == "reward"
+        cautious = {"caution": caution} if is_score else {}
+        reward = reward_of(spec, **cautious, **beside(device))
+        title = "score" if is_score else name
         for when, completions in written.items():
             scores = checked(reward, completions)
             figures[f"{title}_{when}"] = math.fsum(scores) / count

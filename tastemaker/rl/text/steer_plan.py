@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from tastemaker import processes
-from tastemaker.data.chats import as_prompts
-from tastemaker.data.judgements import Judgement, Message, Prompt
+from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import format_of
 from tastemaker.gpt.policy import Policy
@@ -23,6 +22,7 @@ from tastemaker.rl.algorithms import (
     ALGORITHMS,
     algorithm_class,
     algorithm_named,
+    check_is_algorithm,
 )
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.elsewhere import Elsewhere
@@ -35,6 +35,7 @@ from tastemaker.rl.text.judged import (
     split_by_prompt,
 )
 from tastemaker.rl.text.kl import KL
+from tastemaker.rl.text.prompts import Row, divided
 from tastemaker.rl.text.rewards import Reward
 from tastemaker.rl.text.scaling import Scale, Scaling
 from tastemaker.rl.text.settings import Limits, Steering, Watch
@@ -44,9 +45,6 @@ from tastemaker.rl.text.world import TextWorld
 from tastemaker.settings import settings_from
 from tastemaker.train.run import Run, Say
 from tastemaker.train.sharding import check_shard, without_shard
-
-Row = Mapping[str, Any]
-"""A prompt under "prompt", and other columns for the reward."""
 
 
 @dataclass(frozen=True)
@@ -246,68 +244,33 @@ def plan_of(
     """Return the plan, with defaults for what is not given."""
     if prompts is None:
         prompts = [""] if judgements is None else []
-    if not isinstance(steering, Steering):
-        steering = settings_from(Steering, steering or {}, "steering")
     defaults: dict[str, Any] = {
         "kl": KL(0.1 if judgements is None else 0.0),
         "sampling": Sampling(max_tokens=64),
         "scaling": Scaling(),
         "limits": Limits(),
     }
+    for name, default in defaults.items():
+        given = parts.get(name)
+        parts[name] = settings_from(type(default), given, name, default)
     if isinstance(algorithm, str):
         algorithm = algorithm_named(algorithm)
-    texts, columns = _divided(prompts)
+    check_is_algorithm(algorithm)
+    texts, columns = divided(prompts)
     return SteerPlan(
         algorithm=algorithm,
-        steering=steering,
+        steering=settings_from(Steering, steering, "steering"),
         prompts=texts,
         columns=columns,
         judgements=tuple(judgements or ()),
         seed=seed,
-        **{**defaults, **parts},
+        **parts,
     )
 
 
 def _digest(items: Sequence[Any]) -> str:
     content = repr(items).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _divided(
-    prompts: Prompt | Sequence[Prompt | Row],
-) -> tuple[tuple[Prompt, ...], tuple[Row, ...]]:
-    """Return prompts, and the other columns of each one's row; no columns where there are no rows.
-
-    Raises DataError for a row without a prompt.
-    """
-    texts: list[Prompt] = []
-    columns: list[Row] = []
-    listed: Sequence[Any] = as_prompts(prompts)  # type: ignore[arg-type]
-    for number, item in enumerate(listed, 1):
-        if not isinstance(item, Mapping):
-            texts.append(item)
-            columns.append({})
-            continue
-        if "prompt" not in item:
-            raise DataError(
-                f"prompts, row {number}: no 'prompt' among {', '.join(map(str, item))}."
-            )
-        texts.append(_as_prompt(item["prompt"]))
-        columns.append({key: item[key] for key in item if key != "prompt"})
-    return tuple(texts), tuple(columns) if any(columns) else ()
-
-
-def _as_prompt(prompt: Any) -> Prompt:
-    """Return a row's prompt; the messages of a chat may be dicts."""
-    if isinstance(prompt, str):
-        return prompt
-    turns = []
-    for turn in prompt:
-        is_dict = isinstance(turn, Mapping)
-        turns.append(
-            Message(turn["role"], turn["content"]) if is_dict else turn
-        )
-    return tuple(turns)
 
 
 def check_parts(

@@ -182,7 +182,7 @@ class SteerTask(Task):
         # the completions that the last step measured, if there were any
         self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
-        self.best = self.newest = self._kept()
+        self.best = self.newest = self._weights_copy()
 
     def step(self) -> Metrics:
         """Take one step. Where the policy wrote, return the means since the last log line."""
@@ -220,7 +220,7 @@ class SteerTask(Task):
         if self.is_too_far(metrics):
             return metrics
         if ends_window:
-            self.newest = self._kept()
+            self.newest = self._weights_copy()
         gathered_at = time.monotonic()
         if self._has_lesson(batch, metrics):
             metrics |= self._learn(batch)
@@ -232,17 +232,18 @@ class SteerTask(Task):
         metrics["seconds"] = time.monotonic() - began
         return metrics
 
-    def _has_lesson(self, gathered: Any, metrics: Mapping[str, float]) -> bool:
+    def _has_lesson(self, batch: Any, metrics: Mapping[str, float]) -> bool:
         """Return whether something is learned from a step.
 
-        Equal scores teach nothing. All that would be left is the bonus for entropy, by which a
-        policy only drifts, and the KL cost, which is of use where the KL is above its target.
+        Equal scores teach nothing. Only two terms would be left: the entropy bonus, which moves the
+        policy away from its reference for no reward, and the KL cost, which is of use where the KL
+        is above its target.
         """
-        if not isinstance(gathered, Batch) or not gathered.scores:
+        if not isinstance(batch, Batch) or not batch.scores:
             return True
         target = self.world.kl.target
         is_above = target is not None and metrics["kl"] > target
-        return is_above or len(set(gathered.scores)) > 1
+        return is_above or len(set(batch.scores)) > 1
 
     def _learn(self, batch: Any) -> Metrics:
         """Take the algorithm's update; return its metrics."""
@@ -371,14 +372,14 @@ class SteerTask(Task):
         is_near = limit / 2 < self.metrics["kl"] <= limit < math.inf
         if not (is_near and self.watch.is_better(window)):
             return 0.0
-        present = self._kept()
+        present = self._weights_copy()
         self.put(self.newest)
         kl = self.world.measured_kl(self.steering.measured)
         self.put(present)
         return kl
 
     def _ends_window(self, step: int) -> bool:
-        """Return whether a window is full once so many steps are done."""
+        """Return whether a window is full after step `step`."""
         windows = self.steering.windows
         steps = self.steering.steps
         return step * windows // steps > (step - 1) * windows // steps
@@ -414,7 +415,7 @@ class SteerTask(Task):
                 weights[f"value.{name}"] = tensor
         return weights
 
-    def _kept(self) -> dict[str, Tensor]:
+    def _weights_copy(self) -> dict[str, Tensor]:
         """Return copies of the present weights: on the CPU, or of this process's shares."""
         weights = self.weights()
         if not self.policy.sharded:

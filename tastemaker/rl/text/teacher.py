@@ -25,12 +25,12 @@ class Teacher(Protocol[G]):
         ...
 
     def credit(
-        self, algorithm: Algorithm[Any], actor: Actor, gathered: G
+        self, algorithm: Algorithm[Any], actor: Actor, batch: G
     ) -> Experience:
         """Return the rows with their advantages."""
         ...
 
-    def to_measure(self, gathered: G, *, is_last: bool) -> Batch | None:
+    def to_measure(self, batch: G, *, is_last: bool) -> Batch | None:
         """Return the completions to measure, or None. is_last: the step ends a window."""
         ...
 

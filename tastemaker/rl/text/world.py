@@ -44,6 +44,7 @@ from tastemaker.rl.algorithms.base import (
 )
 from tastemaker.rl.text.elsewhere import Elsewhere, Mismatch
 from tastemaker.rl.text.kl import KL
+from tastemaker.rl.text.prompts import with_columns
 from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
@@ -291,20 +292,20 @@ class TextWorld:
         return self._scored(completions, weight)
 
     def credit(
-        self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch
+        self, algorithm: Algorithm[Any], actor: Actor, batch: Batch
     ) -> Experience:
         """Return the experience: the rollout with the algorithm's advantages."""
-        rollout = gathered.rollout
+        rollout = batch.rollout
         experience: Experience = algorithm.credit(actor, rollout)
-        if gathered.mismatch and not isinstance(experience, Compared):
-            ratios = gathered.mismatch.ratios.to(experience.weights.device)
+        if batch.mismatch and not isinstance(experience, Compared):
+            ratios = batch.mismatch.ratios.to(experience.weights.device)
             weights = experience.weights * ratios
             experience = replace(experience, weights=weights)
         if not algorithm.divides_by_group:
             return experience
         # Equal scores differ by the cost of KL alone. Divided by its own deviation, that would
         # weigh as much as any reward.
-        scores = torch.tensor(gathered.scores, device=rollout.groups.device)
+        scores = torch.tensor(batch.scores, device=rollout.groups.device)
         is_flat = ~group_varies(scores, rollout.groups)
         centred = group_centred(rollout.scores, rollout.groups)[:, None]
         centred = centred.where(rollout.is_action, torch.zeros_like(centred))
@@ -315,9 +316,9 @@ class TextWorld:
             ),
         )
 
-    def to_measure(self, gathered: Batch, *, is_last: bool) -> Batch:
+    def to_measure(self, batch: Batch, *, is_last: bool) -> Batch:
         """Return the step's completions: the ones that the policy learns from are measured."""
-        return gathered
+        return batch
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return nothing: the policy learns from all that it writes."""
@@ -376,10 +377,7 @@ class TextWorld:
         if not self.columns:
             return completions
         rows = [self.columns[i] for i in order for _ in range(samples)]
-        return [
-            replace(completion, columns=row)
-            for completion, row in zip(completions, rows, strict=True)
-        ]
+        return with_columns(completions, rows)
 
     def _compared(
         self, answers: Answers, is_action: Tensor, log_probs: Tensor
