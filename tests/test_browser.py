@@ -59,6 +59,27 @@ def command(browser: str, folder: Path) -> list[str]:
     ]
 
 
+def browsed(browser: str, folder: Path, *words: str) -> tuple[str, str]:
+    """Run the browser and return what it wrote; where it fails, once more with a fresh profile."""
+    for is_last in (False, True):
+        try:
+            ended = subprocess.run(
+                [*command(browser, folder), *words],
+                check=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=300,
+                cwd=folder,
+            )
+            break
+        except subprocess.SubprocessError:
+            if is_last:
+                raise
+            shutil.rmtree(folder / "profile", ignore_errors=True)
+    return ended.stdout, ended.stderr
+
+
 @pytest.fixture
 def opened(browser: str, tmp_path: Path) -> Callable[..., str]:
     """Open a page as a file: its document after it has been shown, which must look like something.
@@ -70,32 +91,15 @@ def opened(browser: str, tmp_path: Path) -> Callable[..., str]:
         picture = tmp_path / "shown.png"
         size = [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
         url = page.resolve().as_uri()
-        called = command(browser, tmp_path)
-        subprocess.run(
-            [*called, *size, url],
-            check=True,
-            capture_output=True,
-            timeout=60,
-            cwd=tmp_path,
-        )
+        browsed(browser, tmp_path, *size, url)
         content = picture.read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">II", content[16:24]) == (WIDTH, HEIGHT)
         assert len(content) > 20_000  # an empty page of this size takes a third of that
-        shown = subprocess.run(
-            [*called, "--dump-dom", url],
-            check=True,
-            capture_output=True,
-            timeout=60,
-            cwd=tmp_path,
-        )
-        complaints = [
-            line
-            for line in shown.stderr.decode("utf-8", "replace").splitlines()
-            if "CONSOLE" in line
-        ]
+        document, log = browsed(browser, tmp_path, "--dump-dom", url)
+        complaints = [line for line in log.splitlines() if "CONSOLE" in line]
         assert bool(complaints) == complains, complaints
-        return shown.stdout.decode("utf-8")
+        return document
 
     return open_page
 
@@ -127,16 +131,10 @@ def on_a_phone(browser: str, tmp_path: Path) -> Callable[[Path], dict[str, Any]]
     def open_page(page: Path) -> dict[str, Any]:
         holder = page.with_name("holder.html")
         holder.write_text(HELD.format(width=PHONE, url=page.name), encoding="utf-8")
-        called = [
-            *command(browser, tmp_path),
-            "--allow-file-access-from-files",
-            "--dump-dom",
-        ]
+        words = ("--allow-file-access-from-files", "--dump-dom")
         url = holder.resolve().as_uri()
-        shown = subprocess.run(
-            [*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
-        )
-        measured: dict[str, Any] = json.loads(title_of(shown.stdout.decode("utf-8")))
+        document, _ = browsed(browser, tmp_path, *words, url)
+        measured: dict[str, Any] = json.loads(title_of(document))
         return measured
 
     return open_page

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import forked
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -76,10 +76,8 @@ class Head:
     def __init__(self) -> None:
         # sockets have short names
         self.folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        port = self.address.partition(":")[2]
+        port = forked.free_port()
+        self.address = f"127.0.0.1:{port}"
         command = [str(Path(sys.executable).with_name("ray")), "start", "--head"]
         command += ["--block", f"--port={port}", "--num-cpus=2"]
         command += ["--include-dashboard=false", f"--temp-dir={self.folder}"]

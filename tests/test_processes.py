@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-import socket
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,9 +25,7 @@ CLOCK = ("seconds", "per_second")
 
 def variables(size: int = 2) -> Iterator[dict[str, str]]:
     """Yield torchrun's variables for each process, with a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(forked.free_port())
     for number in range(size):
         yield {
             "RANK": str(number),
@@ -210,13 +209,14 @@ def test_unlike_commands_and_too_many_processes_are_refused(
     source: Path, tmp_path: Path
 ) -> None:
     words = ("fit", source, "--out", tmp_path / "taste", *FIT)
+    # one group after another: a process waits for the others of its group some seconds only
     unlike = started(command(*words), command(*words, "--seed", "1"))
-    half = started(command(*words, "--shard"), command(*words))
-    members = started(*[command(*words, "--shard", "--members", "2")] * 2)
-    many = started(*[command(*words, "--batch-size", "2")] * 3)
     refused(unlike, "the processes are unlike: ", " 0 in process 0 and ")
+    half = started(command(*words, "--shard"), command(*words))
     refused(half, "the processes are unlike: shard is true in process 0 and false in")
+    members = started(*[command(*words, "--shard", "--members", "2")] * 2)
     refused(members, "--shard and --members: each would be whole beside the others")
+    many = started(*[command(*words, "--batch-size", "2")] * 3)
     refused(many, "a step has 2 judgements, which 3 processes cannot share")
     assert not list(tmp_path.iterdir())
 
@@ -257,14 +257,22 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
         (1, "metrics.jsonl", ()),
         (0, "checkpoint-*/state.json", ("--shard",)),
     ):
-        began = time.time()
-        processes = started(*[command(*words, *more, "--quiet")] * 2)
-        while not written_since(out / "run", moment, began):
-            assert all(process.poll() is None for process in processes)
-            time.sleep(0.001)
-        processes[killed].kill()
-        code, output = outcomes([processes[1 - killed]])[0]
-        assert code == 1
+        for _ in range(5):  # until a process is killed before it has ended by itself
+            began = time.time()
+            processes = started(*[command(*words, *more, "--quiet")] * 2)
+            while not written_since(out / "run", moment, began):
+                if any(process.poll() is not None for process in processes):
+                    break
+                time.sleep(0.001)
+            processes[killed].kill()
+            ends = outcomes(processes)
+            code, output = ends[1 - killed]
+            # torch's own thread may abort the process that lost the other one
+            is_abort = code == -signal.SIGABRT and "c10d" in output
+            if ends[killed][0] == -signal.SIGKILL and code != 0 and not is_abort:
+                break
+            shutil.rmtree(out, ignore_errors=True)
+        assert code == 1, output
         assert len(output.splitlines()) == 1
         assert "has ended without a word" in output
         assert not (out / "tastemaker.json").exists()

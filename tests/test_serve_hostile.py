@@ -18,7 +18,7 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.playground import gold_score, reviews
-from tests.serving import Server, start, stop
+from tests.serving import Server, start, stop, wait_until
 
 pytest.importorskip("uvicorn")
 
@@ -59,16 +59,29 @@ FIELDS = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "taste"
     judgements = [tm.Label(text, gold_score(text) > 5) for text in reviews(40)]
     tm.fit(judgements, backbone="linear", out=folder)
-    running = start(folder, "--port", 0, "--body-seconds", 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(taste: Path) -> Iterator[Server]:
+    running = start(taste, "--port", 0, "--body-seconds", 2, in_one_arena=True)
     yield running
     # what is no HTTP is noted, without a byte of it
     assert set(stop(running).splitlines()) <= {
         "WARNING:  Invalid HTTP request received."
     }
+
+
+@pytest.fixture
+def patient_server(taste: Path) -> Iterator[Server]:
+    """A server that lets a body take its time."""
+    running = start(taste, "--port", 0)
+    yield running
+    stop(running)
 
 
 SCALARS: list[Any] = [
@@ -149,14 +162,14 @@ def test_two_thousand_hostile_bodies(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_schemathesis_on_the_whole_openapi(server: Server) -> None:
+def test_schemathesis_on_the_whole_openapi(patient_server: Server) -> None:
     """Bodies that fit the document are scored, others refused as it says; no 500."""
     beside = Path(sys.executable).with_name("schemathesis")
     program = shutil.which(beside) or shutil.which("schemathesis")
     if program is None:
         pytest.skip("schemathesis is not installed: it is in requirements-dev.lock")
     configuration = Path(__file__).with_name("schemathesis.toml")
-    asked = f"{server.address}/openapi.json"
+    asked = f"{patient_server.address}/openapi.json"
     command = [program, "--config-file", configuration, "run", asked]
     bounds = ("--phases", "examples,coverage,fuzzing", "--max-examples", "20")
     ended = subprocess.run(
@@ -164,7 +177,7 @@ def test_schemathesis_on_the_whole_openapi(server: Server) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=550,
     )
     assert ended.returncode == 0, ended.stdout
     counts = re.search(r"(\d+) generated, (\d+) passed", ended.stdout)
@@ -173,7 +186,7 @@ def test_schemathesis_on_the_whole_openapi(server: Server) -> None:
 
 
 def opened(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=120)
 
 
 def test_a_slow_body_is_refused_in_time(server: Server) -> None:
@@ -184,7 +197,7 @@ def test_a_slow_body_is_refused_in_time(server: Server) -> None:
         began = time.monotonic()
         answer = slow.recv(4096)
         assert b" 408 " in answer
-        assert 1 < time.monotonic() - began < 15
+        assert 1 < time.monotonic() - began < 75
     assert server.ask("/ready")[0] == 200
 
 
@@ -198,7 +211,7 @@ def test_a_connection_that_never_asks_is_closed_in_time(
             idle.sendall(sent[place : place + 12])
             time.sleep(0.3)
         assert idle.recv(4096) == b""
-        assert 1 < time.monotonic() - began < 10
+        assert 1 < time.monotonic() - began < 50
 
 
 def test_a_connection_asks_again_after_a_while(server: Server) -> None:
@@ -240,35 +253,20 @@ def test_nonsense_instead_of_http(server: Server) -> None:
     assert server.ask("/ready")[0] == 200
 
 
-def counted(server: Server, name: str) -> float:
-    text: Any = server.ask("/metrics")[1]
-    (line,) = [row for row in text.splitlines() if row.startswith(name + " ")]
-    return float(line.split()[1])
-
-
 def test_clients_that_leave_are_dropped_from_the_queue(server: Server) -> None:
     texts = [f"{n} some words of a film " * 400 for n in range(400)]
     body = json.dumps({"inputs": texts}).encode()
     head = f"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    gone = counted(server, "tastemaker_gone_total")
-    scored = counted(server, "tastemaker_texts_total")
+    gone = server.counted("gone_total")
+    scored = server.counted("texts_total")
     leavers = [opened(server) for _ in range(4)]
     for leaver in leavers:
         leaver.sendall(head.encode() + body)
-    time.sleep(0.3)
+    wait_until(lambda: server.counted("queue_texts") > 0)
     for leaver in leavers:
         leaver.close()
-    for _ in range(100):
-        if counted(server, "tastemaker_gone_total") >= gone + 1:
-            break
-        time.sleep(0.1)
-    assert counted(server, "tastemaker_gone_total") >= gone + 1
+    wait_until(lambda: server.counted("gone_total") > gone)
     # on a busy machine what is being scored still fills the queue
-    for _ in range(100):
-        status, _, _ = server.ask("/score", {"inputs": ["A film."]})
-        if status != 429:
-            break
-        time.sleep(0.1)
-    assert status == 200
-    assert counted(server, "tastemaker_queue_texts") == 0
-    assert counted(server, "tastemaker_texts_total") - scored < 4 * len(texts)
+    wait_until(lambda: server.ask("/score", {"inputs": ["A film."]})[0] == 200)
+    wait_until(lambda: server.counted("queue_texts") == 0)
+    assert server.counted("texts_total") - scored < 4 * len(texts)

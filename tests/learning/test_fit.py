@@ -1,10 +1,7 @@
 """Judgements → reward model with real networks: it learns, is deterministic, and resumes."""
 
 import json
-import os
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import tastemaker as tm
+from tastemaker.cli import main
 from tastemaker.kinds import Likelihood, links_from
 from tastemaker.reward import Corpus, FitTask, ObservationModel, make_tiny
 from tastemaker.train import Run, train
@@ -316,14 +314,16 @@ def _steps(out: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.is_file() else 0
 
 
-def _kill_points() -> Iterator[int]:
-    yield from (5, 40)
+def _fit_until(steps: int, out: Path, *words: str) -> None:
+    """Fit in a process of its own, which dies after some steps."""
+    forked.die_when(lambda: _steps(out) >= steps)
+    main(list(words))
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_in_the_same_bits(run: Any, tmp_path: Path) -> None:
-    """Kill −9 a process at two places, the second after a resume; go on here, and compare with a
-    run that was whole.
+    """A process dies at two places, the second after a resume; go on here, and compare with a run
+    that was whole.
     """
     source = tmp_path / "judged.jsonl"
     rows = [
@@ -332,14 +332,11 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(run: Any, tmp_path: Path) -
     ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out, more = tmp_path / "torn", []
-    for point in _kill_points():
+    for steps in (5, 40):
         words = _words(source, out, *more)
-        process = forked.start(*words)
-        while process.poll() is None and _steps(out) < point:
-            time.sleep(0.005)
-        assert process.poll() is None, "the run ended before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process = forked.start_call(_fit_until, steps, out, *words)
+        assert process.wait(600) == -signal.SIGKILL, process.output()
+        assert _steps(out) == steps
         more = ["--resume"]
     assert run(*_words(source, out, "--resume"))[0] == 0
     assert run(*_words(source, tmp_path / "whole"))[0] == 0

@@ -3,10 +3,8 @@
 import copy
 import json
 import math
-import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -408,8 +406,9 @@ def test_without_a_chat_template_an_empty_line_stands_between() -> None:
 TORN = {"epochs": 2, "held_out": 0.2, "evaluations": 3}
 
 
-def _pretrain(source: Path, out: Path) -> None:
-    """Pretrain in a process of its own, with a checkpoint after each step."""
+def _pretrain_until(moment: int, source: Path, out: Path) -> None:
+    """Pretrain in a process of its own, which dies at a moment; a checkpoint after each step."""
+    forked.die_when(partial(MOMENTS[moment], out))
     SIZES["nano"] = NANO
     PretrainTask.checkpoint_seconds = 0.0
     texts = tm.Documents([source], each="line")
@@ -431,17 +430,13 @@ MOMENTS: list[Callable[[Path], bool]] = [
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """Kill −9 a process at each moment, go on here, and compare with a run that was whole."""
+    """A process dies at each moment; go on here, and compare with a run that was whole."""
     source = tmp_path / "films.txt"
     source.write_text("\n".join(films(1500)), encoding="utf-8")
     out = tmp_path / "torn"
-    for moment in MOMENTS:
-        process = forked.start_call(_pretrain, source, out)
-        while process.poll() is None and not moment(out):
-            time.sleep(0.001)
-        assert process.poll() is None, "the run ended before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    for moment in range(len(MOMENTS)):
+        process = forked.start_call(_pretrain_until, moment, source, out)
+        assert process.wait(600) == -signal.SIGKILL, process.output()
         assert not (out / "config.json").exists()
     for folder in (out, tmp_path / "whole"):
         texts = tm.Documents([source], each="line")

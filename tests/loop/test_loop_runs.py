@@ -346,17 +346,24 @@ def test_a_loop_killed_again_and_again_ends_in_the_same_report(
     folder = tmp_path / "killed"
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("run"))
     words = ["loop", folder / "loop.yaml", "--out", folder / "run", "--quiet"]
+
+    def stages() -> int:
+        return len(list((folder / "run").glob("*/stage.json")))
+
     kills = 0
-    for seconds in (0.1, 0.4, 0.6, 0.2, 0.8, 0.5, 0.3, 0.9, 0.7, 0.2):
+    while True:
+        before = stages()
         process = forked.start(*words)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+        while process.poll() is None and stages() == before:
+            time.sleep(0.002)
+        time.sleep(0.02 * (kills % 4))  # into the next stage
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert process.returncode == 0, process.output()
     assert kills >= 5
-    assert forked.start(*words).wait() == 0
     assert measured(folder / "run") == measured(finished / "run")
 
 
