@@ -87,6 +87,15 @@ def quiet_transformers() -> Iterator[None]:
         _silence.end()
 
 
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Draw on the CPU from a seed within the block; what is drawn elsewhere goes on as before."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would seed the GPUs too, and nothing would put them back
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 def is_path(source: str) -> bool:
     """Return whether a source is a path and not a hub name (`name` or `owner/name`)."""
     return (

@@ -121,6 +121,7 @@ or postgresql://USER:PASSWORD@HOST/NAME (docs/rank.md).
 @o.prompt_column
 @o.chat
 @o.device
+@o.dtype
 @o.option("--quiet", "-q", is_flag=True, help="Only the links.", panel=o.RUN)
 def rank(
     store: str,
@@ -141,10 +142,10 @@ def rank(
     sampling: o.Settings,
     prompt_column: str | None,
     chat: bool,
-    device: Any,
     quiet: bool,
+    **loading: Any,
 ) -> None:
-    """Let people judge texts on a web page."""
+    """Let people judge texts on a web page. loading: where models are, and in which format."""
     import tastemaker as tm
     from tastemaker.data.store import calibration_items
     from tastemaker.rank import Judging, export, read_form
@@ -165,7 +166,7 @@ def rank(
     _check_policies(policies, prompts)
     judging.setdefault("token", os.environ.get(TOKEN) or None)
     settings = Judging(**judging)
-    taste = None if model is None else tm.load(model, device=device)
+    taste = None if model is None else tm.load(model, **loading)
     form = None if form_file is None else read_form(form_file)
     scale = (1, 7) if form is None else form.scale
     chosen = _read(items, question, quiet=quiet)
@@ -181,7 +182,7 @@ def rank(
         chosen += _written(
             policies,
             [prompt for _, prompt in file.rows(chat=chat)],
-            device=device,
+            loading,
             answers=answers,
             sampling=sampling,
             seed=seed,
@@ -269,7 +270,10 @@ def _check_policies(policies: tuple[str, ...], prompts: Path | None) -> None:
 
 
 def _written(
-    sources: tuple[str, ...], prompts: list[Any], device: Any, **settings: Any
+    sources: tuple[str, ...],
+    prompts: list[Any],
+    loading: dict[str, Any],
+    **settings: Any,
 ) -> list[Any]:
     """Let policies write answers to prompts, and return the items."""
     import tastemaker as tm
@@ -280,7 +284,8 @@ def _written(
         name = Path(source).name
         if sum(Path(other).name == name for other in sources) > 1:
             name = source
-        policies[name] = tm.Policy.load(source).to(device)
+        policy = tm.Policy.load(source, dtype=loading["dtype"])
+        policies[name] = policy.to(loading["device"])
         for line in policies[name].notes:
             settings["say"](line)
     return write_items(policies, prompts, **settings)

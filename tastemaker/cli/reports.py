@@ -129,6 +129,7 @@ def report(
 )
 @o.seed
 @o.device
+@o.dtype
 @o.output
 def frontier(
     runs: tuple[Path, ...],
@@ -166,6 +167,7 @@ def _best_of(
     reward: tuple[str, ...],
     held_out: Any,
     device: Any,
+    dtype: Any,
     **settings: Any,
 ) -> Any:
     """Return best-of-n with the policy, reward, prompts and sampling of a run."""
@@ -186,7 +188,7 @@ def _best_of(
     start = policy or from_run("policy", run.settings.get("start"))
     rewards = list(reward) or [from_run("reward", run.settings.get("reward"))]
     return best_of_curve(
-        tm.Policy.load(start).to(device),
+        tm.Policy.load(start, dtype=dtype).to(device),
         rewards,
         run.prompts or "",
         held_out=list(held_out) or None,

@@ -72,7 +72,7 @@ _WORDS = {
 """Names may also be made of these words …"""
 
 _FILLERS = {
-    "text": "full clean cleaned raw user customer model the my",
+    "text": "full clean cleaned raw user customer model assistant bot the my",
     "label": "class true gold target",
     "grade": "review user customer rating overall number of",
     "rating": "review user customer product",

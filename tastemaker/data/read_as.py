@@ -250,7 +250,7 @@ def texts_read_as(
 def leftovers(
     unused: Collection[str],
     head: Head,
-    roles: Collection[str],
+    roles: Mapping[str, str],
     among: Collection[str] = (),
 ) -> list[str]:
     """Return a note for each column that is not used but looks as if it should be.
@@ -263,6 +263,11 @@ def leftovers(
         if role is None or (among and role not in among):
             continue
         if role == "prompt" and "prompt" in roles:
+            both = f"{name}+{roles['prompt']}"
+            notes.append(
+                f"column {name!r} looks like a prompt and is not used; --prompt-column {both} "
+                "reads both."
+            )
             continue
         looks = "a text" if role == "text" else f"a {role}"
         options = f"--{role}-column {name}"

@@ -1,6 +1,7 @@
 from .best import best_of_n as best_of_n
 from .best import shown_so_far as shown_so_far
 from .best import to_be_scored as to_be_scored
+from .colocated import Colocated as Colocated
 from .language_loss import NGrams as NGrams
 from .language_loss import Perplexity as Perplexity
 from .language_loss import held_out_loss as held_out_loss

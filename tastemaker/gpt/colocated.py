@@ -30,7 +30,6 @@ class Colocated:
     def __init__(self, memory: float = 0.3) -> None:
         self.memory = memory
         self._engine: Any = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._weights: Any = None
 
     def take(self, module: Any) -> None:
@@ -75,31 +74,42 @@ class Colocated:
             self._engine.wake_up(tags=["weights"])
         weights = list(names_of(self._weights or task.module).items())
         # after the sleep the engine's own weights are gone
-        self._engine.apply_model(lambda model: _load(model, weights))
-        self._engine.wake_up(tags=["kv_cache"])
+        try:
+            self._engine.apply_model(lambda model: _load(model, weights))
+            self._engine.wake_up(tags=["kv_cache"])
+        except (AttributeError, TypeError) as error:
+            raise _not_opened(error) from error
         return self._engine
 
     def _started(self, vllm: Any, task: Writing) -> Any:
         for name, value in _LAUNCHED.items():
             os.environ.setdefault(name, value)
-        self._folder = tempfile.TemporaryDirectory()
-        task.module.save_pretrained(self._folder.name)
-        task.reader.tokenizer.save_pretrained(self._folder.name)
+        with tempfile.TemporaryDirectory() as folder:
+            task.module.save_pretrained(folder)
+            task.reader.tokenizer.save_pretrained(folder)
+            return self._opened(vllm, folder, task.room)
+
+    def _opened(self, vllm: Any, folder: str, room: int) -> Any:
         try:
             return vllm.LLM(
-                model=self._folder.name,
+                model=folder,
                 distributed_executor_backend="external_launcher",
                 logprobs_mode="processed_logprobs",
                 enable_sleep_mode=True,
                 gpu_memory_utilization=self.memory,
-                max_model_len=task.room,
+                max_model_len=room,
                 generation_config="vllm",
             )
-        except (ValueError, RuntimeError, OSError) as error:
-            line = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"vLLM does not open this policy: {line}"
-            ) from error
+        except (ValueError, RuntimeError, OSError, TypeError) as error:
+            raise _not_opened(error) from error
+
+
+def _not_opened(error: Exception) -> ModelError:
+    """Return the error of an engine that refuses the policy, or is of another version."""
+    line = " ".join(str(error).split())[:300]
+    return ModelError(
+        f"vLLM does not open this policy: {line} (this is written for vLLM 0.33)"
+    )
 
 
 def _load(model: Any, weights: list[tuple[str, Any]]) -> None:

@@ -50,6 +50,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    drawn_from,
     forget_code,
     is_path,
     one_line_errors,
@@ -138,8 +139,7 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
         tokenizer.pad_token_id,
     )
     config = gpt_config(size, len(tokenizer), ids)
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(seed)
+    with drawn_from(seed), quiet_transformers():
         module = GPTNeoXForCausalLM(config)
     module.generation_config.do_sample = True
     module.generation_config.min_p = _MIN_P
@@ -381,8 +381,7 @@ def _give_end_token(opened: Opened) -> None:
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
             # the new row is random: with one seed, a base opened again for its adapters equals
             # the one that they were trained on
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with drawn_from(0):
                 module.resize_token_embeddings(
                     len(tokenizer), mean_resizing=False
                 )

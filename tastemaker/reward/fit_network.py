@@ -45,6 +45,7 @@ from tastemaker.fast.batching import (
     training_steps,
     whole_units,
 )
+from tastemaker.huggingface import drawn_from
 from tastemaker.reward.backbones import Encoder, Tiny, Training
 from tastemaker.reward.backbones.heads import draw_head, head_of
 from tastemaker.reward.backbones.network import Network
@@ -128,8 +129,7 @@ def make_tiny(
         pad_token_id=tokenizer.pad_token_id,
     )
     config.num_labels = 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         module = BertForSequenceClassification(config)
         make_ready(module, tokenizer, "tiny")
         draw_head(head_of(module))

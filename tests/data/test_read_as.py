@@ -302,3 +302,24 @@ def test_columns_of_polars_and_arrow_of_every_type() -> None:
     assert read(frame) == expected
     assert read(frame.to_arrow()) == expected
     assert read(pa.Table.from_pylist(rows)) == expected
+
+
+def test_a_second_prompt_is_a_note_that_says_how_to_read_both(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    row = {"context": "A lamp stood there.", "question": "Where?", "answer": "There."}
+    path.write_text("\n".join(json.dumps({**row, "label": label}) for label in (0, 1)))
+    (note,) = tm.inspect(path).read_as.notes
+    assert "column 'context' looks like a prompt" in note
+    assert "--prompt-column context+question reads both" in note
+    judgements = tm.read(path, prompt="context+question")
+    assert judgements[0].prompt == "A lamp stood there.\n\nWhere?"
+
+
+def test_an_assistants_response_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    rows = [
+        {"assistant_response": "a b", "label": 0},
+        {"assistant_response": "c", "label": 1},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert tm.inspect(path).read_as.roles["text"] == "assistant_response"

@@ -9,10 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import tastemaker as tm
 from tastemaker.data import Example
 from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer, open_causal
 from tastemaker.huggingface import align
 from tastemaker.reward import Network, make_tiny, widen_head
+from tests.architectures import gpt2
+from tests.models.test_adopted import classifier
+from tests.nano import nano
 
 TEXTS = [
     "The film is warm and clever.",
@@ -96,3 +100,24 @@ def test_a_reopened_policy_gives_the_same_bits_whatever_its_file_looks_like(
         opened = open_causal(tmp_path)
         assert addresses(opened.module) == {0}
         assert torch.equal(opened.module(torch.arange(30)[None]).logits, before)
+
+
+def test_what_is_opened_and_made_leaves_random_numbers_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a GPU too: its seeds are counted here, for there may be none."""
+    seeds: list[int] = []
+    folder = classifier(tmp_path / "rm", ["0"])
+    gpt2().save_pretrained(tmp_path / "gpt")
+    make_tiny(TEXTS, vocabulary=300).tokenizer.save_pretrained(tmp_path / "gpt")
+    monkeypatch.setattr("torch.cuda.manual_seed_all", seeds.append)
+    before = torch.get_rng_state()
+    network = Network.open(str(folder), new_head=True)
+    network.widen(2, seed=1)
+    make_tiny(TEXTS, vocabulary=300)
+    nano(seed=1)
+    tm.load(folder)
+    policy = Policy.load(tmp_path / "gpt")
+    assert policy.tokenizer.eos_token is not None
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not seeds

@@ -1,9 +1,11 @@
 """What a page costs does not grow with the store: counts are kept, indexes are used."""
 
+import gc
 import json
 import random
 import sqlite3
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -230,3 +232,30 @@ def test_a_page_takes_the_same_steps_in_a_larger_store(
             store.close()
     for name, (small, large) in costs.items():
         assert large < 1.5 * small, (name, small, large)
+
+
+def test_what_is_remembered_of_long_rankings_is_small(tmp_path: Path) -> None:
+    """Of 30 rankings of 40 texts: 780 verdicts each of six bytes, 140 kB; as lists 1.3 MB."""
+    rankings = []
+    for number in range(30):
+        texts = [f"answer {n} of {number}" for n in range(40)]
+        # no two answers are equal: each has its own tie
+        tiers = [(text,) for text in texts if text != texts[number]]
+        tiers[number] += (texts[number],)
+        rankings.append(tm.Ranking(tuple(tiers), judge="ann"))
+    store = Store(tmp_path / "store.db")
+    import_judgements(store, rankings)
+    tracemalloc.start()
+    try:
+        figures = Figures(store)
+        figures.overview()
+        del figures
+        gc.collect()
+        lines = tracemalloc.take_snapshot().statistics("filename")
+    finally:
+        tracemalloc.stop()
+    held = {line.traceback[0].filename: line.size for line in lines}
+    [of_sample] = [
+        size for name, size in held.items() if name.endswith("rank/sample.py")
+    ]
+    assert 30 * 780 * 6 < of_sample < 30 * 780 * 12

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from nano import nano
 
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.gpt import Sampling
+from tastemaker.gpt import Colocated, Sampling
 from tastemaker.rl import GRPO, PPO, Limits, Steered, Steering, steer
 from tastemaker.rl.text.elsewhere import mismatch_of
 from tests.shell import fails
+from tests.vllm_engine import LLM, engine
 from tests.vllm_server import VLLM, serving
 
 UPDATE = [
@@ -82,6 +84,55 @@ def test_a_server_writes_with_the_policys_weights(
     for name, weight in result.policy.module.named_parameters():
         held = dict(server.policy.module.named_parameters())[name]
         assert torch.equal(weight, held), name
+
+
+class OnCpu(Colocated):
+    """A colocated writer that takes the weights of a policy on a CPU."""
+
+    def take(self, module: Any) -> None:
+        self._weights = module
+
+
+def test_an_engine_in_this_process_writes_with_the_policys_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", engine())
+    steered(OnCpu(memory=0.4), GRPO(lr=1e-2), out=tmp_path / "steered")
+    lines = (tmp_path / "steered/run/metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["mismatch"] < 1e-5
+    first = ["apply_model", "wake_up kv_cache", "generate", "sleep"]
+    turn = ["wake_up weights", *first]
+    turns = (len(LLM.calls) - len(first)) // len(turn)
+    assert turns >= 4
+    assert LLM.calls == first + turn * turns
+    assert LLM.settings["gpu_memory_utilization"] == 0.4
+    assert LLM.settings["logprobs_mode"] == "processed_logprobs"
+    assert LLM.settings["enable_sleep_mode"] is True
+
+
+@pytest.mark.parametrize("missing", ["logprobs_mode", "apply_model"])
+def test_an_engine_of_another_version_is_one_line(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Older(LLM):
+        def __init__(self, model: str, **settings: Any) -> None:
+            if missing in settings:
+                raise TypeError(f"got an unexpected keyword argument {missing!r}")
+            super().__init__(model, **settings)
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == missing:
+                raise AttributeError(f"'LLM' object has no attribute {name!r}")
+            return super().__getattribute__(name)
+
+    module = engine()
+    module.LLM = Older  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    with pytest.raises(ModelError, match=f"{missing}.*vLLM 0.33"):
+        steered(OnCpu(), GRPO(lr=1e-2))
 
 
 def test_the_seeds_of_prompts_are_no_neighbours(server: VLLM) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.errors import ModelError
-from tastemaker.huggingface import round_weights, save_weights
+from tastemaker.huggingface import drawn_from, round_weights, save_weights
 
 # ---- weights -------------------------------------------------------------------------------------
 
@@ -137,8 +137,7 @@ Heads = dict[str, Tensor]
 def widen_head(module: Any, heads: int, seed: int) -> None:
     """Give a network `heads` fresh heads, drawn from `seed`."""
     head = head_of(module)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         wide = nn.Linear(head.in_features, heads, bias=head.bias is not None)
         draw_head(wide)
     _put(head, {name: p.detach() for name, p in wide.named_parameters()})

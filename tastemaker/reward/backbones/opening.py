@@ -37,6 +37,7 @@ from tastemaker.huggingface import (
     check_files,
     check_finite,
     check_quantised,
+    drawn_from,
     forget_code,
     is_path,
     one_line_errors,
@@ -109,10 +110,9 @@ def open_parts(
         )
     with (
         quiet_transformers(),
-        torch.random.fork_rng(devices=[]),
+        drawn_from(seed),
         one_line_errors(source, "backbone"),
     ):
-        torch.manual_seed(seed)
         folder = Path(source) if is_adapter(Path(source)) else None
         base = source if folder is None else base_of(folder)
         check_files(base)
