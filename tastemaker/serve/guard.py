@@ -14,7 +14,10 @@ OPEN_PATHS = frozenset({"/health", "/ready"})
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (
+        b"referrer-policy",
+        b"same-origin",
+    ),  # no-referrer would make a form's origin "null"
     (b"cache-control", b"no-store"),
 ]
 

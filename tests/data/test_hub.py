@@ -162,5 +162,5 @@ def test_bars_are_off_only_while_reading(
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtra, match=r"org/name.*tastemaker\[hub\]"):
+    with pytest.raises(MissingExtra, match=r"org/name.*\[hub\]"):
         opened("org/name")
