@@ -48,6 +48,7 @@ from tastemaker.data.votes import (
     VotesReader,
     are_counts,
     better_column,
+    has_verdicts,
     may_vote,
     number_columns,
     numbered_answers,
@@ -247,6 +248,8 @@ def answers_plan(
     errors: list[DataError] | None = [] if past_bad else None
     head = [row for _, row in islice(table.rows_past(errors), HEAD)]
     names = _names(head)
+    given = columns
+    columns = given.with_table_spelling(names)
     recognised_answers: tuple[str, ...] = ()
     if not columns.answers:
         has_text = not columns.is_off("text") and (
@@ -262,7 +265,7 @@ def answers_plan(
     )
     head = [row for _, row in numbered]
     names = _names(head)
-    columns = columns.with_table_spelling(names)
+    columns = given.with_table_spelling(names)
     check_named(table, columns, names)
     answers = columns.answers or recognised_answers
     used = {*answers, *columns.named()}
@@ -272,9 +275,10 @@ def answers_plan(
     if not columns.answers:
         numbers = number_columns(answers, names, head, used)
         left = [name for name in names if name not in (*used, *numbers)]
-        if numbers and not any(map(may_vote, left)):
+        if numbers and not has_verdicts(answers, left, head):
             better = list(numbers)
         else:
+            used |= set(numbers)
             better = [better_column(table, answers, names, head, used)]
     metadata = metadata_columns(
         tuple(names), frozenset(used | set(better)), columns

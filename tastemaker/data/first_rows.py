@@ -15,6 +15,11 @@ HEAD = 100
 
 _MOST_TELLING = 2 * HEAD
 
+_MOST_SEARCHED = 20 * HEAD
+"""Rows that are searched for a filled cell of a column that nobody named.
+
+Some tables have columns that are empty everywhere: a search of all rows doubles the time."""
+
 
 class FirstRows:
     """The first rows of a table, and later rows that fill a column for the first time.
@@ -28,8 +33,11 @@ class FirstRows:
         self.names: dict[str, None] = {}
         self.empty: set[str] = set()
 
-    def add(self, row: Row) -> bool:
-        """Add the next row of the table; return whether it is among the rows that are kept."""
+    def add(self, row: Row, *, is_wanted: bool = False) -> bool:
+        """Add the next row of the table; return whether it is among the rows that are kept.
+
+        is_wanted: it is kept however many there are.
+        """
         if not row.keys() <= self.names.keys():
             new = [name for name in row if name not in self.names]
             self.names.update(dict.fromkeys(new))
@@ -40,7 +48,7 @@ class FirstRows:
                 filled.append(name)
         self.empty.difference_update(filled)
         most = _MOST_TELLING if filled else HEAD
-        is_kept = len(self.rows) < most
+        is_kept = is_wanted or len(self.rows) < most
         if is_kept:
             self.rows.append(row)
         return is_kept
@@ -59,18 +67,18 @@ def telling_rows(
     """Yield the first rows of a table, and later ones that first fill a wanted column.
 
     is_wanted: whether a column may have a role, by its name. named: columns that somebody named;
-    reading goes on until each was there.
+    reading goes on until each was there, and for the others as far as _MOST_SEARCHED.
     """
     first = FirstRows()
     missing = {plain_name(name) for name in named}
-    for number, row in numbered:
-        if first.add(row):
+    for count, (number, row) in enumerate(numbered, 1):
+        new = missing & set(map(plain_name, row)) if missing else ()
+        missing.difference_update(new)
+        if first.add(row, is_wanted=bool(new)):
             yield number, row
-        if len(first.rows) < HEAD:
+        if missing or count < HEAD:
             continue
-        if missing:
-            missing -= {plain_name(name) for name in row}
-        if not missing and not any(map(is_wanted, first.empty)):
+        if count >= _MOST_SEARCHED or not any(map(is_wanted, first.empty)):
             return
 
 

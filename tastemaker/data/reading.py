@@ -131,6 +131,7 @@ def read(
             skip_bad=skip_bad,
             report=report,
             name=name or (names.get(one) if names else None),
+            is_named=bool(name),
         )
     return judgements
 
@@ -147,14 +148,15 @@ def _read_one(
     skip_bad: list[DataError] | None,
     report: list[ReadAs] | None,
     name: str | None,
+    is_named: bool,
 ) -> list[Judgement]:
-    """Return the judgements of one source; see `read`."""
+    """Return the judgements of one source; see `read`. is_named: somebody gave it the name."""
     source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     in_format = table_format(columns, format)
     opened = open_source(source, settings.get("split", split), columns.header)
     # a name that somebody gave may stand for several files
-    path = "" if name else absolute_path(source)
+    path = "" if is_named else absolute_path(source)
     if isinstance(opened, tables.Table):
         opened = replace(opened, name=name or opened.name, path=path)
         past_bad = skip_bad is not None

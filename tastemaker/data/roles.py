@@ -93,9 +93,6 @@ class Columns:
             raise UsageError(
                 f"scale {lowest} to {highest}: the lowest must be under the highest."
             )
-        if self.better:
-            better = self.better.replace(",", TOGETHER)
-            object.__setattr__(self, "better", better)
         for name in ("order", "answers", "header"):
             value = getattr(self, name)
             if isinstance(value, str):
@@ -164,6 +161,9 @@ class Columns:
             name = getattr(self, role)
             if name is not None and name != OFF:
                 changes[role] = _table_spelling(name, names)
+        if "better" in changes and not _are_in(names, changes["better"]):
+            several = changes["better"].replace(",", TOGETHER)
+            changes["better"] = _table_spelling(several, names)
         changes["answers"] = tuple(
             _table_spelling(name, names) for name in self.answers
         )
@@ -183,6 +183,11 @@ ROLES = (
     "weight",
 )
 """The roles of a single column, as the fields of `Columns` are called."""
+
+
+def _are_in(names: Collection[str], several: str) -> bool:
+    """Return whether a table has all columns that are joined by +."""
+    return all(name in names for name in several.split(TOGETHER))
 
 
 def _table_spelling(

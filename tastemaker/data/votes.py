@@ -150,6 +150,7 @@ def number_columns(
     parts = _differing_parts(answers)
     fillers = _NUMBER_FILLERS | set(_STEMS.split())
     columns: dict[str, list[str]] = {part: [] for part in parts}
+    sorts = set()
     for name in names:
         tokens = re.findall(r"[a-z]+|\d+", plain_name(name))
         rest = [token for token in tokens if token not in fillers]
@@ -160,7 +161,10 @@ def number_columns(
             continue
         if _holds_numbers(name, head):
             columns[others[0]].append(name)
-    if any(len(several) != 1 for several in columns.values()):
+            sorts.update(words)
+    are_pairs = all(len(several) == 1 for several in columns.values())
+    # the lower rank is better, and the higher rating: one does not go with the other
+    if not are_pairs or len(sorts) > 1:
         return ()
     return tuple(columns[part][0] for part in parts)
 
@@ -190,25 +194,9 @@ def better_column(
     used: Collection[str],
 ) -> str:
     """Return the column that says which answer is better. Raises DataError unless there is one."""
-    short_columns = []
-    for name in names:
-        words = {word_of(row.get(name)) for row in head} - {None}
-        is_scalar = not any(
-            isinstance(row.get(name), list | dict) for row in head
-        )
-        are_short = all(len((word or "").split()) <= _WORDS for word in words)
-        parts = set(plain_name(name).split("_"))
-        is_vote = may_vote(name) or not parts & _OTHER
-        is_few = 0 < len(words) <= _FEW and are_short and is_vote
-        if name not in used and is_scalar and is_few:
-            short_columns.append(name)
+    short_columns = _short_columns(names, head, used)
     likely = [name for name in short_columns if may_vote(name)]
-    unambiguous = []
-    for name in likely or short_columns:
-        cells = [word_of(row.get(name)) or "" for row in head]
-        values = dict.fromkeys(word for word in cells if word)
-        if _unambiguous_wins(list(values), answers) is not None:
-            unambiguous.append(name)
+    unambiguous = _unambiguous_columns(likely or short_columns, answers, head)
     for candidates in (unambiguous, likely, short_columns):
         if len(candidates) == 1:
             return candidates[0]
@@ -221,6 +209,54 @@ def better_column(
         f"that says which is better{among}: --answers {both} --better COLUMN; or, if the first "
         f"is always the better one, only --answers {both}.{layout_hint(list(names))}"
     )
+
+
+def has_verdicts(
+    answers: tuple[str, ...],
+    names: Iterable[str],
+    head: Sequence[Row],
+) -> bool:
+    """Return whether a column says which answer is better, by its name or by its values."""
+    short_columns = _short_columns(names, head, ())
+    return any(map(may_vote, names)) or bool(
+        _unambiguous_columns(short_columns, answers, head)
+    )
+
+
+def _short_columns(
+    names: Iterable[str],
+    head: Sequence[Row],
+    used: Collection[str],
+) -> list[str]:
+    """Return the columns of few different values, each of few words."""
+    short_columns = []
+    for name in names:
+        words = {word_of(row.get(name)) for row in head} - {None}
+        is_scalar = not any(
+            isinstance(row.get(name), list | dict) for row in head
+        )
+        are_short = all(len((word or "").split()) <= _WORDS for word in words)
+        parts = set(plain_name(name).split("_"))
+        is_vote = may_vote(name) or not parts & _OTHER
+        is_few = 0 < len(words) <= _FEW and are_short and is_vote
+        if name not in used and is_scalar and is_few:
+            short_columns.append(name)
+    return short_columns
+
+
+def _unambiguous_columns(
+    names: Iterable[str],
+    answers: tuple[str, ...],
+    head: Sequence[Row],
+) -> list[str]:
+    """Return the columns whose values can mean the answers in one way only."""
+    unambiguous = []
+    for name in names:
+        cells = [word_of(row.get(name)) or "" for row in head]
+        values = dict.fromkeys(word for word in cells if word)
+        if _unambiguous_wins(list(values), answers) is not None:
+            unambiguous.append(name)
+    return unambiguous
 
 
 @dataclass(frozen=True)

@@ -353,7 +353,10 @@ def fit(
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
     check_there_is_something(judgements, anchor)
-    (judgements,) = told_apart(judgements)
+    if held_out is None or isinstance(held_out, float | int):
+        (judgements,) = told_apart(judgements)
+    else:
+        judgements, held_out = told_apart(judgements, held_out)
     likelihood = settings_from(Likelihood, likelihood, "likelihood")
     validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(

@@ -226,3 +226,39 @@ def test_what_is_no_pair_stays_none(tmp_path: Path) -> None:
     table = tmp_path / "t.jsonl"
     table.write_text('{"text": "a", "output1": "b", "output2": "c", "stars": 4}\n')
     assert read(table)[0].texts == ("a",)
+
+
+def test_a_column_of_winners_comes_before_numbers_by_its_values(
+    tmp_path: Path,
+) -> None:
+    rows = []
+    for winner in ("response_2", "response_1"):
+        texts = {"response_1": "one", "response_2": "two"}
+        rows.append(texts | {"score_1": 9, "score_2": 2, "human_pick": winner})
+    path = tmp_path / "n.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert won(path) == ["two", "one"]
+
+
+def test_numbers_of_two_sorts_are_asked_about(tmp_path: Path) -> None:
+    path = counted(tmp_path / "n.jsonl", ("rating_1", "rank_2"), (9, 1))
+    with pytest.raises(DataError, match="--answers response_1,response_2 --better"):
+        read(path)
+
+
+def test_the_name_of_the_better_column_may_hold_commas(tmp_path: Path) -> None:
+    question = "Which is better, A or B?"
+    path = pairs(tmp_path / "q.jsonl", "first", "other", question, "a", "b")
+    settings: dict[str, Any] = {"answers": "first,other", "first": "a"}
+    assert won(path, better=question, **settings) == ["one", "two"]
+    assert won(path, better="which is better, a or b?", **settings) == ["one", "two"]
+
+
+def test_answers_beside_a_column_that_is_named_in_another_spelling(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("Text,response_a,response_b,winner\nWhy so?,one,two,b\n")
+    assert read(path, prompt="text") == [
+        Comparison("two", "one", prompt="Why so?", chosen_first=False)
+    ]

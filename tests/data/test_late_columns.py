@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +118,35 @@ def test_score_reads_a_late_system_prompt_as_fit_does(
     code, _, err = run("score", model, "--file", source, "--out", out)
     assert code == 0
     assert "read as: prompt=query, system=system, text=text" in err
+
+
+@pytest.mark.parametrize("row", [_pair, _answers, _labelled])
+def test_a_named_column_may_be_empty_where_it_is_first_there(
+    row: Callable[[int], dict[str, Any]], tmp_path: Path
+) -> None:
+    def late(number: int) -> dict[str, Any]:
+        by_whom = "Ann" if number > _LATE else None
+        return row(number) | ({"by_whom": by_whom} if number >= _LATE else {})
+
+    source = _written(tmp_path / "r.jsonl", late)
+    judgements = tm.read(source, judge="by_whom")
+    assert [one.judge for one in judgements[-30:]] == [None] + ["Ann"] * 29
+
+
+class _CountedRows(list[dict[str, Any]]):
+    """Rows that count how many of them were looked at."""
+
+    count = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in super().__iter__():
+            self.count += 1
+            yield row
+
+
+def test_the_search_for_a_prompt_ends(tmp_path: Path) -> None:
+    """Alpaca's input and system are often empty everywhere: no pass over the file for them."""
+    empty = {"system": "", "input": "", "history": []}
+    rows = _CountedRows(_pair(number) | empty for number in range(10_000))
+    tm.inspect(rows)
+    assert 10_000 <= rows.count < 15_000

@@ -205,3 +205,38 @@ def test_two_aclimdb_folders_are_two_sources(tmp_path: Path) -> None:
     judgements = tm.read(folders[0]) + tm.read(folders[1])
     train, test = tm.split(judgements, held_out=0.5)
     assert {one.source for one in [*train, *test]} == set(names)
+
+
+def test_lists_of_files_that_are_added_are_told_apart_by_path(tmp_path: Path) -> None:
+    """A name that Tastemaker chose is no name that somebody gave."""
+    judgements = []
+    for project in ("old", "new"):
+        paths = []
+        for topic in ("x", "y"):
+            path = tmp_path / project / topic / "train.jsonl"
+            paths.append(_pairs(path, f"{project} {topic}", better="yes", worse="no"))
+        judgements += tm.read(paths)
+    train, test = tm.split(judgements)
+    assert {one.source for one in [*train, *test]} == {
+        f"{project}/{topic}/train.jsonl" for project in ("old", "new") for topic in "xy"
+    }
+
+
+def test_held_out_judgements_are_measured_by_the_expert_of_their_file(
+    tmp_path: Path,
+) -> None:
+    paths = [
+        _pairs(tmp_path / "x" / "train.jsonl", "why is it", better="long", worse="no"),
+        _pairs(tmp_path / "y" / "train.jsonl", "who was it", better="no", worse="long"),
+    ]
+    train, test = [], []
+    for path in paths:
+        judgements = tm.read(path)
+        train += judgements[:70]
+        test += judgements[70:]
+    out = tmp_path / "model"
+    tm.fit(train, held_out=test, experts=True, out=out)
+    # a finished run gives its held-out judgements back
+    model = tm.fit(train, held_out=test, experts=True, out=out, resume=True)
+    places = {one.where.rpartition(":")[0] for one in model.held_out_judgements}
+    assert places == {"x/train.jsonl", "y/train.jsonl"}
