@@ -22,7 +22,6 @@ from tastemaker.cli.scoring import (
     score_texts,
 )
 from tastemaker.cli.serving import (
-    note_truncated,
     opened,
     part_of,
     ray_engine,
@@ -340,20 +339,24 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, out, reading, json=json)
+        say_scored(taste, counts, out, reading, json=json, quiet=quiet)
         r.sayer([], json=json, quiet=quiet)(counts.read_as)
-        rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
-        rows, truncated = score_standard_input(
-            taste, reading, precision, caution, uncertainty, json
+        score_standard_input(
+            taste, reading, precision, caution, uncertainty, json, quiet
         )
     else:
         examples = [tm.Example(text, prompt) for text in texts]
-        rows = len(examples)
-        truncated = score_texts(
-            taste, examples, reading, precision, caution, uncertainty, json
+        score_texts(
+            taste,
+            examples,
+            reading,
+            precision,
+            caution,
+            uncertainty,
+            json,
+            quiet,
         )
-    note_truncated(taste, truncated, rows, quiet)
 
 
 @o.verb(EVALUATE)
