@@ -321,6 +321,7 @@ def score(
         loading["anchor"] = tm.read_examples(anchor, report=reading.read_as)
     taste = opened(model, **loading)
     reading.say(json=json, quiet=quiet)
+    output = {"uncertainty": uncertainty, "json": json, "quiet": quiet}
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,
@@ -342,21 +343,10 @@ def score(
         say_scored(taste, counts, out, reading, json=json, quiet=quiet)
         r.sayer([], json=json, quiet=quiet)(counts.read_as)
     elif texts == ("-",):
-        score_standard_input(
-            taste, reading, precision, caution, uncertainty, json, quiet
-        )
+        score_standard_input(taste, reading, precision, caution, **output)
     else:
         examples = [tm.Example(text, prompt) for text in texts]
-        score_texts(
-            taste,
-            examples,
-            reading,
-            precision,
-            caution,
-            uncertainty,
-            json,
-            quiet,
-        )
+        score_texts(taste, examples, reading, precision, caution, **output)
 
 
 @o.verb(EVALUATE)

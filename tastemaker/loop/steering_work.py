@@ -5,7 +5,7 @@ Imported when one of them runs.
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tastemaker.loop.work import (
     TRAIN,
     Result,
     Work,
+    json_lines,
     read_rows,
     write_rows,
 )
@@ -400,7 +401,7 @@ def _simulated(work: Work) -> list[Judgement]:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []
     path = work.result("write") / COMPLETIONS
-    for row in _json_lines(path):
+    for row in json_lines(path):
         first, second = row["completions"]
         judge = draw.choice(judges)
         prompt = row["prompt"] or None
@@ -440,16 +441,9 @@ def _written_texts(work: Work) -> set[str]:
     """Return the texts that a round wrote for judges."""
     path = work.result("write") / COMPLETIONS
     written: set[str] = set()
-    for row in _json_lines(path):
+    for row in json_lines(path):
         written.update(map(str.strip, row["completions"]))
     return written
-
-
-def _json_lines(path: Path) -> Iterator[Any]:
-    """Yield the rows of a file of JSON lines. A text may hold Unicode's other ends of lines."""
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line:
-            yield json.loads(line)
 
 
 def _plain(judgement: Judgement) -> str:

@@ -159,13 +159,17 @@ def leniency(sample: Sample) -> dict[int, Leniency]:
     )
     for (item, _), judges in values.items():
         total, count = sum(judges.values()), len(judges)
-        for judge, value in judges.items() if count > 1 else ():
+        if count < 2:
+            continue
+        for judge, value in judges.items():
             others = (total - value) / (count - 1)
             by_item[judge][item].append(value - others)
     figures = {}
     for judge, items in by_item.items():
         # the grades that a judge gives to the texts of one item are not independent
-        each = [float(np.mean(differences)) for differences in items.values()]
+        each = []
+        for of_texts in items.values():
+            each.append(float(np.mean(of_texts)))
         mean = float(np.mean(each))
         interval = None
         if len(each) > 2:
