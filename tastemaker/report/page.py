@@ -285,21 +285,21 @@ def _in_language(part: Part, language: str) -> Part:
 def _chinese_panel(
     panel: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Return a stored figure in Chinese: its words, the texts in it, and its numbers.
+    """Return a stored figure in Chinese: title, caption, the texts in its SVG, and its table.
 
-    names: of runs, which stay as they are.
+    names: those of runs; they are not translated.
     """
 
-    def shown(words: str) -> str:
+    def in_chinese(words: str) -> str:
         return words if words in names else translated(words)
 
     svg = base64.b64decode(panel["data"], validate=True).decode("utf-8")
-    data = base64.b64encode(svg_with(svg, shown).encode()).decode()
+    data = base64.b64encode(svg_with(svg, in_chinese).encode()).decode()
     rows = []
     for row in panel.get("numbers", []):
         cells = []
         for cell in row:
-            cells.append(shown(str(cell)))
+            cells.append(in_chinese(str(cell)))
         rows.append(cells)
     return {
         **panel,
