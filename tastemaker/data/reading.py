@@ -113,11 +113,8 @@ def read(
         )
     _check_limit(limit)
     columns = with_roles(columns, roles)
-    names: dict[Any, str] = {}
-    sources = [source]
-    if is_several(source):
-        names = distinct_names(source)
-        sources = source
+    names = distinct_names(source) if is_several(source) else {}
+    sources = source if is_several(source) else [source]
     judgements: list[Judgement] = []
     for one in sources:
         judgements += _read_one(
