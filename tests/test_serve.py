@@ -363,9 +363,11 @@ def heavy(texts: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def guarded(taste: Path) -> Server:
-    """A server with a token and a short queue."""
-    return start(taste, "--port", 0, "--queue", 16, "--quiet", token=TOKEN)
+def guarded(taste: Path) -> Iterator[Server]:
+    """A server with a token and a short queue. A test may stop it."""
+    running = start(taste, "--port", 0, "--queue", 16, "--quiet", token=TOKEN)
+    yield running
+    assert stop(running) == ""
 
 
 def test_a_token_is_needed(guarded: Server) -> None:
