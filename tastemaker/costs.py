@@ -178,9 +178,12 @@ class _Meter:
 
     def _stages_at(self, now: float) -> dict[str, float]:
         """Return the seconds of all stages, with those of the innermost up to now."""
+        # another thread asks too: a stage may be opened between the two lines
+        innermost = self.open[-1:]
         stages = dict(self.cost.stages)
-        for name in self.open[-1:]:
-            stages[name] = round(stages[name] + now - self._settled, 3)
+        for name in innermost:
+            seconds = stages.get(name, 0.0) + now - self._settled
+            stages[name] = round(seconds, 3)
         return stages
 
     def _measure(self, cost: Cost) -> None:

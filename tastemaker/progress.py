@@ -118,12 +118,18 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
         yield advance
 
 
+def _is_in_notebook() -> bool:
+    """Return whether a Jupyter kernel runs this process; its package alone may be imported."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and kernel.IPKernelApp.initialized()
+
+
 def _heartbeat(title: str, total: float | None) -> Advance:
     """Return an advance that writes a line a minute, so that a log shows that the work goes on."""
     began = last = time.monotonic()
     first: float | None = None
     done = 0.0
-    beat = NOTEBOOK_BEAT if "ipykernel" in sys.modules else BEAT
+    beat = NOTEBOOK_BEAT if _is_in_notebook() else BEAT
 
     def advance(amount: float, note: str) -> None:
         nonlocal last, first, done

@@ -11,6 +11,7 @@ import tastemaker as tm
 from tastemaker.cli import main
 from tastemaker.progress import progress
 from tests.models.test_adopted import classifier
+from tests.serving import tiny_taste
 
 
 def labels(path: Path, *, remark: str = "ok") -> Path:
@@ -222,3 +223,11 @@ def test_steer_says_what_openings_are_of(run: Any, tmp_path: Path) -> None:
     assert code == 0, err
     (shown,) = json.loads(out)["read_as"]
     assert shown["roles"] == {"text": "review"}
+
+
+def test_score_says_in_json_that_texts_were_cut(run: Any, tmp_path: Path) -> None:
+    tiny_taste().save(tmp_path / "taste")
+    code, out, err = run("score", tmp_path / "taste", "word " * 3000, "--json")
+    assert code == 0, err
+    (line,) = json.loads(out)["remarks"]
+    assert "1 of 1 texts are longer than" in line

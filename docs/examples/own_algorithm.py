@@ -9,10 +9,10 @@ from typing import ClassVar
 from tastemaker.maths import policy_gradient
 from tastemaker.rl import (
     ALGORITHMS,
+    ActionEvaluation,
     Actor,
     Algorithm,
     Costs,
-    Evaluation,
     Experience,
     Metrics,
     Rollout,
@@ -45,7 +45,7 @@ class TopShare(Algorithm[Experience]):
         return stepper.step(experience, self._costs)
 
     @staticmethod
-    def _costs(experience: Experience, now: Evaluation) -> Costs:
+    def _costs(experience: Experience, now: ActionEvaluation) -> Costs:
         cost = policy_gradient(now.log_probs, experience.advantages)  # [b, T]
         return {"cost": cost, "policy_loss": cost, "entropy": now.entropy}
 

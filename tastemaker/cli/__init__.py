@@ -109,7 +109,9 @@ _VERBS = (
     demo,
 )
 
-_ADDRESS = re.compile(r"\w+://[^\s'\"]+")
+_DATABASE = re.compile(r"postgres(ql)?(\+\w+)?://.*", re.DOTALL)
+_HTTP = re.compile(r"https?://\S+")
+_WEIGHT = re.compile(r"=-?[\d.]+$")
 
 
 class _Verbs(click.Group):
@@ -141,16 +143,27 @@ def _command_of(words: Sequence[str]) -> str:
             start[1:1] = ["--nnodes", str(nodes)]
         command = [*start, "-m", *command]
     # a report may be sent to anybody
-    return shlex.join(_ADDRESS.sub(_without_secrets, each) for each in command)
+    return shlex.join(map(_without_secrets, command))
 
 
-def _without_secrets(address: re.Match[str]) -> str:
-    """Return an address without passwords and tokens."""
+def _without_secrets(word: str) -> str:
+    """Return a word of a command line without the passwords and tokens of addresses in it."""
     from tastemaker.data.store.addresses import shown_name
+
+    word = _DATABASE.sub(lambda match: shown_name(match[0]), word)
+    return _HTTP.sub(_without_token, word)
+
+
+def _without_token(match: re.Match[str]) -> str:
+    """Return an HTTP address, and the weight of a reward behind it, without what may be a token."""
     from tastemaker.serve.client import shown_address
 
-    is_of_http = address[0].startswith(("http://", "https://"))
-    return (shown_address if is_of_http else shown_name)(address[0])
+    weight = None if "?" in match[0] else _WEIGHT.search(match[0])
+    address = match[0][: weight.start()] if weight else match[0]
+    try:
+        return shown_address(address) + (weight[0] if weight else "")
+    except ValueError:  # brackets that are no IPv6 address
+        return f"{address.partition('://')[0]}://…"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

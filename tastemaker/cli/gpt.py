@@ -474,7 +474,8 @@ def evaluate_policy(
         say_one(each)
     if json:
         o.say_json(
-            measured.as_dict() | {"read_as": r.as_list(documents.read_as)}
+            measured.as_dict() | {"read_as": r.as_list(documents.read_as)},
+            with_remarks=True,
         )
     else:
         o.say(str(measured))

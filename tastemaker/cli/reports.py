@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -239,8 +238,7 @@ def evaluation_folder(
     if not model.is_dir() or not os.access(model.resolve().parent, os.W_OK):
         return None
     path, _, others = described_source(source)
-    address = urlsplit(path)
-    place = address.path if "://" in path else path
+    place = re.split("[?#]", path)[0] if "://" in path else path
     words = [Path(place).name, split or others.get("split", "")]
     name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, words))).strip(".-")
     folder = model if model.name else model.resolve()

@@ -22,7 +22,6 @@ from tastemaker.cli.scoring import (
     score_texts,
 )
 from tastemaker.cli.serving import (
-    note_truncated,
     opened,
     part_of,
     ray_engine,
@@ -322,6 +321,7 @@ def score(
         loading["anchor"] = tm.read_examples(anchor, report=reading.read_as)
     taste = opened(model, **loading)
     reading.say(json=json, quiet=quiet)
+    output = {"uncertainty": uncertainty, "json": json, "quiet": quiet}
     if file is not None and out is not None:
         counts = tm.score_file(
             taste,
@@ -340,20 +340,13 @@ def score(
             else None,
             say=lambda line: o.note(line, quiet=quiet),
         )
-        say_scored(taste, counts, out, reading, json=json)
+        say_scored(taste, counts, out, reading, json=json, quiet=quiet)
         r.sayer([], json=json, quiet=quiet)(counts.read_as)
-        rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
-        rows, truncated = score_standard_input(
-            taste, reading, precision, caution, uncertainty, json
-        )
+        score_standard_input(taste, reading, precision, caution, **output)
     else:
         examples = [tm.Example(text, prompt) for text in texts]
-        rows = len(examples)
-        truncated = score_texts(
-            taste, examples, reading, precision, caution, uncertainty, json
-        )
-    note_truncated(taste, truncated, rows, quiet)
+        score_texts(taste, examples, reading, precision, caution, **output)
 
 
 @o.verb(EVALUATE)

@@ -17,16 +17,39 @@ def provenance(taste: Any) -> dict[str, str]:
     return {} if contract is None else {"provenance": contract.provenance}
 
 
+def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:
+    """Say how many texts were longer than the model reads."""
+    if not truncated:
+        return
+    contract = getattr(taste, "contract", None)
+    length, side = "what", "a part"
+    if contract is not None:
+        length = f"the {contract.max_length} tokens that"
+        side = "their start" if contract.cut == "left" else "their end"
+    o.note(
+        f"{truncated:,} of {rows:,} texts are longer than {length} "
+        f"this model reads; {side} was cut off.",
+        quiet=quiet,
+    )
+
+
 def _as_read(reading: Reading) -> dict[str, Any]:
     """Return what a file and the anchor's source were read as, where there are any."""
     return {"read_as": reading.as_list()} if reading.read_as else {}
 
 
 def say_scored(
-    taste: Any, counts: Any, out: Path, reading: Reading, *, json: bool
+    taste: Any,
+    counts: Any,
+    out: Path,
+    reading: Reading,
+    *,
+    json: bool,
+    quiet: bool,
 ) -> None:
     """Say how many rows of a file were scored; add what it was read as to that of others."""
     reading.read_as.append(counts.read_as)
+    note_truncated(taste, counts.truncated, counts.rows, quiet)
     if not json:
         o.say(f"{counts.rows:,} rows scored into {out}")
         return
@@ -48,8 +71,9 @@ def score_texts(
     caution: Any,
     uncertainty: bool,
     json: bool,
-) -> int:
-    """Print the scores of texts; return how many were cut."""
+    quiet: bool,
+) -> None:
+    """Print the scores of texts."""
     from tastemaker.errors import UsageError
 
     scores = taste.score_all(examples, precision=precision)
@@ -61,6 +85,7 @@ def score_texts(
     meanings = taste.meanings(scores)
     scores = scores.cautious(caution)
     truncated = int(scores.truncated.sum())
+    note_truncated(taste, truncated, len(examples), quiet)
     if json:
         result = {
             "scores": scores.as_list(),
@@ -72,7 +97,7 @@ def score_texts(
         if deviations is not None:
             result["uncertainty"] = deviations
         o.say_json(result, with_remarks=True)
-        return truncated
+        return
     for number, example in enumerate(examples):
         line = f"{scores.values[number]:+.3f}"
         if deviations is not None:
@@ -81,7 +106,6 @@ def score_texts(
             line += f"  {_UNITS[name]} {values[number]:.2f}"
         text = " ".join(example.text.split())
         o.say(f"{line}  {text:.80}")
-    return truncated
 
 
 def score_standard_input(
@@ -91,11 +115,9 @@ def score_standard_input(
     caution: Any,
     uncertainty: bool,
     json: bool,
-) -> tuple[int, int]:
-    """Score one text a line as they arrive; with --json all scores in one object at the end.
-
-    Return how many lines there were, and how many were cut.
-    """
+    quiet: bool,
+) -> None:
+    """Score one text a line as they arrive; with --json all scores in one object at the end."""
     from tastemaker.bulk_lines import score_lines
 
     scores: list[float] = []
@@ -116,6 +138,7 @@ def score_standard_input(
             "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
         )
         o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
+    note_truncated(taste, truncated, rows, quiet)
     if json:
         result: dict[str, Any] = {
             "scores": scores,
@@ -126,4 +149,3 @@ def score_standard_input(
         if uncertainty:
             result["uncertainty"] = deviations
         o.say_json(result, with_remarks=True)
-    return rows, truncated

@@ -114,22 +114,6 @@ def ray_engine(
     return Ray(load, workers, precision, gpus=gpus)
 
 
-def note_truncated(taste: Any, truncated: int, rows: int, quiet: bool) -> None:
-    """Say how many texts were longer than the model reads."""
-    if not truncated:
-        return
-    contract = getattr(taste, "contract", None)
-    length, side = "what", "a part"
-    if contract is not None:
-        length = f"the {contract.max_length} tokens that"
-        side = "their start" if contract.cut == "left" else "their end"
-    o.note(
-        f"{truncated:,} of {rows:,} texts are longer than {length} "
-        f"this model reads; {side} was cut off.",
-        quiet=quiet,
-    )
-
-
 def part_of(
     text: str, file: Path | None, folder: Path | None
 ) -> tuple[Any, Path]:

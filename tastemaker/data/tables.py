@@ -105,14 +105,17 @@ class Table:
         skipped: list[DataError] | None,
         left_out: Counter[str],
     ) -> Iterator[_Item]:
-        """Yield what `read(number, row)` returns for every row. Raises its first DataError.
+        """Yield the items of every row, as `read(number, row)` returns them.
 
-        skipped: a list that takes the errors of bad rows; then nothing is raised. Without it, rows
-        that hold no judgement (`SaysNothing`) are left out and counted on standard error.
-        left_out: takes the numbers of both, as "no_judgement" and "unreadable".
+        Two kinds of rows give no item. One that holds no judgement (`SaysNothing`) is left out; a
+        line on standard error says how many. One that cannot be read raises its DataError.
+        skipped: a list that takes the errors of both kinds instead; DataError is raised only where
+        most of very many rows are bad. left_out: their numbers are added to it, as "no_judgement"
+        and "unreadable".
         """
         first_silent: DataError | None = None
-        before, good = len(skipped or ()), 0
+        before = len(skipped or ())
+        good = silent = 0
         for number, row in self.rows_past(skipped):
             try:
                 items = read(number, row)
@@ -120,19 +123,19 @@ class Table:
                 is_silent = isinstance(error, SaysNothing)
                 if skipped is None and not is_silent:
                     raise
-                # without the frames that hold the row
+                # the frames of a traceback would keep the row in memory
                 error = error.with_traceback(None)
                 if skipped is not None:
                     skipped.append(error)
                 if is_silent:
                     first_silent = first_silent or error
-                    left_out["no_judgement"] += 1
+                    silent += 1
             else:
                 good += 1
                 yield from items
             if skipped is not None:
                 self._check_bad(skipped, before, good)
-        silent = left_out["no_judgement"]
+        left_out["no_judgement"] += silent
         if skipped is not None:
             left_out["unreadable"] += len(skipped) - before - silent
         elif first_silent is not None:

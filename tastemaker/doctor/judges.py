@@ -336,7 +336,12 @@ def _at_chance(catalogue: Catalogue) -> list[int]:
 def _by_judge(
     judge: Ints, values: Floats, judges: int
 ) -> tuple[Ints, Floats, Floats]:
-    """Return for each judge: how many values, at least 1; their mean; half its 95 % interval."""
+    """Return for each judge the number of values, their mean, and half the width of its interval.
+
+    judge: the number of the judge of each value, below `judges`. The interval is a normal one, of
+    95 %. A judge without values has the number 1, so that nothing is divided by 0; with few values
+    the interval is too narrow, and callers ask for more.
+    """
     n = np.maximum(np.bincount(judge, minlength=judges), 1)
     mean = np.bincount(judge, values, minlength=judges) / n
     mean_square = np.bincount(judge, values**2, minlength=judges) / n

@@ -225,11 +225,11 @@ def nats(
     *,
     layers: int | None = None,
 ) -> Tensor:
-    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], with gradients.
+    """Return the sum of −log π of tokens, in nats, with gradients; a float32 or wider.
 
-    The number is float32 or wider, as the cross-entropy of `forward`'s logits. In our own pass the
-    logits are never held all at once. layers: how many layers to compute, from the first on; None:
-    all. Other passes compute all.
+    places: where the tokens before them are [m]. targets: the tokens that follow there [m]. It is
+    the cross-entropy of the logits that `forward` returns, but our own pass never holds all logits
+    at once. layers: how many of the first layers our own pass computes (a GPT grows); None: all.
     """
     network = network_of(module)
     if network is not None:

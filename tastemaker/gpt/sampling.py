@@ -356,9 +356,10 @@ class ValueHead(nn.Module):
 
 @torch.no_grad()
 def hidden_width(module: Any) -> int:
-    """Return the width of the last hidden states, measured on a token.
+    """Return the width of the last hidden states, for a head on them.
 
-    It is not always the configuration's: OPT-350m projects them onto the width of its embeddings.
+    One token is computed to see it: the configuration may say another width. OPT-350m projects its
+    hidden states onto the narrower width of its embeddings.
     """
     token = torch.zeros(1, 1, dtype=torch.long, device=module.device)
     with quiet_transformers():

@@ -71,14 +71,18 @@ class LabelMetrics(MetricsOfOneText):
         return predictions.predicted, judged.answers
 
     def constant(self, judged: Judged) -> dict[str, float]:
-        """Return the figures of always giving the share of positives, known in hindsight."""
+        """Return the figures of a model that gives one probability to all texts.
+
+        The probability is the share of positives in the same judgements: no other constant has a
+        lower log loss.
+        """
         share = float(np.average(judged.answers, weights=judged.weights))
-        chance = np.where(judged.answers > 0.5, share, 1 - share)
+        given = np.where(judged.answers > 0.5, share, 1 - share)
         return {
             "accuracy": max(share, 1 - share),
             "auroc": 0.5 if 0 < share < 1 else math.nan,
             "log_loss": float(
-                np.average(-np.log(chance), weights=judged.weights)
+                np.average(-np.log(given), weights=judged.weights)
             ),
         }
 

@@ -246,7 +246,11 @@ def _resolve_models(
         if bare_name in built_in:
             return name
         beside = folder / bare_name
-        return f"{beside}{weight}" if beside.is_dir() else name
+        if not beside.is_dir():
+            return name
+        # a folder here of a built-in name, which `./` told apart
+        start = "./" if str(beside) in built_in else ""
+        return f"{start}{beside}{weight}"
 
     if "gold" in top:
         top["gold"] = resolved(top["gold"], BUILT_IN_REWARDS)

@@ -140,7 +140,7 @@ def _of_rewards(
             continue
         if Path(name).is_dir():
             placed.append((name, place))
-        elif ":" in name:
+        elif ":" in name and "://" not in name:
             for path in _module_files(name.partition(":")[0]):
                 placed.append((path, place))
     return tuple(placed)

@@ -30,6 +30,7 @@ from tastemaker.loop.work import (
     TRAIN,
     Result,
     Work,
+    json_lines,
     read_rows,
     write_rows,
 )
@@ -400,8 +401,7 @@ def _simulated(work: Work) -> list[Judgement]:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []
     path = work.result("write") / COMPLETIONS
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in json_lines(path):
         first, second = row["completions"]
         judge = draw.choice(judges)
         prompt = row["prompt"] or None
@@ -441,17 +441,17 @@ def _written_texts(work: Work) -> set[str]:
     """Return the texts that a round wrote for judges."""
     path = work.result("write") / COMPLETIONS
     written: set[str] = set()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        written.update(map(str.strip, json.loads(line)["completions"]))
+    for row in json_lines(path):
+        written.update(map(str.strip, row["completions"]))
     return written
 
 
 def _plain(judgement: Judgement) -> str:
-    """Return a judgement without where it was read."""
+    """Return what a judgement says, without where it was read."""
     values = {
         field.name: getattr(judgement, field.name)
         for field in fields(judgement)
-        if field.name not in ("where", "source")
+        if field.compare
     }
     return repr((judgement.kind, values))
 

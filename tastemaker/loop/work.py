@@ -372,3 +372,10 @@ def _show(models: Mapping[str, Any], work: Work) -> None:
         for name, values in columns.items():
             cells.append(f"{values[number]:{widths[name]}.2f}")
         work.say(f"{''.join(cells)}   {sentence}")
+
+
+def json_lines(path: Path) -> Iterator[Any]:
+    """Yield the rows of a file of JSON lines. A text may hold Unicode's other ends of lines."""
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        if line:
+            yield json.loads(line)

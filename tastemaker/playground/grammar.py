@@ -73,18 +73,23 @@ def units(text: str) -> list[str]:
 
 
 def load_language(name: str) -> tuple[list[Word], str]:
-    """Return the words of a language, in the order of its file, and its rules."""
+    """Return the words of a language, in the order of its file, and the rules of its grammar.
+
+    The file has the words of each kind and group, by their value: how strong an opinion is, or how
+    much a word makes it stronger or weaker.
+    """
     path = Path(__file__).with_name(f"{name}.yaml")
     text = path.read_text(encoding="utf-8")
     # the loader in C takes 3 ms, not 60
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     tables = yaml.load(text, loader)
     words: list[Word] = []
-    for key, row in tables["words"].items():
-        for value, texts in row.items():
-            assert isinstance(value, float), f"{name}.yaml: {key}: {value!r}"
+    for kind_and_group, by_value in tables["words"].items():
+        for value, texts in by_value.items():
+            place = f"{name}.yaml: {kind_and_group}: {value!r}"
+            assert isinstance(value, float), place
             for text in texts.split(","):
-                words.append(_word(key, value, text.strip()))
+                words.append(_word(kind_and_group, value, text.strip()))
     return words, tables["rules"]
 
 

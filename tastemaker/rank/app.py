@@ -179,7 +179,7 @@ def make_app(
         if isinstance(error, StorageError):
             status, message = 503, str(error)
         if request.method == "GET" and status in pages.NOTICES:
-            more = message if status == 422 else ""
+            more = pages.reason(request, message, 422) if status == 422 else ""
             return pages.notice(request, pages.NOTICES[status], status, more)
         return as_json(
             {"error": pages.reason(request, message, status)}, status

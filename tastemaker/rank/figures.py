@@ -154,14 +154,22 @@ def leniency(sample: Sample) -> dict[int, Leniency]:
     for row, text, value in zip(*beside, strict=True):
         judged = sample.rows[row]
         values[judged.item_id, int(text)][judged.judge_id] = float(value)
-    differences: dict[int, list[float]] = defaultdict(list)
-    for judges in values.values():
+    by_item: dict[int, dict[int, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for (item, _), judges in values.items():
         total, count = sum(judges.values()), len(judges)
-        for judge, value in judges.items() if count > 1 else ():
+        if count < 2:
+            continue
+        for judge, value in judges.items():
             others = (total - value) / (count - 1)
-            differences[judge].append(value - others)
+            by_item[judge][item].append(value - others)
     figures = {}
-    for judge, each in differences.items():
+    for judge, items in by_item.items():
+        # the grades that a judge gives to the texts of one item are not independent
+        each = []
+        for of_texts in items.values():
+            each.append(float(np.mean(of_texts)))
         mean = float(np.mean(each))
         interval = None
         if len(each) > 2:

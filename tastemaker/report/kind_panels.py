@@ -139,7 +139,8 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
         f"Largest mean error of a tenth of the texts: {amount(gap)}",
         f"Ten equal groups of texts, from the lowest predicted {word} to the highest: the mean "
         "prediction against the mean judgement. On the dotted line the predictions are "
-        "calibrated. If the curve is flatter they are too extreme, if steeper too cautious.",
+        "calibrated. If the curve is flatter than the diagonal, predictions are too extreme; if it "
+        "is steeper, they are too cautious.",
         lambda axes: drawing.draw_tenths(axes, findings),
     )
 

@@ -161,7 +161,11 @@ def _finding(
 
 
 def _fall(run: SteeredRun, windows: Windows, title: str) -> tuple[str, str]:
-    """Return name and finding of a run whose truth fell after its best window."""
+    """Return the name of what went wrong, and a sentence: the truth fell after its best window.
+
+    title: of the measure that is taken for the truth, gold or held-out. The run collapsed where the
+    score fell too; else it was over-optimised.
+    """
     best = windows.best
     score = windows.score[best:]
     truth_change = _first_to_last(windows.truth[best:])

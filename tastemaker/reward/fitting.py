@@ -260,7 +260,9 @@ class Learner:
         if precision == torch.bfloat16:
             # where it is trained, for kernels differ; a few tokens tell
             network.to(device)
-            text = network.encode(corpus.examples[:1]).ids[0][:_TRIED]
+            ids = network.encode(corpus.examples[:1]).ids[0]
+            # the last one may be the end that an encoder-decoder reads the score at
+            text = np.concatenate([ids[: _TRIED - 1], ids[_TRIED - 1 :][-1:]])
             if not takes_bfloat16(
                 network.module, self.precision, text, network.pad_id
             ):

@@ -359,7 +359,12 @@ def _prepared_folder(
 def _prepared(
     folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool
 ) -> bool:
-    """Rename what is to be replaced. Return whether the folder holds the finished model."""
+    """Make a folder ready for a run, and return True where there is nothing to run.
+
+    That is so where `resume` finds the finished model. A model that `overwrite` replaces is renamed
+    to `old`, and comes back from there if a process was killed before it wrote anything. whole: the
+    name of the file that only a finished model of this kind has.
+    """
     if folder.exists() and not folder.is_dir():
         raise StorageError(
             f"{folder}: is a file, and a model is a folder. Choose another --out."

@@ -326,6 +326,12 @@ def test_people_judge_a_round_in_a_store_that_comes_into_being(
     assert "round-2/write" not in computed(result)
     taken = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
     assert {j.chosen for j in taken} == {row["completions"][0] for row in rows}
+    # what the second round has taken is not new to a third one
+    words[-1] = 3
+    code, _, err = run(*words, "--quiet")
+    assert code == 2
+    # the one of another project alone
+    assert "holds 1 new judgements" in err
 
 
 def measured(run_folder: Path) -> tuple[dict[str, Any], str]:

@@ -223,7 +223,7 @@ def test_the_lead_sees_how_far_grades_and_labels_beside_a_ranking_agree(
     for line in overview(store).judges:
         assert line.leniency is not None
         mean = 1 if line.judge.name == "bo" else -1
-        assert vars(line.leniency) == {"mean": mean, "n": 20, "interval": (mean, mean)}
+        assert vars(line.leniency) == {"mean": mean, "n": 10, "interval": (mean, mean)}
     store.close()
 
 
