@@ -1,7 +1,9 @@
 """Fixtures that every test may use."""
 
+import multiprocessing
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,13 @@ def pytest_runtest_setup() -> None:
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures have ended what they started
+def pytest_sessionfinish() -> None:
+    """Kill the servers and commands that failed tests have left; Python would wait for them."""
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -72,6 +81,17 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return int(ended.value.code or 0), captured.out, captured.err
 
     return go
+
+
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test imports modules that it writes; afterwards they and their folder are forgotten."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

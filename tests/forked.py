@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -134,17 +135,18 @@ def start_script(script: Path, *arguments: str) -> Forked:
 
 def die_when(is_so: Callable[[], bool]) -> None:
     """Kill this process (−9) before the first change of a file at which something is so."""
-    is_asking = False
+    state = threading.local()  # what other threads do meanwhile is asked about too
 
     def hook(event: str, details: tuple[Any, ...]) -> None:
-        nonlocal is_asking
         del details
-        if is_asking or event not in ("open", "os.mkdir", "os.rename", "os.remove"):
+        if event not in ("open", "os.mkdir", "os.rename", "os.remove"):
             return
-        is_asking = True
+        if getattr(state, "is_asking", False):
+            return
+        state.is_asking = True
         if is_so():
             os.kill(os.getpid(), signal.SIGKILL)
-        is_asking = False
+        state.is_asking = False
 
     sys.addaudithook(hook)
 

@@ -25,13 +25,12 @@ CODE = (
     "lessons",
     "docs",
     "integrations",
-    "examples",
-    "deploy",
 )
 """The folders whose Python files have these limits."""
 MAX_NESTED = 1
-"""Comprehensions inside a comprehension, in the whole package. May only fall."""
-# Expressions a code line, by package. A limit may only fall.
+"""Comprehensions inside a comprehension, in the whole package. No change may raise it."""
+# Expressions a code line, by package. No change of code may raise a limit; a merge of modules may,
+# because lines of imports go, and a comment says what the limit was.
 # `maths` has more, because the shapes in its annotations are expressions too.
 LIMITS = {
     "cli": 2.67,
@@ -324,7 +323,9 @@ def test_only_the_shell_prints() -> None:
 @pytest.mark.parametrize("folder", CODE)
 def test_files_and_functions_and_lines_are_short_enough(folder: str) -> None:
     long = []
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths, f"{folder} has no Python file"
+    for path in paths:
         text = path.read_text(encoding="utf-8")
         lines = len(text.splitlines())
         if lines > MAX_FILE_LINES:

@@ -1,6 +1,7 @@
 """The benchmarks run, at sizes too small to measure anything, and end in one JSON line."""
 
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -420,7 +421,8 @@ def test_gpu(bench: Bench) -> None:
     line = bench("gpu", "--device", "cpu", "--size", "0.001")
     assert line["device"] == "cpu"
     for name in ("fit", "score", "lora"):
-        assert 0 < line[f"{name}_share"] < 1, name
+        # of a peak in bfloat16, which may be slower than what is measured on a CPU
+        assert 0 < line[f"{name}_share"] < math.inf, name
     shares = [value for name, value in line.items() if name.startswith("ppo_share_")]
     assert 0.5 < sum(shares) <= 1
     assert line["imdb_epoch_seconds"] > 0

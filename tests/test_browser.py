@@ -69,7 +69,7 @@ def browsed(browser: str, folder: Path, *words: str) -> tuple[str, str]:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=300,
+                timeout=100,
                 cwd=folder,
             )
             break

@@ -75,7 +75,7 @@ def limit() -> float:
     Programs that share a core and its caches take more of it for the same work, so a busy machine
     gets twice as many.
     """
-    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    is_busy = os.getloadavg()[0] > len(os.sched_getaffinity(0))
     return 2 * LIMIT if is_busy else LIMIT
 
 

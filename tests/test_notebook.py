@@ -204,7 +204,7 @@ def _executed(notebook: Path, folder: Path) -> Any:
     document = nbformat.read(notebook, as_version=4)
     client = nbclient.NotebookClient(
         document,
-        timeout=500,
+        timeout=500,  # of a cell
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
     )
@@ -220,6 +220,7 @@ def _last_output(document: Any) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_the_three_notebooks_run_in_a_jupyter_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -66,14 +66,17 @@ def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def ends_well(server: Server) -> None:
+    """End a server, which notes what is no HTTP, without a byte of it, and nothing else."""
+    notes = set(stop(server).splitlines())
+    assert notes <= {"WARNING:  Invalid HTTP request received."}
+
+
 @pytest.fixture(scope="module")
 def server(taste: Path) -> Iterator[Server]:
     running = start(taste, "--port", 0, "--body-seconds", 2, in_one_arena=True)
     yield running
-    # what is no HTTP is noted, without a byte of it
-    assert set(stop(running).splitlines()) <= {
-        "WARNING:  Invalid HTTP request received."
-    }
+    ends_well(running)
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def patient_server(taste: Path) -> Iterator[Server]:
     """A server that lets a body take its time."""
     running = start(taste, "--port", 0)
     yield running
-    stop(running)
+    ends_well(running)
 
 
 SCALARS: list[Any] = [
@@ -253,20 +256,20 @@ def test_nonsense_instead_of_http(server: Server) -> None:
     assert server.ask("/ready")[0] == 200
 
 
-def test_clients_that_leave_are_dropped_from_the_queue(server: Server) -> None:
+def test_clients_that_leave_are_dropped_from_the_queue(patient_server: Server) -> None:
     texts = [f"{n} some words of a film " * 400 for n in range(400)]
     body = json.dumps({"inputs": texts}).encode()
     head = f"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    gone = server.counted("gone_total")
-    scored = server.counted("texts_total")
-    leavers = [opened(server) for _ in range(4)]
+    gone = patient_server.counted("gone_total")
+    scored = patient_server.counted("texts_total")
+    leavers = [opened(patient_server) for _ in range(4)]
     for leaver in leavers:
         leaver.sendall(head.encode() + body)
-    wait_until(lambda: server.counted("queue_texts") > 0)
+    wait_until(lambda: patient_server.counted("queue_texts") > 0)
     for leaver in leavers:
         leaver.close()
-    wait_until(lambda: server.counted("gone_total") > gone)
+    wait_until(lambda: patient_server.counted("gone_total") > gone)
     # on a busy machine what is being scored still fills the queue
-    wait_until(lambda: server.ask("/score", {"inputs": ["A film."]})[0] == 200)
-    wait_until(lambda: server.counted("queue_texts") == 0)
-    assert server.counted("texts_total") - scored < 4 * len(texts)
+    wait_until(lambda: patient_server.ask("/score", {"inputs": ["A film."]})[0] == 200)
+    wait_until(lambda: patient_server.counted("queue_texts") == 0)
+    assert patient_server.counted("texts_total") - scored < 4 * len(texts)

@@ -219,13 +219,17 @@ def _title_of(parts: Sequence[Part]) -> str:
         return "title_all"
     if "steering" in kinds:
         return "title_steering"
-    return "title_data" if kinds <= {"data", "cost"} else "title_model"
+    for kind in ("data", "gpt"):
+        if kinds <= {kind, "cost"}:
+            return f"title_{kind}"
+    return "title_model"
 
 
 def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
     """Yield the verdict of each part that has one."""
     for part in parts:
-        if part.kind in ("evaluation", "steering", "data"):
+        has_verdict = part.kind in ("evaluation", "steering", "data")
+        if has_verdict or (part.kind == "gpt" and _speaks(part, parts)):
             name = text(language, part.summary.level)
             if _has_several(parts):
                 heading = text(language, f"part_{part.kind}")
@@ -233,11 +237,23 @@ def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
             yield {"look": part.summary.look, "name": name}
 
 
+def _speaks(part: Part, parts: Sequence[Part]) -> bool:
+    """Return whether the first screen holds what a part says.
+
+    On a page about several things it does not where the data have no problems, nor of a GPT before
+    it was steered.
+    """
+    is_step = part.kind == "gpt" or part.summary.level == "data_good"
+    return not (is_step and _has_several(parts))
+
+
 def _answers(parts: Sequence[Part], language: str) -> Iterable[dict[str, Any]]:
     """Yield the three answers of the first screen, those that have sentences."""
     for role in _ROLES:
         sentences: dict[str, None] = {}
         for part in parts:
+            if not _speaks(part, parts):
+                continue
             for sentence in getattr(part.summary, role):
                 sentences[_shown_sentence(language, sentence)] = None
         if sentences:
@@ -326,7 +342,10 @@ def _picture(parts: Sequence[Part]) -> Mapping[str, Any] | None:
 def _tiles(parts: Sequence[Part], language: str) -> list[Tile]:
     """Return the figures that carry the verdicts: at most six, fair to all parts."""
     shown = []
-    lists = [part for part in parts if part.summary.tiles]
+    lists = []
+    for part in parts:
+        if part.summary.tiles and (part.kind != "gpt" or _speaks(part, parts)):
+            lists.append(part)
     most = 6 // max(1, len(lists)) if len(lists) > 1 else 5
     for part in lists:
         for name, value, remark in part.summary.tiles[: max(1, most)]:

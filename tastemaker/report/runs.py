@@ -21,7 +21,11 @@ from tastemaker.report.page import (
 )
 from tastemaker.report.report_page import evaluation_part
 from tastemaker.report.steered_runs import BestOfCurve
-from tastemaker.report.summary import Summary, tiles_of_figures
+from tastemaker.report.summary import (
+    Summary,
+    summary_of_gpt,
+    tiles_of_figures,
+)
 from tastemaker.report.words import Sentence
 from tastemaker.reward.explain import explain
 from tastemaker.reward.model import RewardModel
@@ -262,8 +266,7 @@ def gpt_part(figures: Mapping[str, Any], label: str) -> Part:
     for name, value in nested.items():
         if isinstance(value, int | float | str):
             rows.append([name.replace("_", " "), _plain(value)])
-    summary = Summary("usable")
-    return Part("gpt", summary, {"figures": rows}, label)
+    return Part("gpt", summary_of_gpt(figures), {"figures": rows}, label)
 
 
 def _plain(value: Any) -> str:

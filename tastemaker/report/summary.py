@@ -5,7 +5,7 @@ that the same part is shown in any language.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,8 @@ _LOOKS = {
     "weak": "warning",
     "useless": "error",
     "unknown": "warning",
+    "gpt_learned": "good",
+    "gpt_weak": "warning",
     "data_good": "good",
     "data_warnings": "warning",
     "data_errors": "error",
@@ -413,11 +415,45 @@ def summary_of_diagnosis(
     for problem in serious[:_SHOWN_PROBLEMS]:
         caution.append(Sentence("data_problem", {"problem": problem.what}))
         advice.append(Sentence("do_fix_data", {"advice": problem.advice}))
+    if not serious:
+        advice.append(Sentence("do_fit"))
     return Summary(
         level,
+        trust=[] if serious else [Sentence("data_trust")],
         caution=caution,
         next=advice[:1],
         tiles=tiles[:_MOST_TILES],
+    )
+
+
+# --- a GPT -------------------------------------------------------------------------------------
+
+
+def summary_of_gpt(figures: Mapping[str, Any]) -> Summary:
+    """Return what the figures of pretraining say first: is it better than counting?"""
+    gpt, ngrams = figures.get("perplexity"), figures.get("ngram_perplexity")
+    if not isinstance(gpt, float) or not isinstance(ngrams, float):
+        return Summary("unknown", caution=[Sentence("gpt_not_judged")])
+    values = {"gpt": f"{gpt:.3g}", "ngrams": f"{ngrams:.3g}"}
+    tiles = [
+        ("perplexity", values["gpt"], ""),
+        ("ngram perplexity", values["ngrams"], ""),
+        ("parameters", f"{figures.get('parameters', 0):,}", ""),
+    ]
+    unmeasured = Sentence("gpt_not_judged")
+    if gpt < ngrams:
+        return Summary(
+            "gpt_learned",
+            trust=[Sentence("gpt_beats_counting", values)],
+            caution=[unmeasured],
+            next=[Sentence("do_steer")],
+            tiles=tiles,
+        )
+    return Summary(
+        "gpt_weak",
+        caution=[Sentence("gpt_no_better_than_counting", values), unmeasured],
+        next=[Sentence("do_pretrain_more")],
+        tiles=tiles,
     )
 
 

@@ -1,6 +1,5 @@
 """A user's own environments: found in the current folder, cut where they never end."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,16 +89,15 @@ def written(folder: Path, files: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_modules: None
+) -> Iterator[Path]:
     """The current folder, for one test; what it registers and imports is forgotten."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     before = dict(gymnasium.registry)
     yield tmp_path
     gymnasium.registry.clear()
     gymnasium.registry.update(before)
-    for name in [name for name in sys.modules if name.startswith("own_")]:
-        del sys.modules[name]
 
 
 @pytest.mark.parametrize("case", OWN)

@@ -289,3 +289,46 @@ def test_words_that_moved_the_score_are_marked(taste: Path, tmp_path: Path) -> N
     page = html(report_runs([run], tmp_path / "out"))
     assert '<mark class="new">good </mark>' in page
     assert 'class="up">good' not in page
+
+
+def pretrained(folder: Path, perplexity: float) -> Path:
+    """Write the figures of a GPT whose n-grams have a perplexity of 30."""
+    folder.mkdir()
+    figures = {"perplexity": perplexity, "ngram_perplexity": 30.0, "parameters": 870144}
+    (folder / "pretraining.json").write_text(json.dumps(figures))
+    return folder
+
+
+def test_a_page_about_a_gpt_says_whether_it_learned(tmp_path: Path) -> None:
+    learned = pretrained(tmp_path / "gpt", 12.5)
+    page = Page(html(report_runs([learned], tmp_path / "out"))).text
+    assert "What this GPT has learned" in page
+    assert "chose among 12.5" in page
+    assert "tastemaker steer" in page
+    little = pretrained(tmp_path / "little", 30.5)
+    page = Page(html(report_runs([little], tmp_path / "out"))).text
+    assert "has learned little" in page
+    assert "no better than a count" in page
+    page = Page(html(report_runs([little], tmp_path / "out", language="zh"))).text
+    assert "这个 GPT 学到了什么" in page
+    assert "学到的很少" in page
+
+
+def test_a_gpt_beside_a_model_is_not_on_the_first_screen(
+    taste: Path, tmp_path: Path
+) -> None:
+    folders = [taste, pretrained(tmp_path / "gpt", 30.5)]
+    page = Page(html(report_runs(folders, tmp_path / "out"))).text
+    assert "How far to trust this reward model" in page
+    assert "has learned little" not in page
+
+
+def test_data_without_a_problem_can_be_fitted(tmp_path: Path) -> None:
+    words = np.random.default_rng(0).permutation(6000).reshape(60, 2, 50)
+    pairs = [[" ".join(map(str, text)) for text in pair] for pair in words]
+    diagnosis = tm.doctor([Comparison(*pair) for pair in pairs])
+    assert [p.what for p in diagnosis.problems if p.severity != "note"] == []
+    tm.write_doctor_page(diagnosis, tmp_path / "data")
+    page = Page(html(report_runs([tmp_path / "data"], tmp_path / "out"))).text
+    assert "Nothing wrong was found in these judgements" in page
+    assert "tastemaker fit" in page

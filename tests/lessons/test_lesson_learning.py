@@ -13,7 +13,9 @@ from lesson_files import LADDER, LESSONS, lesson
 from torch.distributions import Distribution
 
 SOLVING_SEED = 1
-SECONDS = 180  # of the processor; the lessons take 3 to 20 on a slow core
+SECONDS = (
+    120  # of the processor; the lessons take 3 to 20, and twice that on a shared core
+)
 
 
 @pytest.fixture

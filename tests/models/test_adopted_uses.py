@@ -69,6 +69,7 @@ def reviews(prompts, texts):
 """
 
 
+@pytest.mark.usefixtures("own_modules")
 @pytest.mark.parametrize("name", ["chats", "reviews"])
 def test_it_steers_as_the_logits_of_transformers_do(
     name: str, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,7 @@ def load(
         """A server that starts at once."""
 
         def start(self) -> None:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 120
             while True:
                 try:
                     page = start(self.store, *self.options)

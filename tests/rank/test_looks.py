@@ -128,7 +128,7 @@ def test_first_paint_and_weight(chromium: Any, page: Any) -> None:
     while min(paints, default=math.inf) > 300 and len(paints) < 20:
         chromium.refresh()
         paints.append(chromium.execute_async_script(PAINTED))
-    assert min(paints) < 1000, paints
+    assert min(paints) < 500, paints
     weight = chromium.execute_script(
         "return [...performance.getEntriesByType('navigation'),"
         "...performance.getEntriesByType('resource')].reduce("
