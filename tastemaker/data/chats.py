@@ -40,7 +40,8 @@ _SPELLED = re.compile(
 _SPELLED_LATER = re.compile(
     r"""\s*(?:\{\s*["'](?:messages|conversations?)["']\s*:\s*|array\()?"""
     r"""\[\s*\{(?:"""
-    r"""(?=(?s:.{0,2000}?)["']role["']\s*:)(?=(?s:.{0,2000}?)["']content["']\s*:)|"""
+    r"""(?=(?s:.{0,2000}?)["']role["']\s*:)(?=(?s:.{0,2000}?)["']"""
+    r"""(?:content|tool_calls|function_call)["']\s*:)|"""
     r"""(?=(?s:.{0,2000}?)["']from["']\s*:)(?=(?s:.{0,2000}?)["']value["']\s*:))"""
 )
 """How a text may begin that spells messages whose first key is another, such as an id.
@@ -110,7 +111,8 @@ def with_chat(value: Any) -> Any:
 
 def _has_content(turn: Mapping[str, Any]) -> bool:
     """Return whether a message has more than a role."""
-    return any(key in turn for key in ("content", "value", "tool_calls"))
+    keys = ("content", "value", "tool_calls", "function_call")
+    return any(key in turn for key in keys)
 
 
 def _is_spelled(text: str) -> bool:

@@ -79,6 +79,8 @@ _FILLERS = {
 }
 """… and of these beside them: `customer_review`, `review_stars`."""
 
+_MACHINE = {"assistant", "bot"}
+
 _CHATS = ("messages", "conversation", "conversations", "dialogue", "chat")
 """Names of a column of chats."""
 
@@ -323,6 +325,13 @@ def recognised(
     for name in names:
         if name not in used and _is_made_of(kind, name):
             alike.append(name)
+    if len(alike) > 1:
+        # what a person wrote comes before what a machine wrote
+        alike = [
+            name
+            for name in alike
+            if _MACHINE.isdisjoint(plain_name(name).split("_"))
+        ]
     return alike[0] if len(alike) == 1 else None
 
 

@@ -128,10 +128,12 @@ class Reading:
         columns, _ = layout.by_names[tuple(row)]
         own = {*self.format.optional, *columns.roles.values()}
         for name in late:
-            if name in own:
+            others = self.prompts.names and name not in self.prompts.names
+            is_prompt = bool(others) and self.format.holds_prompt(name)
+            if name in own and not is_prompt:
                 layout.roles.setdefault(self._late_role(name, columns), name)
                 layout.used |= {name}
-            elif may_prompt(name):
+            elif is_prompt or may_prompt(name):
                 layout.notes.append(
                     f"column {name!r} is not used: {where} is the first row that has it. Name it "
                     "with --prompt-column, or give every row the column."

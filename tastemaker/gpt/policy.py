@@ -155,9 +155,10 @@ class Policy:
         """Return `samples` completions of each prompt, all of the first one first.
 
         prompts: texts, which are continued, or chats (tuples of Message), which are answered; ""
-        begins a text. sampling: what is not given is as the policy's makers recommend. Same seed,
-        same text, whatever `most_rows` are written at once. first: the number of the first prompt,
-        where these are a part of more: prompts of other numbers draw other texts.
+        begins a text. sampling: of a mapping, what is not given is as the policy's makers
+        recommend; a `Sampling` is taken as it is. Same seed, same text, whatever `most_rows` are
+        written at once. first: the number of the first prompt, where these are a part of more:
+        prompts of other numbers draw other texts.
         Raises UsageError for a prompt that leaves no room for a token, and for fewer than one
         sample.
         """

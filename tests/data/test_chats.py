@@ -209,6 +209,13 @@ def test_messages_that_are_cut_short_are_refused() -> None:
         tm.read([{"text": text, "stars": 3}])
 
 
+def test_a_spelled_chat_may_begin_with_a_call_of_a_tool() -> None:
+    call = {"id": "1", "role": "assistant", "tool_calls": [{"name": "look"}]}
+    text = json.dumps([call])
+    first, _ = tm.read([{"text": text, "stars": 3}, {"text": "b", "stars": 1}])
+    assert first.texts[0].startswith("<tool_call>")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -150,3 +150,17 @@ def test_the_search_for_a_prompt_ends(tmp_path: Path) -> None:
     rows = _CountedRows(_pair(number) | empty for number in range(10_000))
     tm.inspect(rows)
     assert 10_000 <= rows.count < 15_000
+
+
+def test_a_late_prompt_beside_another_one_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"question": f"Q{n}?", "chosen": f"a {n}", "rejected": "b"} for n in range(150)
+    ]
+    rows += [{"prompt": "P?", "chosen": f"c {n}", "rejected": "d"} for n in range(9)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    report: list[Any] = []
+    judgements = tm.read(path, report=report)
+    assert len(judgements) == 159
+    (read_as,) = report
+    assert any("column 'prompt' is not used" in note for note in read_as.notes)

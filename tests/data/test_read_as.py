@@ -323,3 +323,13 @@ def test_an_assistants_response_is_a_text(tmp_path: Path) -> None:
     ]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert tm.inspect(path).read_as.roles["text"] == "assistant_response"
+
+
+def test_what_a_person_wrote_comes_before_what_a_bot_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    rows = [
+        {"bot_response": "Hello!", "user_feedback": f"Fine {n}.", "rating": n}
+        for n in (1, 2)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert tm.inspect(path).read_as.roles["text"] == "user_feedback"

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tastemaker import processes
 from tastemaker.data.judgements import Example
@@ -58,6 +58,8 @@ from tastemaker.serve.client_wires import (
 _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
 _ADDRESS = ("http://", "https://")
+_SECRET = re.compile("token|key|secret|password|auth|signature", re.IGNORECASE)
+"""Names in a query whose values may change while the reward is the same."""
 _LABEL_COLUMNS = ("label", "labels", "ground_truth", "answer", "solution")
 """Columns of the prompts' file that OpenRLHF's wire gets as `labels`; the first that is there."""
 
@@ -326,8 +328,12 @@ def identity(reward: Reward) -> Any:
     address = _address_of(reward)
     if address is None:
         return reward.name
-    # two addresses may have one name; a query may hold a token, which changes
-    place = urlsplit(address)._replace(query="", fragment="").geturl()
+    # two addresses may have one name
+    parts = urlsplit(address)
+    named = [
+        pair for pair in parse_qsl(parts.query) if not _SECRET.search(pair[0])
+    ]
+    place = parts._replace(query=urlencode(named), fragment="").geturl()
     digest = hashlib.sha256(place.encode()).hexdigest()
     return [reward.name, digest[:16]]
 
