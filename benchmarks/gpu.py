@@ -119,8 +119,25 @@ def fit(setting: Setting) -> dict[str, float]:
     module = DistilBertForSequenceClassification(config)
     network = Network(module, tokenizer, max_length=512, cut="left")
     setting.network = network.to(setting.device)
-    links = links_from(labels, tm.Likelihood(judges=False))
     training = tm.Training(batch_size=64, batch_tokens=32_768, epochs=1, evaluations=1)
+    fitting = trained(setting, network, labels, training)
+    lengths = list(fitting.task.lengths)
+    products = 3 * products_of(module, lengths)
+    return {
+        "imdb_epoch_seconds": fitting.seconds,
+        "fit_tokens_per_second": sum(lengths) / fitting.seconds,
+        "fit_tflops": products / fitting.seconds / 1e12,
+    }
+
+
+def trained(
+    setting: Setting,
+    network: Network,
+    labels: Sequence[tm.Label],
+    training: tm.Training,
+) -> SteppedFit:
+    """Take all steps of a fit, after one that warms up."""
+    links = links_from(labels, tm.Likelihood(judges=False))
     fitting = SteppedFit(
         network,
         links,
@@ -131,13 +148,7 @@ def fit(setting: Setting) -> dict[str, float]:
     )
     fitting.warm_up()
     fitting.advance_to(1.0)
-    lengths = list(fitting.task.lengths)
-    products = 3 * products_of(module, lengths)
-    return {
-        "imdb_epoch_seconds": fitting.seconds,
-        "fit_tokens_per_second": sum(lengths) / fitting.seconds,
-        "fit_tflops": products / fitting.seconds / 1e12,
-    }
+    return fitting
 
 
 def score(setting: Setting) -> dict[str, float]:
@@ -225,7 +236,6 @@ def lora(setting: Setting) -> dict[str, float]:
         network = Network.open(folder, is_frozen=True, max_length=512)
         network.add_adapters(Lora(16, "all"), folder, 0)
         labels = [tm.Label(text, number % 2 == 0) for number, text in enumerate(texts)]
-        links = links_from(labels, tm.Likelihood(judges=False))
         training = tm.Training(
             batch_size=32 if setting.size == 1 else 4,
             batch_tokens=16_384,
@@ -233,18 +243,9 @@ def lora(setting: Setting) -> dict[str, float]:
             gradient_checkpointing=True,
             evaluations=1,
         )
-        fitting = SteppedFit(
-            network,
-            links,
-            Corpus.of(labels, links),
-            training,
-            device=setting.device,
-            seed=0,
-        )
         if setting.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(setting.device)
-        fitting.warm_up()
-        fitting.advance_to(1.0)
+        fitting = trained(setting, network, labels, training)
     lengths = list(fitting.task.lengths) * training.epochs
     products = 2 * products_of(network.module, lengths)
     figures = {

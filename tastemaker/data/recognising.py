@@ -1,7 +1,6 @@
 """How a table in a published format is read: which format it has, and what a row becomes.
 
-`recognise` finds the format by the columns of the first rows. A table that has none is read column
-by column (`tastemaker.data.columns`).
+`recognise` finds the format by the columns of the first rows. Other tables: `data.columns`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
+from typing import Any
 
 from tastemaker.data.beginnings import layout_hint
 from tastemaker.data.cells import listed
@@ -126,8 +127,7 @@ def _holds_answers(
     name: str,
     head: Sequence[Row],
 ) -> bool:
-    cells = [row.get(name) for row in head]
-    filled = [cell for cell in cells if not is_missing(cell)]
+    filled = _filled_cells(name, head)
     return bool(filled) and all(
         (isinstance(cell, str) and parse_number(cell) is None)
         or isinstance(cell, list)
@@ -173,11 +173,15 @@ def _holds_numbers(
     name: str,
     head: Sequence[Row],
 ) -> bool:
-    cells = [row.get(name) for row in head]
-    filled = [cell for cell in cells if not is_missing(cell)]
+    filled = _filled_cells(name, head)
     return bool(filled) and all(
         parse_number(cell) is not None for cell in filled
     )
+
+
+def _filled_cells(name: str, head: Sequence[Row]) -> list[Any]:
+    cells = [row.get(name) for row in head]
+    return [cell for cell in cells if not is_missing(cell)]
 
 
 def are_counts(names: Sequence[str]) -> bool:

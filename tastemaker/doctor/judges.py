@@ -338,9 +338,8 @@ def _by_judge(
 ) -> tuple[Ints, Floats, Floats]:
     """Return for each judge the number of values, their mean, and half the width of its interval.
 
-    judge: the number of the judge of each value, below `judges`. The interval is a normal one, of
-    95 %. A judge without values has the number 1, so that nothing is divided by 0; with few values
-    the interval is too narrow, and callers ask for more.
+    judge: the number of the judge of each value, below `judges`. The 95 % interval is a normal one,
+    too narrow for few values. A judge without values has the number 1: nothing is divided by 0.
     """
     n = np.maximum(np.bincount(judge, minlength=judges), 1)
     mean = np.bincount(judge, values, minlength=judges) / n

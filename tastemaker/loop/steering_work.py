@@ -400,8 +400,7 @@ def _simulated(work: Work) -> list[Judgement]:
     if is_troubled:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []
-    path = work.result("write") / COMPLETIONS
-    for row in json_lines(path):
+    for row in json_lines(work.result("write") / COMPLETIONS):
         first, second = row["completions"]
         judge = draw.choice(judges)
         prompt = row["prompt"] or None
@@ -439,9 +438,8 @@ def _new_judgements(work: Work, judges: str) -> list[Judgement]:
 
 def _written_texts(work: Work) -> set[str]:
     """Return the texts that a round wrote for judges."""
-    path = work.result("write") / COMPLETIONS
     written: set[str] = set()
-    for row in json_lines(path):
+    for row in json_lines(work.result("write") / COMPLETIONS):
         written.update(map(str.strip, row["completions"]))
     return written
 
