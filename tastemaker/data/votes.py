@@ -220,11 +220,17 @@ def has_verdicts(
     names: Iterable[str],
     head: Sequence[Row],
 ) -> bool:
-    """Return whether a column says which answer is better, by its name or by its values."""
-    short_columns = _short_columns(names, head, ())
-    return any(map(may_vote, names)) or bool(
-        _unambiguous_columns(short_columns, answers, head)
-    )
+    """Return whether a column says which answer is better, by its name or by its values.
+
+    Numbers alone do not say it: 1 and 2 may be a difficulty.
+    """
+    if any(map(may_vote, names)):
+        return True
+    in_words = []
+    for name in _short_columns(names, head, ()):
+        if not _holds_numbers(name, head):
+            in_words.append(name)
+    return bool(_unambiguous_columns(in_words, answers, head))
 
 
 def _short_columns(

@@ -240,6 +240,16 @@ def test_a_column_of_winners_comes_before_numbers_by_its_values(
     assert won(path) == ["two", "one"]
 
 
+def test_a_column_of_1_and_2_does_not_come_before_numbers(tmp_path: Path) -> None:
+    rows = []
+    for difficulty in (1, 2):
+        texts = {"response_1": "one", "response_2": "two", "difficulty": difficulty}
+        rows.append(texts | {"score_1": difficulty, "score_2": 3 - difficulty})
+    path = tmp_path / "n.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert won(path) == ["two", "one"]
+
+
 def test_numbers_of_two_sorts_are_asked_about(tmp_path: Path) -> None:
     path = counted(tmp_path / "n.jsonl", ("rating_1", "rank_2"), (9, 1))
     with pytest.raises(DataError, match="--answers response_1,response_2 --better"):
