@@ -56,7 +56,8 @@ class FirstRows:
 
 def _is_void(cell: Any) -> bool:
     """Return whether a cell is empty, or a list or object without anything in it."""
-    return is_missing(cell) or (isinstance(cell, list | dict) and not cell)
+    is_empty = isinstance(cell, list | dict) and not cell
+    return is_missing(cell) or is_empty or cell == "[]"
 
 
 def telling_rows(

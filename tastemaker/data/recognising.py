@@ -395,11 +395,16 @@ def _prompts(
 
 
 def _may_be_dialogue(cell: Any) -> bool:
-    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
+    """Return whether a list may begin with the prompt.
+
+    An answer alone is one assistant's turn; texts and numbers are no turns.
+    """
     match cell:
         case [{"role": "assistant"}] | [{"from": "gpt"}]:
             return False
-    return isinstance(cell, list)
+        case [dict(), *_]:
+            return True
+    return False
 
 
 def _layout(
