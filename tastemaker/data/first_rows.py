@@ -56,8 +56,9 @@ class FirstRows:
 
 def _is_void(cell: Any) -> bool:
     """Return whether a cell is empty, or a list or object without anything in it."""
-    is_empty = isinstance(cell, list | dict) and not cell
-    return is_missing(cell) or is_empty or cell == "[]"
+    if isinstance(cell, str):
+        return is_missing(cell) or cell == "[]"
+    return is_missing(cell) or (isinstance(cell, list | dict) and not cell)
 
 
 def telling_rows(
