@@ -1,10 +1,11 @@
 """Many processes that train one model: data parallel, through torch.distributed.
 
 torchrun or accelerate launch starts them and tells each its number by environment variables. Each
-process holds the whole model, or with `--shard` a share of it (`train/sharding.py`). A step's units
-are dealt out by size, each process computes the gradients of its own, and the gradients and numbers
-are summed. So all processes take the same steps. Process 0 alone writes, logs and prints. What it
-decides (early stop, the start of a resumed run) reaches the others by broadcast, and so do errors.
+process holds the whole model, or with `--shard` a share of it (`train/gradients.py`). The units of
+a step are dealt out by size, each process computes the gradients of its own, and the gradients and
+numbers are summed. So all processes take the same steps. Process 0 alone writes, logs and prints.
+What it decides (early stop, the start of a resumed run) reaches the others by broadcast, and so do
+errors.
 
 Without these variables there is one process: nothing is imported, and each function here returns
 at once.

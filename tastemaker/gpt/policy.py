@@ -82,7 +82,7 @@ from tastemaker.huggingface import (
 )
 from tastemaker.readable import notebook_html, write_as_card
 from tastemaker.settings import settings_from
-from tastemaker.train.sharding import Sharded
+from tastemaker.train.gradients import Sharded
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""

@@ -49,26 +49,23 @@ from tastemaker.settings import (
     setting,
     settings_class,
 )
-from tastemaker.train.loop import Task
-from tastemaker.train.recomputing import RECOMPUTE, recompute_layers
-from tastemaker.train.run import Run, Say
-from tastemaker.train.sharding import (
+from tastemaker.train.gradients import (
+    RECOMPUTE,
     SHARD,
+    Metrics,
+    Part,
     ShardedBackward,
     divide,
     end_division,
+    gradient_strategy,
     idle,
+    recompute_layers,
+    share_like,
     whole,
 )
-from tastemaker.train.shares import share_like
-from tastemaker.train.step import (
-    Metrics,
-    Muon,
-    Part,
-    TrainStep,
-    adamw,
-    gradient_strategy,
-)
+from tastemaker.train.loop import Task
+from tastemaker.train.run import Run, Say
+from tastemaker.train.step import Muon, TrainStep, adamw
 
 Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them are only context for those that are learned."""

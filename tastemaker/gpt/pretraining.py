@@ -36,6 +36,7 @@ from tastemaker.gpt.pretrain_task import Pretraining, PretrainTask
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.settings import settings_from
+from tastemaker.train.gradients import check_shard, without_shard
 from tastemaker.train.loop import train
 from tastemaker.train.run import (
     RUN,
@@ -46,7 +47,6 @@ from tastemaker.train.run import (
     open_run,
     silent,
 )
-from tastemaker.train.sharding import check_shard, without_shard
 
 _TOKENIZER_CHARACTERS = 2**25
 """Characters that a tokenizer is learned from at most."""

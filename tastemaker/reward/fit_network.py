@@ -63,25 +63,20 @@ from tastemaker.reward.observation import (
 )
 from tastemaker.scores import Scores
 from tastemaker.train.checkpoint import best_in, with_best
-from tastemaker.train.loop import Task
-from tastemaker.train.recomputing import recompute_layers
-from tastemaker.train.sharding import (
+from tastemaker.train.gradients import (
+    Metrics,
+    Part,
     ShardedBackward,
     divide,
     end_division,
+    gradient_strategy,
     idle,
+    recompute_layers,
+    share_like,
     whole,
 )
-from tastemaker.train.shares import share_like
-from tastemaker.train.step import (
-    Metrics,
-    Part,
-    TrainStep,
-    adamw,
-    gradient_strategy,
-    parameters_of,
-    trainable,
-)
+from tastemaker.train.loop import Task
+from tastemaker.train.step import TrainStep, adamw, parameters_of, trainable
 
 # ---- the tiny encoder ----------------------------------------------------------------------------
 

@@ -61,9 +61,9 @@ from tastemaker.reward.observation import (
 from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
+from tastemaker.train.gradients import without_shard
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
-from tastemaker.train.sharding import without_shard
 
 
 class _Member(NamedTuple):

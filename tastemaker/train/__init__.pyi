@@ -1,4 +1,8 @@
 from .checkpoint import Checkpoint as Checkpoint
+from .gradients import Backward as Backward
+from .gradients import ThreadedBackward as ThreadedBackward
+from .gradients import recompute_layers as recompute_layers
+from .gradients import recomputing as recomputing
 from .loop import DONE as DONE
 from .loop import Progress as Progress
 from .loop import StopTraining as StopTraining
@@ -9,16 +13,12 @@ from .memory import activation_bytes as activation_bytes
 from .memory import in_words as in_words
 from .memory import on_meta as on_meta
 from .memory import state_bytes as state_bytes
-from .recomputing import recompute_layers as recompute_layers
-from .recomputing import recomputing as recomputing
 from .run import CONTRACT as CONTRACT
 from .run import Run as Run
 from .run import model_folder as model_folder
 from .run import open_run as open_run
-from .step import Backward as Backward
 from .step import Muon as Muon
 from .step import NotFinite as NotFinite
-from .step import ThreadedBackward as ThreadedBackward
 from .step import TrainStep as TrainStep
 from .step import restore_state as restore_state
 from .step import state_tensors as state_tensors

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tastemaker.train.shares import share_like
+from tastemaker.train.gradients import share_like
 
 _BEST = "best."
 """Before the names of the best weights so far."""

@@ -25,9 +25,9 @@ from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
 from tastemaker.progress import remark
 from tastemaker.train.checkpoint import Checkpoint
+from tastemaker.train.gradients import Metrics
 from tastemaker.train.run import Run
 from tastemaker.train.step import (
-    Metrics,
     NotFinite,
     on_host,
     restore_state,

@@ -1,27 +1,27 @@
 """The optimisers AdamW and Muon, and one training step.
 
 A step sums gradients over parts, checks them, clips them and applies them. The parts are small
-enough to fit into memory. A strategy computes their gradients and adds them up: `Backward` calls
-`loss.backward()` for one after the other; `ThreadedBackward` computes them side by side, one thread
-each, on a CPU. `OverProcesses` adds up what several processes computed, each by one of these two.
-All give the same sum up to float rounding.
+enough to fit into memory. How their gradients come about is a strategy (`gradients.py`).
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tastemaker import processes
 from tastemaker.errors import TrainingError
-from tastemaker.fast.processor import side_by_side
-from tastemaker.train.shares import is_sharded, share_like, whole_tensor
+from tastemaker.train.gradients import (
+    GradientStrategy,
+    Metrics,
+    Part,
+    is_sharded,
+    share_like,
+    whole_tensor,
+)
 
 _STATE = "adam."
 _MUON_SCALE = 0.2
@@ -216,17 +216,6 @@ def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return copies
 
 
-Metrics = dict[str, float]
-"""Numbers by name; docs/metrics.md defines each."""
-
-Part = Callable[[], tuple[Tensor, Mapping[str, float]]]
-"""Computes one part of a step: its loss (a scalar), and numbers that are summed over the parts.
-
-The number named "loss" is the value of the part's loss. A part sets autocast itself, because a
-thread does not inherit it.
-"""
-
-
 class NotFinite(TrainingError):
     """The loss or the gradient norm is infinite or NaN. The step was not taken."""
 
@@ -238,110 +227,6 @@ class NotFinite(TrainingError):
         self.loss = loss
         self.gradient_norm = gradient_norm
         self.rate = rate
-
-
-class GradientStrategy(Protocol):
-    """A way to compute the summed gradients of a step's parts."""
-
-    def add_gradients(
-        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
-    ) -> Metrics:
-        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
-        ...
-
-
-class Backward:
-    """Compute part after part by `loss.backward()`."""
-
-    def add_gradients(
-        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
-    ) -> Metrics:
-        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
-        sums: Metrics = {}
-        for part in parts:
-            loss, numbers = part()
-            if loss.requires_grad:
-                loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-            add_numbers(sums, numbers)
-        return sums
-
-
-@dataclass(frozen=True)
-class ThreadedBackward:
-    """Compute the parts side by side in threads, and add their gradients up in the parts' order.
-
-    For a CPU. `loss.backward()` would add up in whatever order the threads end.
-    """
-
-    threads: int
-
-    def add_gradients(
-        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
-    ) -> Metrics:
-        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
-        is_learning = torch.is_grad_enabled()  # a new thread does not know
-        calls = [
-            partial(_gradients, part, parameters, is_learning)
-            for part in parts
-        ]
-        sums: Metrics = {}
-        for gradients, numbers in side_by_side(calls, self.threads):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is None:
-                    continue
-                if parameter.grad is None:
-                    parameter.grad = gradient
-                else:
-                    parameter.grad.add_(gradient)
-            add_numbers(sums, numbers)
-        return sums
-
-
-@dataclass(frozen=True)
-class OverProcesses:
-    """Compute this process's parts, and add up the gradients and numbers of all processes.
-
-    The parts are this process's alone: the caller deals out the units of a step. An error in one
-    process is raised in all.
-    """
-
-    strategy: GradientStrategy
-
-    def add_gradients(
-        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
-    ) -> Metrics:
-        """Add the gradients to `.grad`; return all processes' numbers, summed by name."""
-        sums: Metrics = {}
-        with gradients_added(parameters):
-            for numbers in processes.gathered(
-                lambda: self.strategy.add_gradients(parts, parameters)
-            ):
-                add_numbers(sums, numbers)
-            processes.sum_gradients(parameters)
-        return sums
-
-
-@contextmanager
-def gradients_added(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Let the block compute gradients alone, and then add those that were there before it."""
-    before = [parameter.grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    yield
-    for parameter, earlier in zip(parameters, before, strict=True):
-        if earlier is None:
-            continue
-        if parameter.grad is not None:
-            earlier.add_(parameter.grad)
-        parameter.grad = earlier
-
-
-def gradient_strategy(threads: int) -> GradientStrategy:
-    """Return the strategy for passes of which so many may run side by side."""
-    strategy: GradientStrategy = (
-        Backward() if threads == 1 else ThreadedBackward(threads)
-    )
-    return OverProcesses(strategy) if processes.count() > 1 else strategy
 
 
 class TrainStep:
@@ -445,20 +330,3 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     """Return the parameters that require gradients."""
     return [parameter for parameter in parameters if parameter.requires_grad]
-
-
-def _gradients(
-    part: Part, parameters: Sequence[nn.Parameter], is_learning: bool
-) -> tuple[Sequence[Tensor | None], Mapping[str, float]]:
-    """Return one part's gradients, None for a parameter without one, and its numbers."""
-    with torch.set_grad_enabled(is_learning):
-        loss, numbers = part()
-    if not loss.requires_grad:
-        return [None] * len(parameters), numbers
-    return torch.autograd.grad(loss, parameters, allow_unused=True), numbers
-
-
-def add_numbers(sums: Metrics, numbers: Mapping[str, float]) -> None:
-    """Add numbers to the sums of their names."""
-    for name, value in numbers.items():
-        sums[name] = sums.get(name, 0) + value

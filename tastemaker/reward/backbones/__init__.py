@@ -52,8 +52,7 @@ from tastemaker.settings import (
     settings_class,
     settings_from,
 )
-from tastemaker.train.recomputing import RECOMPUTE
-from tastemaker.train.sharding import SHARD, check_shard
+from tastemaker.train.gradients import RECOMPUTE, SHARD, check_shard
 
 Cut = Literal["left", "right"]
 

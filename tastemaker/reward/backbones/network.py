@@ -79,7 +79,7 @@ from tastemaker.reward.backbones.reading import (
 )
 from tastemaker.reward.backbones.readout import Readout
 from tastemaker.scores import Scores
-from tastemaker.train.sharding import Sharded
+from tastemaker.train.gradients import Sharded
 
 # on a processor, what stays in its caches; a GPU is filled
 _SCORING_TOKENS = {"cpu": 2048}

@@ -39,14 +39,15 @@ from torch import Tensor, nn
 from tastemaker import processes
 from tastemaker.fast.processor import like_parts
 from tastemaker.settings import check
-from tastemaker.train.sharding import ShardedBackward, idle
-from tastemaker.train.step import (
+from tastemaker.train.gradients import (
     GradientStrategy,
     Part,
-    TrainStep,
+    ShardedBackward,
     gradient_strategy,
+    idle,
 )
-from tastemaker.train.step import Metrics as Metrics  # noqa: PLC0414
+from tastemaker.train.gradients import Metrics as Metrics  # noqa: PLC0414
+from tastemaker.train.step import TrainStep
 
 
 class Trajectories(Protocol):

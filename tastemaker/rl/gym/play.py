@@ -42,6 +42,7 @@ from tastemaker.rl.gym.world import (
     seed_of,
 )
 from tastemaker.settings import settings_from
+from tastemaker.train.gradients import Metrics
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import (
     Run,
@@ -50,7 +51,7 @@ from tastemaker.train.run import (
     open_run,
     silent,
 )
-from tastemaker.train.step import Metrics, NotFinite, adamw
+from tastemaker.train.step import NotFinite, adamw
 
 CURVE = "curve.png"
 EPISODE = "episode.gif"

@@ -39,8 +39,8 @@ from tastemaker.rl.text.world import (
     TextWorld,
     in_random_order,
 )
+from tastemaker.train.gradients import whole
 from tastemaker.train.run import Say
-from tastemaker.train.sharding import whole
 
 _READ = 1024
 """Judgements that are tokenized together."""

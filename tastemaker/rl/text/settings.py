@@ -34,8 +34,7 @@ from tastemaker.settings import (
     setting,
     settings_class,
 )
-from tastemaker.train.recomputing import RECOMPUTE
-from tastemaker.train.sharding import SHARD
+from tastemaker.train.gradients import RECOMPUTE, SHARD
 
 
 @settings_class

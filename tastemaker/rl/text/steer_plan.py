@@ -43,8 +43,8 @@ from tastemaker.rl.text.steer_task import SteerTask
 from tastemaker.rl.text.teacher import Teacher
 from tastemaker.rl.text.world import TextWorld
 from tastemaker.settings import settings_from
+from tastemaker.train.gradients import check_shard, without_shard
 from tastemaker.train.run import Run, Say
-from tastemaker.train.sharding import check_shard, without_shard
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,18 @@ from tastemaker.rl.text.world import (
     dropping_out,
 )
 from tastemaker.train.checkpoint import best_in, with_best
+from tastemaker.train.gradients import (
+    Metrics,
+    divide,
+    end_division,
+    recomputing,
+    share_like,
+    whole,
+    whole_tensor,
+)
 from tastemaker.train.loop import StopTraining, Task
-from tastemaker.train.recomputing import recomputing
 from tastemaker.train.run import Run, Say
-from tastemaker.train.sharding import divide, end_division, whole
-from tastemaker.train.shares import share_like, whole_tensor
-from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
+from tastemaker.train.step import NotFinite, adamw, on_host
 
 _SAMPLES = 3
 _NOTEBOOK_SAMPLES = 3

@@ -48,7 +48,7 @@ from tastemaker.rl.text.prompts import with_columns
 from tastemaker.rl.text.rewards import Reward, shared_scores
 from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
-from tastemaker.train.sharding import whole
+from tastemaker.train.gradients import whole
 
 _AT_ONCE = 8192
 """Tokens that go through the network at once where no gradients are needed."""
