@@ -333,7 +333,7 @@ def _layout(
     answers: tuple[str, ...],
     votes: Votes | None,
 ) -> Layout:
-    layout = Layout("answers", names=tuple(names), head=head)
+    layout = Layout("answers", names=dict.fromkeys(names), head=head)
     layout.roles["answers"] = TOGETHER.join(answers)
     layout.used = frozenset(answers)
     if votes is None:

@@ -258,6 +258,16 @@ def _is_turns(
     )
 
 
+def may_be_dialogue(cell: Any) -> bool:
+    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
+    match cell:
+        case [{"role": "assistant"}] | [{"from": "gpt"}]:
+            return False
+        case [dict(), *_]:
+            return True
+    return False
+
+
 def _system(
     names: Collection[str],
     used: Collection[str],
