@@ -28,6 +28,7 @@ from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
     beside,
+    check_calls,
     checked,
     identity,
     reward_of,
@@ -132,6 +133,8 @@ def steer(
     of_main = {**loading, "caution": caution}
     main_reward = _rewards(of_main, reward=reward).get("reward")
     watched = _rewards(loading, held_out=held_out, gold=gold)
+    all_rewards = [main_reward] if main_reward is not None else []
+    check_calls([*all_rewards, *watched.values()], plan.columns)
     start = _opened(policy, plan.steering).to(device)
     source = str(policy)
     settings = plan.settings() | {"start": source}
