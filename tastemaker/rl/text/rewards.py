@@ -292,7 +292,7 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
 
 
 def check_calls(
-    rewards: Iterable[Reward], columns: Sequence[Mapping[str, Any]]
+    rewards: Iterable[Reward | None], columns: Sequence[Mapping[str, Any]]
 ) -> None:
     """Raise RewardError for a function that cannot be called, before anything is written.
 

@@ -133,11 +133,9 @@ def steer(
     of_main = {**loading, "caution": caution}
     main_reward = _rewards(of_main, reward=reward).get("reward")
     watched = _rewards(loading, held_out=held_out, gold=gold)
-    all_rewards = [main_reward] if main_reward is not None else []
-    check_calls([*all_rewards, *watched.values()], plan.columns)
+    check_calls([main_reward, *watched.values()], plan.columns)
     start = _opened(policy, plan.steering).to(device)
-    source = str(policy)
-    settings = plan.settings() | {"start": source}
+    settings = plan.settings() | {"start": (name := str(policy))}
     settings["start_weights"] = weights_digest(start)
     settings |= {"caution": caution} | _reward_names(main_reward, watched)
     with open_run(
@@ -145,7 +143,7 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(start, main_reward, watched, run, say, source=source)
+        task = plan.task(start, main_reward, watched, run, say, source=name)
         # --shard divides its weights: without this name its whole weights are freed
         del start
         with _keeping_best(task, out):
