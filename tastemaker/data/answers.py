@@ -46,6 +46,7 @@ from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
 from tastemaker.data.vote_values import Votes, VotesReader
 from tastemaker.data.votes import (
     are_counts,
+    as_number,
     better_column,
     has_verdicts,
     may_vote,
@@ -189,7 +190,8 @@ class Answers:
             if is_missing(row.get(name)):
                 self.layout.unlabelled[name] += 1
                 return []
-            numbers.append(sign * number_of(row[name], where, name))
+            number = number_of(as_number(row[name]), where, name)
+            numbers.append(sign * number)
         if len(self.answers) == 2:
             lead = numbers[0] - numbers[1]
             has_margin = not are_counts(self.scores)
@@ -330,7 +332,7 @@ def _layout(
     answers: tuple[str, ...],
     votes: Votes | None,
 ) -> Layout:
-    layout = Layout("answers", names=tuple(names), head=head)
+    layout = Layout("answers", names=dict.fromkeys(names), head=head)
     layout.roles["answers"] = TOGETHER.join(answers)
     layout.used = frozenset(answers)
     if votes is None:

@@ -8,7 +8,12 @@ from tastemaker.data.beginnings import layout_hint
 from tastemaker.data.cells import listed
 from tastemaker.data.roles import plain_name
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import is_missing, parse_number, word_of
+from tastemaker.data.values import (
+    LABEL_PAIRS,
+    is_missing,
+    parse_number,
+    word_of,
+)
 from tastemaker.data.vote_names import (
     NUMBERED,
     STEMS,
@@ -16,6 +21,12 @@ from tastemaker.data.vote_names import (
     wins_by_name,
 )
 from tastemaker.errors import DataError
+
+_STEM = STEMS.replace(" ", "|")
+_NUMBERED_WITHIN = re.compile(
+    rf"(?:(?:{_STEM})_?)?(?P<part>[0-9ab])_(?:{_STEM})(?:_text)?", re.ASCII
+)
+"""Names of an answer among several: model_a_response."""
 
 _BETTER_WORDS = (
     "better best winner winning preferred preference choice chosen label labels vote "
@@ -29,13 +40,22 @@ _OTHER_WORDS = (
 _OTHER = frozenset(_OTHER_WORDS.split())
 """Words of the names of columns that are taken for votes only if the user names them."""
 _NUMBER_WORDS = "votes vote upvotes upvote likes wins points score scores rating ratings stars rank"
-_NUMBERS = frozenset(_NUMBER_WORDS.split())
-"""Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
-_COUNTS = frozenset(["votes", "vote", "upvotes", "upvote", "likes", "wins"])
-"""Those that count people. By how much one count is larger says little of how much better it is."""
-_NUMBER_FILLERS = frozenset(
-    ["count", "counts", "num", "n", "number", "of", "total", "up"]
+_MARK_WORDS = (
+    "thumbs thumb like liked upvoted good helpful correct accepted approved"
 )
+"""Words of the names of columns that hold yes or no for each answer: thumbs_a, thumbs_b."""
+_NUMBERS = frozenset(f"{_NUMBER_WORDS} {_MARK_WORDS}".split())
+"""Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
+_COUNT_WORDS = "votes vote upvotes upvote likes wins"
+_COUNTS = frozenset(f"{_COUNT_WORDS} {_MARK_WORDS}".split())
+"""Those that count people, or say yes or no. By how much one number is larger says little of how
+much better the answer is."""
+_FILLER_WORDS = "count counts num n number of total up user human is was"
+_NUMBER_FILLERS = frozenset(_FILLER_WORDS.split())
+
+_WORD_PAIRS = [pair for pair in LABEL_PAIRS if not pair[1].isdigit()]
+_YES_OR_NO = dict.fromkeys((no for no, _ in _WORD_PAIRS), 0)
+_YES_OR_NO |= dict.fromkeys((yes for _, yes in _WORD_PAIRS), 1)
 
 _FEW = 7
 """Different values of a column that may say which answer is better."""
@@ -51,9 +71,11 @@ def numbered_answers(
     groups: dict[str, dict[str, str]] = {}
     for name in names:
         plain = plain_name(name)
-        match = NUMBERED.fullmatch(plain)
+        match = NUMBERED.fullmatch(plain) or _NUMBERED_WITHIN.fullmatch(plain)
         if match and _holds_answers(name, head):
-            stem = plain[: match.start("part")]
+            stem = (
+                f"{plain[: match.start('part')]}*{plain[match.end('part') :]}"
+            )
             groups.setdefault(stem, {})[match["part"]] = name
     pairs: list[tuple[str, ...]] = []
     for group in groups.values():
@@ -61,17 +83,19 @@ def numbered_answers(
             if set(group) == set(parts):
                 pairs.append(tuple(group[part] for part in parts))
     # names of models may stand beside the answers
-    are_few = len(pairs) < 2
-    pairs = [
-        pair
-        for pair in pairs
-        if (are_few and not _may_be_models(pair)) or _has_words(pair, head)
-    ]
-    return pairs[0] if len(pairs) == 1 else ()
+    with_words = [pair for pair in pairs if _has_words(pair, head)]
+    answers = []
+    for pair in pairs:
+        if pair in with_words or not _may_be_models(pair):
+            answers.append(pair)
+    if len(answers) != 1:
+        answers = with_words
+    return answers[0] if len(answers) == 1 else ()
 
 
 def _may_be_models(names: Sequence[str]) -> bool:
-    return plain_name(names[0]).startswith("model")
+    plain = plain_name(names[0])
+    return plain.startswith("model") and bool(NUMBERED.fullmatch(plain))
 
 
 def _has_words(
@@ -136,8 +160,13 @@ def _holds_numbers(
 ) -> bool:
     filled = _filled_cells(name, head)
     return bool(filled) and all(
-        parse_number(cell) is not None for cell in filled
+        parse_number(as_number(cell)) is not None for cell in filled
     )
+
+
+def as_number(cell: Any) -> Any:
+    """Return 1 for yes and true, 0 for no and false; any other cell as it is."""
+    return _YES_OR_NO.get(word_of(cell) or "", cell)
 
 
 def _filled_cells(name: str, head: Sequence[Row]) -> list[Any]:
@@ -146,7 +175,7 @@ def _filled_cells(name: str, head: Sequence[Row]) -> list[Any]:
 
 
 def are_counts(names: Sequence[str]) -> bool:
-    """Return whether columns of numbers count votes, by their names."""
+    """Return whether columns of numbers count votes, or say yes or no, by their names."""
     words = [set(re.findall("[a-z]+", plain_name(name))) for name in names]
     return all(_COUNTS & one for one in words)
 
