@@ -43,10 +43,10 @@ from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
+from tastemaker.data.vote_values import Votes, VotesReader
 from tastemaker.data.votes import (
-    Votes,
-    VotesReader,
     are_counts,
+    as_number,
     better_column,
     has_verdicts,
     may_vote,
@@ -128,7 +128,7 @@ class Answers:
         votes = self.votes
         if votes is not None:
             value = row.get(votes.column)
-            if is_missing(value):
+            if is_missing(value) or word_of(value) in votes.unjudged:
                 self.layout.unlabelled[votes.column] += 1
                 return []
         prompt, texts = self._texts(row, where)
@@ -152,10 +152,10 @@ class Answers:
     ) -> Judgement:
         """Return what a vote says of the answers of a row."""
         where = metadata["where"]
-        if votes.lead_sign:
-            lead = votes.lead_sign * number_of(value, where, votes.column)
-            return _comparison_from_lead(texts, lead, prompt, metadata)
         best = votes.wins.get(word_of(value) or "")
+        if best is None and votes.lead_sign:
+            lead = votes.lead(number_of(value, where, votes.column))
+            return _comparison_from_lead(texts, lead, prompt, metadata)
         if best is None:
             values = listed(votes.wins)
             raise bad_cell(
@@ -190,7 +190,8 @@ class Answers:
             if is_missing(row.get(name)):
                 self.layout.unlabelled[name] += 1
                 return []
-            numbers.append(sign * number_of(row[name], where, name))
+            number = number_of(as_number(row[name]), where, name)
+            numbers.append(sign * number)
         if len(self.answers) == 2:
             lead = numbers[0] - numbers[1]
             has_margin = not are_counts(self.scores)
@@ -331,19 +332,13 @@ def _layout(
     answers: tuple[str, ...],
     votes: Votes | None,
 ) -> Layout:
-    layout = Layout("answers", names=tuple(names), head=head)
+    layout = Layout("answers", names=dict.fromkeys(names), head=head)
     layout.roles["answers"] = TOGETHER.join(answers)
     layout.used = frozenset(answers)
     if votes is None:
         layout.details["answers"] = "best first"
-    elif votes.lead_sign:
-        side = "above" if votes.lead_sign > 0 else "below"
-        layout.details["better"] = f"{side} 0: {answers[0]}"
     else:
-        parts = []
-        for word, best in votes.wins.items():
-            parts.append(f"{word}: {answers[best] if best >= 0 else 'a tie'}")
-        layout.details["better"] = ", ".join(parts)
+        layout.details["better"] = votes.meaning(answers)
     return layout
 
 

@@ -210,14 +210,16 @@ def plan(
     metadata = metadata_columns(
         tuple(names), frozenset([*used, *prompts.all]), columns
     )
-    layout = Layout(names=tuple(names), head=head)
+    layout = Layout(names=dict.fromkeys(names), head=head)
     cells: tuple[Cells, ...] = ()
     if judged:
         by_name = {}
         for kind in JUDGEMENTS:
             is_off = columns.is_off(kind)
             by_name[kind] = None if is_off else recognised(kind, surveys, used)
-        judging = JudgementColumns(table, columns, surveys, layout, by_name)
+        judging = JudgementColumns(
+            table, columns, surveys, layout, by_name, past_bad
+        )
         cells = judging.for_target(target)
     if judged and not cells:
         missing = {
