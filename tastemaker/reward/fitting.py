@@ -238,11 +238,7 @@ class Learner:
 
         # `chosen_training` gives every network one
         assert self.training is not None
-        opening = self.settings
-        if heads > 1 and isinstance(opening, Encoder):
-            # no trained head is kept, so its template and length are not either
-            opening = replace(opening, new_head=True)
-        network = open_network(opening, self.division, seed)
+        network = open_network(self.settings, self.division, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
@@ -384,8 +380,9 @@ def fit(
         if out is not None and run.is_finished:
             return _finished(Path(out), run_settings, division)
         estimates = cross_fit(division, seed)
+        opening = composition.opening(chosen.settings)
         learner = Learner(
-            chosen.settings, division, training, device, precision, estimates
+            opening, division, training, device, precision, estimates
         )
         model = learner.reward_model(
             run, run_settings, seed, composition, anchor
