@@ -334,7 +334,7 @@ def fit(
 
     backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
     training: all settings of network training, or some that replace those of the recipe.
-    epochs: one of these settings. likelihood: how judgements count, or some of its settings by name.
+    epochs: one of these settings. likelihood: how judgements count, or some settings by name.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
