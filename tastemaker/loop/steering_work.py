@@ -400,11 +400,11 @@ def _simulated(work: Work) -> list[Judgement]:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []
     for row in json_lines(work.result("write") / COMPLETIONS):
-        texts = row["completions"]
+        texts, prompt = row["completions"], row["prompt"] or None
         judge = draw.choice(judges)
-        prompt = row["prompt"] or None
         if len(texts) == 2:
-            judged.append(judge.comparison(*texts, draw, prompt))
+            first, second = texts
+            judged.append(judge.comparison(first, second, draw, prompt))
         else:
             judged.append(judge.ranking(texts, draw, prompt))
     return judged
