@@ -378,4 +378,6 @@ def _survey(
         )
     if not count:
         raise DataError(f"{table.name}: no rows in it.")
+    for survey in surveys.values():
+        survey.settle(columns)
     return list(first.names), surveys, first.rows

@@ -6,7 +6,7 @@ classes an order: what the values do not say is asked for, never guessed.
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NoReturn
 
@@ -24,6 +24,7 @@ from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    UNJUDGED_WORDS,
     parse_number,
     show,
     word_of,
@@ -44,6 +45,8 @@ _MOST_TEXTS = 64
 _LONGEST = 64
 """Characters of such a cell."""
 
+_EMPTIES = UNJUDGED_WORDS | {"none"}
+
 UNLABELLED = "-1"
 """The label of what nobody labelled, except in a column of −1 and 1."""
 
@@ -56,8 +59,9 @@ class Survey:
     """The values of one column.
 
     words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers. is_whole: every value is a whole number. texts: some cells that were added already.
-    first_odd: the first cell that is no finite number, and its place.
+    numbers; −1 counts once `settle` says so. is_whole: every value is a whole number. texts: some
+    cells that were added already. first_odd: the first cell that is no finite number, and its
+    place. empties: words such as null. unlabelled: the values that mean that nobody judged.
     """
 
     words: dict[str, str] = field(default_factory=dict)
@@ -66,6 +70,9 @@ class Survey:
     is_whole: bool = True
     texts: set[Any] = field(default_factory=set)
     first_odd: tuple[Any, str] | None = None
+    empties: dict[str, str] = field(default_factory=dict)
+    has_minus_one: bool = False
+    unlabelled: frozenset[str] = frozenset()
 
     def add(
         self,
@@ -85,11 +92,16 @@ class Survey:
             if len(self.texts) < _MOST_TEXTS:
                 self.texts.add(value)
         word = word_of(value)
+        if word in _EMPTIES:
+            self.empties.setdefault(word, place(row))
+            return
         is_new = word is not None and word not in self.words
         if word is not None and is_new and len(self.words) <= MOST_STEPS:
             self.words[word] = place(row)
         number = parse_number(value)
-        if number is not None and math.isfinite(number):
+        if number == -1:
+            self.has_minus_one = True
+        elif number is not None and math.isfinite(number):
             self.lowest = min(self.lowest, number)
             self.highest = max(self.highest, number)
             self.is_whole = self.is_whole and number.is_integer()
@@ -97,6 +109,28 @@ class Survey:
             self.is_whole = False
             if self.first_odd is None:
                 self.first_odd = (value, place(row))
+
+    def settle(self, columns: Columns) -> None:
+        """Decide, after the last cell, which values mean that nobody judged.
+
+        They are words such as null, unless somebody named them, and −1 below numbers from 0 up, but
+        not on a scale such as −1, 0, 1.
+        """
+        named = {word_of(name) for name in (*columns.order, columns.positive)}
+        if not _is_no_class(self.words):
+            named.add("none")
+        for word in named & self.empties.keys():
+            self.words[str(word)] = self.empties.pop(str(word))
+            self.is_whole = False
+        self.unlabelled = frozenset(self.empties)
+        if not self.has_minus_one:
+            return
+        is_on_scale = columns.scale is not None and columns.scale[0] < 0
+        if self.lowest >= 0 and self.highest != 1 and not is_on_scale:
+            self.unlabelled |= {UNLABELLED}
+        else:
+            self.lowest = min(self.lowest, -1.0)
+            self.highest = max(self.highest, -1.0)
 
     def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
         """Return whether labels such as these are grades: more than two whole numbers."""
@@ -161,7 +195,20 @@ class JudgementColumns:
             cells.append(self._rating_cells(rating, is_named=is_named))
         if target == "label":
             cells = [each for each in cells if isinstance(each, LabelCells)]
-        return tuple(cells)
+        return tuple(map(self._with_unlabelled, cells))
+
+    def _with_unlabelled(self, cells: Cells) -> Cells:
+        """Return cells that pass over the values that mean that nobody judged."""
+        survey = self.surveys[cells.column]
+        unlabelled = survey.unlabelled
+        if isinstance(cells, LabelCells | ClassCells):
+            unlabelled -= {UNLABELLED}
+        elif UNLABELLED in unlabelled:
+            self.layout.notes.append(
+                f"column {cells.column!r}: −1 means that nobody judged; "
+                f"--scale -1,{max(math.ceil(survey.highest), 0)} reads it as a number."
+            )
+        return replace(cells, unlabelled=cells.unlabelled | unlabelled)
 
     def _is_kept(self, target: Target | None, kind: str, column: str) -> bool:
         """Return whether a target reads a column of some kind of judgements."""
@@ -255,7 +302,9 @@ class JudgementColumns:
         survey, positive = self.surveys[column], self.columns.positive
         words = list(survey.words)
         unlabelled: frozenset[str] = frozenset()
-        if UNLABELLED in words and set(words) != {UNLABELLED, "1"}:
+        is_pair = set(words) == {UNLABELLED, "1"}
+        is_on_scale = self.columns.scale and self.columns.scale[0] < 0
+        if UNLABELLED in words and not is_pair and not is_on_scale:
             unlabelled = frozenset([UNLABELLED])
             words.remove(UNLABELLED)
         if self.columns.order:
@@ -295,7 +344,7 @@ class JudgementColumns:
     ) -> Cells:
         """Return how to read more than two whole numbers; refuse those that number classes."""
         numbers = sorted(int(word) for word in words)
-        if numbers == list(range(len(numbers))) and not self.columns.scale:
+        if numbers[0] >= 0 and not self.columns.scale:
             classes = [str(number) for number in numbers]
             order = ",".join(classes)
             raise DataError(
@@ -388,6 +437,12 @@ class JudgementColumns:
                 f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
             )
         return GradeCells(column, lowest, highest)
+
+
+def _is_no_class(words: Collection[str]) -> bool:
+    """Return whether "none" beside these values is an empty cell, and not the name of a class."""
+    are_numbers = all(parse_number(word) is not None for word in words)
+    return are_numbers or any(set(words) <= set(pair) for pair in LABEL_PAIRS)
 
 
 def _ordered_cells(

@@ -36,7 +36,7 @@ from tastemaker.data.tables import (
     Table,
     renamed_row,
 )
-from tastemaker.data.values import is_missing, show, word_of
+from tastemaker.data.values import UNJUDGED_WORDS, is_missing, show, word_of
 from tastemaker.errors import DataError, SaysNothing, UsageError
 
 
@@ -148,7 +148,10 @@ class Reading:
     def _is_unjudged(self, cell: Any) -> bool:
         if is_missing(cell):
             return True
-        return self._has_values and word_of(cell) == UNLABELLED
+        word = word_of(cell)
+        if self._has_values and word in (UNLABELLED, "none"):
+            return True
+        return word in UNJUDGED_WORDS
 
     @cached_property
     def _has_values(self) -> bool:
