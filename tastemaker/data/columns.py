@@ -17,7 +17,6 @@ from tastemaker.data.judgement_columns import (
     JUDGEMENTS,
     OPTIONS,
     JudgementColumns,
-    Survey,
     Target,
 )
 from tastemaker.data.judgements import Example, Judgement
@@ -37,6 +36,7 @@ from tastemaker.data.roles import (
     plain_name,
     written_by_score,
 )
+from tastemaker.data.survey import Survey
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     is_missing,
@@ -217,7 +217,9 @@ def plan(
         for kind in JUDGEMENTS:
             is_off = columns.is_off(kind)
             by_name[kind] = None if is_off else recognised(kind, surveys, used)
-        judging = JudgementColumns(table, columns, surveys, layout, by_name)
+        judging = JudgementColumns(
+            table, columns, surveys, layout, by_name, past_bad
+        )
         cells = judging.for_target(target)
     if judged and not cells:
         missing = {

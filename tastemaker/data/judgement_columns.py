@@ -5,10 +5,10 @@ classes an order: what the values do not say is asked for, never guessed.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from tastemaker.data.cells import (
     Cells,
@@ -21,144 +21,25 @@ from tastemaker.data.cells import (
 )
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import Columns, plain_name
+from tastemaker.data.survey import MOST_STEPS, UNLABELLED, Survey
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
-    UNJUDGED_WORDS,
+    is_missing,
     parse_number,
     show,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered, numbered
+from tastemaker.data.worded_numbers import Numbered
 from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]
 
-MOST_STEPS = 20
-"""Whole numbers with at most this number of steps are grades; with more they are ratings."""
-
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
 _AUROC_ROWS = 10_000
-_MOST_TEXTS = 64
-"""Cells of a column that are remembered while it is surveyed."""
-_LONGEST = 64
-"""Characters of such a cell."""
-
-_EMPTIES = UNJUDGED_WORDS | {"none"}
-
-UNLABELLED = "-1"
-"""The label of what nobody labelled, except in a column of −1 and 1."""
-
 JUDGEMENTS = ("label", "grade", "rating")
 OPTIONS = "--label-column, --grade-column or --rating-column"
-
-
-@dataclass
-class Survey:
-    """The values of one column.
-
-    words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers; −1 counts once `settle` says so. is_whole: every value is a whole number. texts: some
-    cells that were added already. first_odd: the first cell that is no finite number, and its
-    place. empties: words such as null. unlabelled: the values that mean that nobody judged.
-    """
-
-    words: dict[str, str] = field(default_factory=dict)
-    lowest: float = math.inf
-    highest: float = -math.inf
-    is_whole: bool = True
-    texts: set[Any] = field(default_factory=set)
-    first_odd: tuple[Any, str] | None = None
-    empties: dict[str, str] = field(default_factory=dict)
-    has_minus_one: bool = False
-    unlabelled: frozenset[str] = frozenset()
-
-    def add(
-        self,
-        value: Any,
-        place: Callable[[int], str],
-        row: int,
-    ) -> None:
-        """Add one cell. Bad cells raise no error here: the second pass reports them.
-
-        place: a row's number → where it is. An equal cell changes nothing, so it is passed over.
-        """
-        is_text = isinstance(value, str) and len(value) <= _LONGEST
-        # not a bool, which is equal to an integer and another word
-        if is_text or type(value) is int:
-            if value in self.texts:
-                return
-            if len(self.texts) < _MOST_TEXTS:
-                self.texts.add(value)
-        word = word_of(value)
-        if word in _EMPTIES:
-            self.empties.setdefault(word, place(row))
-            return
-        is_new = word is not None and word not in self.words
-        if word is not None and is_new and len(self.words) <= MOST_STEPS:
-            self.words[word] = place(row)
-        number = parse_number(value)
-        if number == -1:
-            self.has_minus_one = True
-        elif number is not None and math.isfinite(number):
-            self.lowest = min(self.lowest, number)
-            self.highest = max(self.highest, number)
-            self.is_whole = self.is_whole and number.is_integer()
-        elif word is not None:
-            self.is_whole = False
-            if self.first_odd is None:
-                self.first_odd = (value, place(row))
-
-    def settle(self, columns: Columns) -> None:
-        """Decide, after the last cell, which values mean that nobody judged.
-
-        They are words such as null, unless somebody named them, and −1 below numbers from 0 up, but
-        not on a scale such as −1, 0, 1.
-        """
-        named = {word_of(name) for name in (*columns.order, columns.positive)}
-        if not _is_no_class(self.words):
-            named.add("none")
-        for word in named & self.empties.keys():
-            self.words[str(word)] = self.empties.pop(str(word))
-            self.is_whole = False
-        self.unlabelled = frozenset(self.empties)
-        if not self.has_minus_one:
-            return
-        is_on_scale = columns.scale is not None and columns.scale[0] < 0
-        if self.lowest >= 0 and self.highest != 1 and not is_on_scale:
-            self.unlabelled |= {UNLABELLED}
-        else:
-            self.lowest = min(self.lowest, -1.0)
-            self.highest = max(self.highest, -1.0)
-
-    def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
-        """Return whether labels such as these are grades: more than two whole numbers."""
-        words = [word for word in self.words if word not in unlabelled]
-        return self.is_whole and len(words) > 2
-
-    def worded(
-        self,
-        unlabelled: Collection[str] = (),
-        *,
-        is_scale: bool = False,
-    ) -> Numbered | None:
-        """Return the numbers in classes such as "4 stars"; None for plain numbers and others.
-
-        is_scale: somebody, or the column's name, says that they are on a scale.
-        """
-        if all(parse_number(word) is not None for word in self.words):
-            return None
-        words = [word for word in self.words if word not in unlabelled]
-        return numbered(words, is_scale=is_scale)
-
-    def has_few_steps(
-        self,
-        scale: tuple[int, int] | None,
-    ) -> bool:
-        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
-        lowest, highest = scale or (self.lowest, self.highest)
-        return self.is_whole and 0 <= highest - lowest < MOST_STEPS
 
 
 @dataclass(frozen=True)
@@ -166,6 +47,7 @@ class JudgementColumns:
     """Decides how the judgement columns of a table are read, by a survey of what they hold.
 
     recognised: by kind, the column that was recognised by its name; used if no column is named.
+    past_bad: rows that cannot be read are left out, and so are rows with a bad judgement.
     """
 
     table: Table
@@ -173,6 +55,7 @@ class JudgementColumns:
     surveys: dict[str, Survey]
     layout: Layout
     recognised: Mapping[str, str | None]
+    past_bad: bool = False
 
     def for_target(
         self,
@@ -219,7 +102,9 @@ class JudgementColumns:
     def _readable(self, target: Target | None) -> list[str | None]:
         """Return the recognised columns, without numbers of which a cell is none.
 
-        Nobody named them, so a bad cell stops a file only where no other column judges.
+        Nobody named them, so a bad cell stops a file only where no other column judges. Where
+        rows with bad cells are left out, a column is read that the target asks for, or of which
+        most cells are numbers.
         """
         problems: dict[str, str] = {}
         for kind in ("grade", "rating"):
@@ -227,7 +112,10 @@ class JudgementColumns:
             problem = (
                 self._problem(kind, self.surveys[column]) if column else None
             )
-            if column and problem:
+            if not column or not problem:
+                continue
+            is_wanted = target == "rating" or self._has_numbers(kind, column)
+            if not self.past_bad or not is_wanted:
                 problems[kind] = (
                     f"column {column!r} is not used: {problem}. "
                     f"If it judges the texts, name it with --{kind}-column."
@@ -244,6 +132,21 @@ class JudgementColumns:
             None if kind in problems else self.recognised[kind]
             for kind in JUDGEMENTS
         ]
+
+    def _has_numbers(self, kind: str, column: str) -> bool:
+        """Return whether more than half of a column's cells are grades or ratings."""
+        survey, scale = self.surveys[column], self.columns.scale
+        lowest, highest = survey.lowest, survey.highest
+        if kind == "grade" and not scale and highest - lowest >= MOST_STEPS:
+            return False
+        count = filled = 0
+        for _, row in self.table.rows_past([]):
+            cell = row.get(column)
+            number = parse_number(cell)
+            filled += not is_missing(cell)
+            if number is not None and math.isfinite(number):
+                count += kind == "rating" or number.is_integer()
+        return 2 * count > filled
 
     def _problem(self, kind: str, survey: Survey) -> str | None:
         """Return why not every cell of a column is a grade or a rating; None where all are."""
@@ -411,7 +314,8 @@ class JudgementColumns:
             return WordedCells(RatingCells(column, scale), frozenset())
         if worded is not None:
             return self._worded_cells(column, worded, frozenset())
-        if survey.has_few_steps(scale) and not is_named:
+        has_few_steps = survey.has_few_steps(scale, past_bad=self.past_bad)
+        if has_few_steps and not is_named:
             return self._grade_cells(column)
         return RatingCells(column, scale)
 
@@ -437,12 +341,6 @@ class JudgementColumns:
                 f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
             )
         return GradeCells(column, lowest, highest)
-
-
-def _is_no_class(words: Collection[str]) -> bool:
-    """Return whether "none" beside these values is an empty cell, and not the name of a class."""
-    are_numbers = all(parse_number(word) is not None for word in words)
-    return are_numbers or any(set(words) <= set(pair) for pair in LABEL_PAIRS)
 
 
 def _ordered_cells(

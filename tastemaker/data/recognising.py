@@ -12,7 +12,7 @@ from tastemaker.data.chats import check_spelling
 from tastemaker.data.columns import RECOGNISED, check_named, no_text
 from tastemaker.data.first_rows import first_plain_rows, plain_row
 from tastemaker.data.formats import FORMATS, PROMPT, TABLE, Format
-from tastemaker.data.judgement_columns import JUDGEMENTS, UNLABELLED
+from tastemaker.data.judgement_columns import JUDGEMENTS
 from tastemaker.data.judgements import Grade, Judgement, Label, Prompt
 from tastemaker.data.metadata import RECOGNISED as METADATA
 from tastemaker.data.metadata import (
@@ -29,6 +29,7 @@ from tastemaker.data.prompts import (
 )
 from tastemaker.data.read_as import Layout, columns_looked_at
 from tastemaker.data.roles import ROLES, Columns, column_for, plain_name
+from tastemaker.data.survey import UNLABELLED
 from tastemaker.data.tables import (
     NO_METADATA,
     Metadata,
