@@ -204,7 +204,7 @@ def _named_pairs(
         return [pair] if is_said or are_plain else []
     if are_plain:
         return []
-    pairs = []
+    pairs: list[tuple[str, ...]] = []
     for pair in combinations(texts, 2):
         wins = wins_by_name(words, pair)
         if wins is not None and len({*wins.values()} - {-1}) == 2:
