@@ -76,9 +76,10 @@ def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
         },
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
-            "algorithms": {ALGORITHM: {"lr": 8e-4, "entropy": 0.03}},
+            "algorithms": {ALGORITHM: {"lr": 1e-3, "entropy": 0.03}},
             "steps": 120,
-            "batch": 96,
+            "batch": 112,
+            "kl_coef": 0.13,
             "windows": 8,
             "temperature": 0.7,
             "max_tokens": 100,
