@@ -43,8 +43,8 @@ TOKEN = "TASTEMAKER_TOKEN"
 @o.option("--quiet", "-q", is_flag=True, help="Only errors.", panel=o.RUN)
 def serve(models: tuple[Path, ...], serving: o.Settings, quiet: bool) -> None:
     """Serve scores over HTTP."""
-    from tastemaker.serve import Serving
-    from tastemaker.serve import serve as run
+    from tastemaker.serve.running import serve as run
+    from tastemaker.serve.settings import Serving
 
     serving.setdefault("token", os.environ.get(TOKEN) or None)
 
@@ -78,7 +78,7 @@ file is kept. `tastemaker serve` then takes it where it is faster. Needs the ext
 def export(model: Path, onnx: bool) -> None:
     """Write a model in another form."""
     from tastemaker.errors import UsageError
-    from tastemaker.reward import export_onnx
+    from tastemaker.reward.export import export_onnx
 
     if not onnx:
         raise UsageError("no form to write: give --onnx.")
@@ -93,7 +93,7 @@ def opened(model: str, **loading: Any) -> Any:
     """
     import tastemaker as tm
     from tastemaker.errors import UsageError
-    from tastemaker.serve import is_address, remote_reward
+    from tastemaker.serve.client import is_address, remote_reward
 
     if is_address(model):
         if "anchor" in loading:
@@ -284,8 +284,9 @@ def rank(
     """Let people judge texts on a web page. loading: where models are, and in which format."""
     import tastemaker as tm
     from tastemaker.data.store import calibration_items
-    from tastemaker.rank import Judging, export, read_form
-    from tastemaker.rank import rank as run
+    from tastemaker.rank.exporting import export
+    from tastemaker.rank.running import rank as run
+    from tastemaker.rank.settings import Judging, read_form
 
     if sources:
         _import(
@@ -413,7 +414,7 @@ def _written(
 ) -> list[Any]:
     """Let policies write answers to prompts, and return the items."""
     import tastemaker as tm
-    from tastemaker.rank import write_items
+    from tastemaker.rank.answers import write_items
 
     policies = {}
     for source in sources:

@@ -24,11 +24,12 @@ from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    Numbered,
+    numbered,
     parse_number,
     show,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered, numbered
 from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]

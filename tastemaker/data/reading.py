@@ -21,7 +21,6 @@ from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.columns import RECOGNISED, ColumnPlan, plan
 from tastemaker.data.exports import flat
-from tastemaker.data.folders import folder_table, packed_tables
 from tastemaker.data.formats import ranked, table_format
 from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
@@ -34,7 +33,6 @@ from tastemaker.data.judgements import (
     examples_of,
 )
 from tastemaker.data.limits import limited
-from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.recognising import Reading, recognise
 from tastemaker.data.roles import (
@@ -50,6 +48,11 @@ from tastemaker.data.source_names import (
     is_several,
 )
 from tastemaker.data.store.addresses import is_store
+from tastemaker.data.table_sources import (
+    folder_table,
+    packed_tables,
+    table_in_memory,
+)
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 

@@ -21,14 +21,13 @@ from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
 from tastemaker.serve import page
 from tastemaker.serve.batching import Metrics, ScoringQueue
-from tastemaker.serve.bodies import checked_numbers, parsed
 from tastemaker.serve.openapi import (
     add_security,
     state_responses,
     wire_operation,
     wire_responses,
 )
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Refusal, checked_numbers, parsed
 from tastemaker.serve.served import Served, Shelf
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import (

@@ -6,8 +6,7 @@ Two peers share some paths: the fields of the body tell them apart.
 from collections.abc import Callable, Collection
 from typing import Any
 
-from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.requests import Reader, Refusal, as_tastemaker
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import openrlhf, tei, vllm
 from tastemaker.serve.wires.base import (

@@ -11,7 +11,7 @@ from typing import Any
 
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Refusal
 from tastemaker.serve.served import Served
 from tastemaker.serve.settings import Serving
 
