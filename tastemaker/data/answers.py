@@ -47,6 +47,7 @@ from tastemaker.data.votes import (
     Votes,
     VotesReader,
     are_counts,
+    as_number,
     better_column,
     has_verdicts,
     may_vote,
@@ -190,7 +191,8 @@ class Answers:
             if is_missing(row.get(name)):
                 self.layout.unlabelled[name] += 1
                 return []
-            numbers.append(sign * number_of(row[name], where, name))
+            number = number_of(as_number(row[name]), where, name)
+            numbers.append(sign * number)
         if len(self.answers) == 2:
             lead = numbers[0] - numbers[1]
             has_margin = not are_counts(self.scores)
@@ -331,7 +333,7 @@ def _layout(
     answers: tuple[str, ...],
     votes: Votes | None,
 ) -> Layout:
-    layout = Layout("answers", names=tuple(names), head=head)
+    layout = Layout("answers", names=dict.fromkeys(names), head=head)
     layout.roles["answers"] = TOGETHER.join(answers)
     layout.used = frozenset(answers)
     if votes is None:

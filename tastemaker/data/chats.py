@@ -99,8 +99,8 @@ def with_chat(value: Any) -> Any:
             turns = zip(*value.values(), strict=False)
             return [dict(zip(value, turn, strict=True)) for turn in turns]
     if isinstance(value, str) and _is_spelled(value):
-        parsed = _parsed(value)
-        messages = with_chat(parsed) if isinstance(parsed, dict) else parsed
+        spelled = parsed(value)
+        messages = with_chat(spelled) if isinstance(spelled, dict) else spelled
         is_chat = is_messages(messages)
         if is_chat and not _SPELLED.match(value):
             is_chat = all(_has_content(turn) for turn in messages)
@@ -122,7 +122,7 @@ def _is_spelled(text: str) -> bool:
     return bool(_SPELLED.match(text) or _SPELLED_LATER.match(text))
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """Return the value that a text spells in JSON or as a Python literal; None where it fails."""
     try:
         return json.loads(text)
@@ -147,7 +147,7 @@ def _parsed(text: str) -> Any:
 def check_spelling(value: object, where: str, column: str) -> None:
     """Raise DataError for a text that begins like a list of messages but is not one."""
     if isinstance(value, str) and _is_spelled(value):
-        if not _SPELLED.match(value) and _parsed(value) is not None:
+        if not _SPELLED.match(value) and parsed(value) is not None:
             return  # JSON of something else
         problem = (
             ", which looks like a list of messages but cannot be parsed as one. "

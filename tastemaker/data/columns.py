@@ -210,7 +210,7 @@ def plan(
     metadata = metadata_columns(
         tuple(names), frozenset([*used, *prompts.all]), columns
     )
-    layout = Layout(names=tuple(names), head=head)
+    layout = Layout(names=dict.fromkeys(names), head=head)
     cells: tuple[Cells, ...] = ()
     if judged:
         by_name = {}

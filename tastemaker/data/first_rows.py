@@ -43,8 +43,11 @@ class FirstRows:
             self.names.update(dict.fromkeys(new))
             self.empty.update(new)
         filled = []
-        for name in self.empty:
-            if name in row and not _is_void(row[name]):
+        # the shorter one: rows may have ever new keys, or many columns
+        fewer = min(self.empty, row, key=len)
+        for name in fewer:
+            is_open = name in self.empty and name in row
+            if is_open and not _is_void(row[name]):
                 filled.append(name)
         self.empty.difference_update(filled)
         most = _MOST_TELLING if filled else HEAD
@@ -56,6 +59,8 @@ class FirstRows:
 
 def _is_void(cell: Any) -> bool:
     """Return whether a cell is empty, or a list or object without anything in it."""
+    if isinstance(cell, str):
+        return is_missing(cell) or cell == "[]"
     return is_missing(cell) or (isinstance(cell, list | dict) and not cell)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tastemaker.data.chats import prompt_from, with_chat
+from tastemaker.data.chats import parsed, prompt_from, with_chat
 from tastemaker.data.judgements import Example, Message, Prompt, plain
 from tastemaker.data.roles import (
     TOGETHER,
@@ -49,7 +49,7 @@ SYSTEMS = ("system", "system_prompt")
 """Names of a column with a system prompt, which is a text of several words."""
 
 HISTORIES = ("history",)
-"""Names of a column with earlier turns: [[question, answer], …]."""
+"""Names of a column with earlier turns: [[question, answer], …], a list or a text in JSON."""
 
 
 def may_prompt(name: str) -> bool:
@@ -132,6 +132,7 @@ def earlier_turns(
     turns: list[Message] = []
     if is_missing(cell):
         return turns
+    cell = _with_list(cell)
     if not isinstance(cell, list | tuple):
         raise bad_cell(cell, where, column, " where a list belongs.")
     for pair in cell:
@@ -142,6 +143,14 @@ def earlier_turns(
         turns.append(Message("user", answer_of(pair[0], where, column)))
         turns.append(Message("assistant", answer_of(pair[1], where, column)))
     return turns
+
+
+def _with_list(cell: Any) -> Any:
+    """Return the list that a text spells, as in the cells of a CSV file; anything else as it is."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        spelled = parsed(cell)
+        return spelled if isinstance(spelled, list) else cell
+    return cell
 
 
 def _is_history(cell: Any) -> bool:
@@ -193,7 +202,7 @@ def _history(
     if column is None:
         return None
     cells = [row.get(column) for row in first_rows]
-    filled = [cell for cell in cells if not is_missing(cell)]
+    filled = [_with_list(cell) for cell in cells if not is_missing(cell)]
     has_turns = any(cell for cell in filled if _is_history(cell))
     return column if has_turns and all(map(_is_history, filled)) else None
 
@@ -247,6 +256,16 @@ def _is_turns(
     return isinstance(cell, list | tuple) and all(
         isinstance(turn, dict) for turn in cell
     )
+
+
+def may_be_dialogue(cell: Any) -> bool:
+    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
+    match cell:
+        case [{"role": "assistant"}] | [{"from": "gpt"}]:
+            return False
+        case [dict(), *_]:
+            return True
+    return False
 
 
 def _system(

@@ -57,7 +57,7 @@ class Layout:
     """How a table is read, filled in while it is: what `ReadAs` reports.
 
     roles: role → column, or columns with + between them. details: more about a role, such as its
-    scale. names: all columns. head: the first rows. notes: what a reader should know.
+    scale. names: all columns, in order. head: the first rows. notes: what a reader should know.
     by_names: what follows from the names of a row's columns alone, by these.
     left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
     rows_left_out: how many, by reason.
@@ -66,7 +66,7 @@ class Layout:
     format: str = "table"
     roles: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
+    names: dict[str, None] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
     head: Head = ()
     notes: list[str] = field(default_factory=list)
@@ -203,7 +203,7 @@ def read_as(
             f"{count:,} rows are not labelled in column {column!r} and were left out."
         )
     noted = " ".join(notes)
-    written = written_by_score(layout.names)
+    written = set(written_by_score(layout.names))
     unmentioned = []
     for name in unused:
         if repr(name) not in noted and name not in written:

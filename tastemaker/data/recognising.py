@@ -23,6 +23,7 @@ from tastemaker.data.metadata import (
 from tastemaker.data.prompts import (
     PromptColumns,
     as_cell,
+    may_be_dialogue,
     may_prompt,
     prompt_columns,
 )
@@ -123,7 +124,7 @@ class Reading:
         """Put into the layout the columns that only later rows have, and which are not used."""
         layout = self.layout
         late = [name for name in row if name not in layout.names]
-        layout.names = (*layout.names, *late)
+        layout.names.update(dict.fromkeys(late))
         columns, _ = layout.by_names[tuple(row)]
         own = {*self.format.optional, *columns.roles.values()}
         for name in late:
@@ -389,17 +390,9 @@ def _prompts(
         return PromptColumns()
     for row in first_rows:
         for name in format.columns:
-            if name != PROMPT and _may_be_dialogue(row.get(name)):
+            if name != PROMPT and may_be_dialogue(row.get(name)):
                 return PromptColumns()
     return chosen
-
-
-def _may_be_dialogue(cell: Any) -> bool:
-    """Return whether a list may begin with the prompt; an answer alone is one assistant's turn."""
-    match cell:
-        case [{"role": "assistant"}] | [{"from": "gpt"}]:
-            return False
-    return isinstance(cell, list)
 
 
 def _layout(
@@ -442,7 +435,10 @@ def _layout(
     if prompts.names:
         roles[PROMPT] = str(prompts)
     roles.update(metadata)
-    return Layout(format.name, roles, {}, names, frozenset(used), first_rows)
+    in_order = dict.fromkeys(names)
+    return Layout(
+        format.name, roles, {}, in_order, frozenset(used), first_rows
+    )
 
 
 def _stem(name: str) -> str:

@@ -239,6 +239,7 @@ def written_by_score(names: Collection[str]) -> list[str]:
     They are NAME and NAME_OTHER, where the table also has NAME_truncated.
     """
     written = []
+    names = dict.fromkeys(names)
     for name in names:
         is_plain = name == "score" and "truncated" in names
         is_own = plain_name(name).startswith(_OWN_COLUMNS)

@@ -88,16 +88,20 @@ def _renamed(
 def _unlike_ends(paths: Collection[str]) -> dict[str, str]:
     """Return the shortest end of each path that is the end of no other one."""
     ends = {}
-    for path in paths:
-        others = [Path(other) for other in paths if other != path]
-        count = 1
-        while any(
-            _end(other, count) == _end(Path(path), count) for other in others
-        ):
-            count += 1
-        ends[path] = "/".join(_end(Path(path), count))
+    parts = {path: Path(path).parts for path in paths}
+    alike = list(paths)
+    count = 1
+    while alike:
+        by_end: dict[tuple[str, ...], list[str]] = {}
+        for path in alike:
+            by_end.setdefault(parts[path][-count:], []).append(path)
+        alike = []
+        for end, group in by_end.items():
+            # two spellings of one path stay alike
+            is_whole = all(len(parts[path]) <= count for path in group)
+            if len(group) > 1 and not is_whole:
+                alike += group
+            else:
+                ends |= dict.fromkeys(group, "/".join(end))
+        count += 1
     return ends
-
-
-def _end(path: Path, count: int) -> tuple[str, ...]:
-    return path.parts[-count:]

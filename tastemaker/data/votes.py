@@ -14,17 +14,24 @@ from tastemaker.data.beginnings import layout_hint
 from tastemaker.data.cells import listed
 from tastemaker.data.roles import Columns, plain_name
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import is_missing, parse_number, word_of
+from tastemaker.data.values import (
+    LABEL_PAIRS,
+    is_missing,
+    parse_number,
+    word_of,
+)
 from tastemaker.errors import DataError
 
 _STEMS = (
     "response answer completion output reply generation text summary candidate option model "
     "assistant result translation story"
 )
-_NUMBERED = re.compile(
-    rf"(?:{_STEMS.replace(' ', '|')})(?:_?text)?_?(?P<part>[0-9ab])", re.ASCII
+_STEM = _STEMS.replace(" ", "|")
+_NUMBERED = re.compile(rf"(?:{_STEM})(?:_?text)?_?(?P<part>[0-9ab])", re.ASCII)
+_NUMBERED_WITHIN = re.compile(
+    rf"(?:(?:{_STEM})_?)?(?P<part>[0-9ab])_(?:{_STEM})(?:_text)?", re.ASCII
 )
-"""Names of an answer among several."""
+"""Names of an answer among several: response_a, and model_a_response."""
 
 _BETTER_WORDS = (
     "better best winner winning preferred preference choice chosen label labels vote "
@@ -50,13 +57,22 @@ _RELATION = re.compile(r"(.*?)\s*(>+|<+|=+)\s*(.*)", re.DOTALL)
 """Values such as "A>B"."""
 
 _NUMBER_WORDS = "votes vote upvotes upvote likes wins points score scores rating ratings stars rank"
-_NUMBERS = frozenset(_NUMBER_WORDS.split())
-"""Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
-_COUNTS = frozenset(["votes", "vote", "upvotes", "upvote", "likes", "wins"])
-"""Those that count people. By how much one count is larger says little of how much better it is."""
-_NUMBER_FILLERS = frozenset(
-    ["count", "counts", "num", "n", "number", "of", "total", "up"]
+_MARK_WORDS = (
+    "thumbs thumb like liked upvoted good helpful correct accepted approved"
 )
+"""Words of the names of columns that hold yes or no for each answer: thumbs_a, thumbs_b."""
+_NUMBERS = frozenset(f"{_NUMBER_WORDS} {_MARK_WORDS}".split())
+"""Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
+_COUNT_WORDS = "votes vote upvotes upvote likes wins"
+_COUNTS = frozenset(f"{_COUNT_WORDS} {_MARK_WORDS}".split())
+"""Those that count people, or say yes or no. By how much one number is larger says little of how
+much better the answer is."""
+_FILLER_WORDS = "count counts num n number of total up user human is was"
+_NUMBER_FILLERS = frozenset(_FILLER_WORDS.split())
+
+_WORD_PAIRS = [pair for pair in LABEL_PAIRS if not pair[1].isdigit()]
+_YES_OR_NO = dict.fromkeys((no for no, _ in _WORD_PAIRS), 0)
+_YES_OR_NO |= dict.fromkeys((yes for _, yes in _WORD_PAIRS), 1)
 
 _FEW = 7
 """Different values of a column that may say which answer is better."""
@@ -90,9 +106,11 @@ def numbered_answers(
     groups: dict[str, dict[str, str]] = {}
     for name in names:
         plain = plain_name(name)
-        match = _NUMBERED.fullmatch(plain)
+        match = _NUMBERED.fullmatch(plain) or _NUMBERED_WITHIN.fullmatch(plain)
         if match and _holds_answers(name, head):
-            stem = plain[: match.start("part")]
+            stem = (
+                f"{plain[: match.start('part')]}*{plain[match.end('part') :]}"
+            )
             groups.setdefault(stem, {})[match["part"]] = name
     pairs: list[tuple[str, ...]] = []
     for group in groups.values():
@@ -100,17 +118,19 @@ def numbered_answers(
             if set(group) == set(parts):
                 pairs.append(tuple(group[part] for part in parts))
     # names of models may stand beside the answers
-    are_few = len(pairs) < 2
-    pairs = [
-        pair
-        for pair in pairs
-        if (are_few and not _may_be_models(pair)) or _has_words(pair, head)
-    ]
-    return pairs[0] if len(pairs) == 1 else ()
+    with_words = [pair for pair in pairs if _has_words(pair, head)]
+    answers = []
+    for pair in pairs:
+        if pair in with_words or not _may_be_models(pair):
+            answers.append(pair)
+    if len(answers) != 1:
+        answers = with_words
+    return answers[0] if len(answers) == 1 else ()
 
 
 def _may_be_models(names: Sequence[str]) -> bool:
-    return plain_name(names[0]).startswith("model")
+    plain = plain_name(names[0])
+    return plain.startswith("model") and bool(_NUMBERED.fullmatch(plain))
 
 
 def _has_words(
@@ -175,8 +195,13 @@ def _holds_numbers(
 ) -> bool:
     filled = _filled_cells(name, head)
     return bool(filled) and all(
-        parse_number(cell) is not None for cell in filled
+        parse_number(as_number(cell)) is not None for cell in filled
     )
+
+
+def as_number(cell: Any) -> Any:
+    """Return 1 for yes and true, 0 for no and false; any other cell as it is."""
+    return _YES_OR_NO.get(word_of(cell) or "", cell)
 
 
 def _filled_cells(name: str, head: Sequence[Row]) -> list[Any]:
@@ -185,7 +210,7 @@ def _filled_cells(name: str, head: Sequence[Row]) -> list[Any]:
 
 
 def are_counts(names: Sequence[str]) -> bool:
-    """Return whether columns of numbers count votes, by their names."""
+    """Return whether columns of numbers count votes, or say yes or no, by their names."""
     words = [set(re.findall("[a-z]+", plain_name(name))) for name in names]
     return all(_COUNTS & one for one in words)
 

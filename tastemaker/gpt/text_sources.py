@@ -14,9 +14,10 @@ the playground remembers the reviews that it has written.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
@@ -334,7 +335,7 @@ def _of_rows(
         text = chats
         named = columns.name_of("prompt")
         prompts = PromptColumns((named,) if named else ())
-        layout = Layout(names=tuple(names), head=head)
+        layout = Layout(names=dict.fromkeys(names), head=head)
         layout.roles = {"prompt": named} if named else {}
         layout.roles["text"] = text
         layout.details["text"] = "the assistant's turns"
@@ -436,6 +437,10 @@ class Documents:
             self.limit,
         )
 
+    @cached_property
+    def _names(self) -> dict[Any, str]:
+        return distinct_names(self.sources)
+
     def _of(self, source: str | Path) -> Iterator[Example]:
         return documents(
             source,
@@ -444,7 +449,7 @@ class Documents:
             format=self.format,
             each=self.each,
             skip_bad=self.bad if self.leave_out_bad else None,
-            name=distinct_names(self.sources).get(source),
+            name=self._names.get(source),
             report=self._report,
         )
 

@@ -12,6 +12,7 @@ from published_layouts import (
     SO_SO,
     WITH_GOOD,
     Layout,
+    Row,
     better,
     label,
     ranked,
@@ -243,4 +244,24 @@ for _chat in ("conversations", "messages"):
 ANSWER_LAYOUTS["distilabel, one rating column"] = Layout(
     [{"input": ASK, "generations": [GOOD, BAD], "rating": [5, 1]}],
     [ranked(GOOD, BAD)],
+)
+_SYSTEM = "Answer in one sentence."
+_WITH_SYSTEM = (tm.Message("system", _SYSTEM), *CHAT)
+ORCA: Row = {
+    "system": _SYSTEM,
+    "question": ASK,
+    "generations": [GOOD, BAD],
+    "order": ["chosen", "rejected"],
+    "labelling_prompt": [{"role": "user", "content": "Which is better?"}],
+    "rating": [9.0, 2.0],
+    "status": "unchanged",
+}
+ANSWER_LAYOUTS["Orca pairs as distilabel writes them"] = Layout(
+    [{**ORCA, **PAIR}], [better(_WITH_SYSTEM)]
+)
+ANSWER_LAYOUTS["Orca pairs as distilabel writes them, input"] = Layout(
+    [{"input": ASK, **ORCA, **PAIR, "question": None}], [better(_WITH_SYSTEM)]
+)
+ANSWER_LAYOUTS["distilabel, a question and a system prompt"] = Layout(
+    [ORCA], [ranked(GOOD, BAD, prompt=_WITH_SYSTEM)]
 )

@@ -272,3 +272,42 @@ def test_answers_beside_a_column_that_is_named_in_another_spelling(
     assert read(path, prompt="text") == [
         Comparison("two", "one", prompt="Why so?", chosen_first=False)
     ]
+
+
+MARKS: list[tuple[str, list[tuple[Any, Any]]]] = [
+    ("thumbs", [(1, 0), ("0", "1"), (1, 1)]),
+    ("thumbs", [(True, False), ("false", "true"), (False, False)]),
+    ("thumbs_up", [(1, -1), (-1, 1), (-1, -1)]),
+    ("is_liked", [("yes", "no"), ("no", "yes"), ("yes", "yes")]),
+]
+
+
+@pytest.mark.parametrize(("mark", "cells"), MARKS)
+@pytest.mark.parametrize("answer", ["model_{}_answer", "{}_response", "answer_{}_text"])
+def test_yes_or_no_for_each_answer_is_recognised(
+    tmp_path: Path, answer: str, mark: str, cells: list[tuple[Any, Any]]
+) -> None:
+    sides = answer.format("a"), answer.format("b")
+    rows = []
+    for first, second in cells:
+        texts = {sides[0]: "one", sides[1]: "two", "model_a": "m", "model_b": "n"}
+        rows.append(texts | {f"{mark}_a": first, f"{mark}_b": second})
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report: list[ReadAs] = []
+    assert read(path, report=report) == [
+        Comparison("one", "two", chosen_first=True),
+        Comparison("two", "one", chosen_first=False),
+        Comparison("one", "two", tie=True, chosen_first=True),
+    ]
+    assert report[0].roles["answers"] == "+".join(sides)
+    assert f"better={mark}_a+{mark}_b (the higher number)" in str(report[0])
+    described = f"{path}:answers={'+'.join(sides)},better={mark}_a+{mark}_b"
+    assert read(described) == read(path)
+
+
+def test_marks_that_say_the_opposite_or_nothing_are_asked_about(tmp_path: Path) -> None:
+    for names in (("thumbs_down_1", "thumbs_down_2"), ("length_1", "length_2")):
+        path = counted(tmp_path / "m.jsonl", names, (1, 0))
+        with pytest.raises(DataError, match=rf"{names[0]}.*--better COLUMN"):
+            read(path)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answer_layouts import ANSWER_LAYOUTS
-from published_layouts import LAYOUTS
+from answer_layouts import ANSWER_LAYOUTS, ORCA
+from published_layouts import LAYOUTS, PAIR
 from published_rows import write
 from review_layouts import REVIEW_LAYOUTS
 from tool_layouts import TOOL_LAYOUTS
@@ -43,3 +43,14 @@ def test_a_published_layout(name: str, tmp_path: Path) -> None:
     assert [meaning(one) for one in judgements] == [
         meaning(one) for one in layout.right
     ]
+
+
+def test_pairs_of_distilabel_say_what_is_not_used() -> None:
+    report: list[tm.ReadAs] = []
+    tm.read([{**ORCA, **PAIR}], report=report)
+    assert str(report[0]) == (
+        "read as: prompt=question, system=system, chosen=chosen, rejected=rejected "
+        "(format preference); not used: generations, order, labelling_prompt, rating, status"
+    )
+    rankings = tm.read([{**ORCA, **PAIR}], format="distilabel-rating")
+    assert rankings == tm.read([ORCA])

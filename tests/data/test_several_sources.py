@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ import tastemaker as tm
 from tastemaker.data import Columns, Example
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt import Documents
+
+PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
 
 
 @pytest.fixture
@@ -240,3 +244,48 @@ def test_held_out_judgements_are_measured_by_the_expert_of_their_file(
     model = tm.fit(train, held_out=test, experts=True, out=out, resume=True)
     places = {one.where.rpartition(":")[0] for one in model.held_out_judgements}
     assert places == {"x/train.jsonl", "y/train.jsonl"}
+
+
+def test_many_files_of_one_name_take_a_time_in_proportion(tmp_path: Path) -> None:
+    shards = []
+    for number in range(200):
+        shards.append(tmp_path / f"{number}" / "data.txt")
+        shards[-1].parent.mkdir()
+        shards[-1].write_text(f"Text {number}.")
+    documents = Documents(shards)
+    began = time.process_time()
+    assert len(list(documents)) == 200
+    assert time.process_time() - began < 5  # 0.3 where names are computed once
+    assert documents.read_as[7].source == "7/data.txt"
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/x/t.csv", "b/x/t.csv", "c/t.csv"], ["a/x/t.csv", "b/x/t.csv", "c/t.csv"]),
+        (["x/t.csv", "a/x/t.csv", "u.csv"], ["{}/x/t.csv", "a/x/t.csv", "u.csv"]),
+    ],
+)
+def test_the_shortest_ends_that_differ_are_the_names(
+    tmp_path: Path, paths: list[str], names: list[str]
+) -> None:
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("text,label\na,1\n")
+    report: list[tm.ReadAs] = []
+    tm.read([tmp_path / path for path in paths], report=report)
+    whole = [name.format(tmp_path.name) for name in names]
+    assert [one.source for one in report] == whole
+
+
+@pytest.mark.parametrize("row", [{"text": "a", "label": 1}, PAIR])
+def test_rows_with_ever_new_keys_take_a_time_in_proportion(row: dict[str, Any]) -> None:
+    seconds = []
+    for count in (1000, 8000):
+        rows = [{**row, f"empty {n}": None, f"key {n}": n} for n in range(count)]
+        began = time.process_time()
+        report: list[tm.ReadAs] = []
+        assert len(tm.read(rows, report=report)) == count
+        assert len(report[0].unused) == 2 * count
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 20 * seconds[0]  # 64 times where each row asks for all names

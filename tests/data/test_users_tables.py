@@ -1,12 +1,13 @@
 """Tables as users export them: read as they mean it, or refused with a message that helps."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tastemaker.data import Comparison, Grade, Ranking, read
+from tastemaker.data import Comparison, Grade, Message, Ranking, read
 from tastemaker.errors import DataError
 
 
@@ -142,3 +143,29 @@ def test_a_null_in_a_list_is_called_null(tmp_path: Path) -> None:
     path.write_text('[{"text": "a", "label": 1}, null]')
     with pytest.raises(DataError, match="not null"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "spelled", ['[["Hi", "Hello."]]', "[['Hi', 'Hello.']]", '\n[["Hi", "Hello."]]']
+)
+@pytest.mark.parametrize("rows_before", [0, 150])
+def test_a_history_in_a_cell_of_text_is_read(
+    tmp_path: Path, spelled: str, rows_before: int
+) -> None:
+    path = tmp_path / "h.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["instruction", "input", "history", "chosen", "rejected"])
+        for number in range(rows_before):
+            table.writerow([f"Why {number}?", "", "[]", "So.", "No."])
+        table.writerow(["And why?", "", spelled, "So.", "No."])
+    turns = ("user", "Hi"), ("assistant", "Hello."), ("user", "And why?")
+    assert read(path)[-1].prompt == tuple(Message(*turn) for turn in turns)
+
+
+def test_a_history_that_spells_no_pairs_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    path.write_text("prompt,history,text,label\nQ,[of the town],a,1\nR,[1],b,0\n")
+    report: list[Any] = []
+    assert [one.prompt for one in read(path, report=report)] == ["Q", "R"]
+    assert report[0].unused == ("history",)

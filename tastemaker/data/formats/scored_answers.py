@@ -208,6 +208,12 @@ def _distilabel(row: Row, metadata: Metadata) -> list[Judgement]:
     return _ranking(texts, numbers, prompt, metadata, column)
 
 
+def _matches_distilabel(row: Row) -> bool:
+    """Return whether a row is one of generations alone; some say which is chosen."""
+    is_pair = {"chosen", "rejected"} <= row.keys()
+    return isinstance(row["generations"], list) and not is_pair
+
+
 def _gpt4_llm(row: Row, metadata: Metadata) -> list[Judgement]:
     texts, numbers = _of_records(
         row,
@@ -280,7 +286,7 @@ for _column in ("rating", "ratings"):
             _distilabel,
             (Ranking,),
             optional=("prompt", "instruction", "input"),
-            matches=lambda row: isinstance(row["generations"], list),
+            matches=_matches_distilabel,
             excludes_others=True,
         )
     )
