@@ -87,7 +87,7 @@ def _renamed(
 
 def _unlike_ends(paths: Collection[str]) -> dict[str, str]:
     """Return the shortest end of each path that is the end of no other one."""
-    ends = {}
+    ends: dict[str, str] = {}
     parts = {path: Path(path).parts for path in paths}
     alike = list(paths)
     count = 1
