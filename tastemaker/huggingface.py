@@ -138,32 +138,49 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
 def file_in(source: str, file: str) -> Path | None:
     """Return the path of a file of a folder or of a hub repository.
 
-    None where there is no such file; without a connection, where the local copy lacks it. Raises
-    ModelError for a repository that cannot be read.
+    None where there is no such file; without a connection, or where the hub refuses the repository,
+    where the local copy lacks it. Raises ModelError for a repository that cannot be read.
     """
     folder = Path(source)
     if folder.is_dir() or is_path(source):
         return folder / file if (folder / file).is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    path, _ = _downloaded(source, file)
+    return path
 
-    with quiet_transformers(), one_line_errors(source, "model"):
+
+def _downloaded(name: str, file: str) -> tuple[Path | None, Path | None]:
+    """Return a file of a hub repository, and the local copy of one that the hub refuses now.
+
+    Either is None where it is not there. A gated, private or deleted repository that was copied
+    before can still be opened.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    with quiet_transformers(), one_line_errors(name, "model"):
         try:
-            return Path(hf_hub_download(source, file))
+            return Path(hf_hub_download(name, file)), None
         except EntryNotFoundError:
-            return None
+            return None, None
+        except HfHubHTTPError:
+            config = try_to_load_from_cache(name, "config.json")
+            if not isinstance(config, str):
+                raise
+            return None, Path(config).parent
 
 
 def snapshot_with(name: str, file: str) -> Path | None:
     """Return the local copy of a hub repository that holds a file, without pickles.
 
-    None where the repository lacks it; without a connection, where the local copy lacks it. Raises
-    ModelError for a repository that cannot be read or copied.
+    None where the repository lacks it; without a connection, where the local copy lacks it. The
+    local copy of a repository that the hub refuses now is returned as it is. Raises ModelError for
+    a repository that cannot be read or copied.
     """
     from huggingface_hub import snapshot_download
 
-    if file_in(name, file) is None:
-        return None
+    path, copy = _downloaded(name, file)
+    if path is None:
+        return copy
     pickles = [f"*{ending}" for ending in _PICKLES]
     with quiet_transformers(), one_line_errors(name, "model"):
         return Path(snapshot_download(name, ignore_patterns=pickles))

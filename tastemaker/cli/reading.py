@@ -37,6 +37,7 @@ class Reading:
     answers: str | None = None
     better: str | None = None
     first: str | None = None
+    second: str | None = None
     tie: str | None = None
     header: str | None = None
     read_as: list[Any] = field(default_factory=list, compare=False)
@@ -244,14 +245,21 @@ _reading_options = o.several(
     ),
     o.option(
         "--first",
-        metavar="VALUE",
-        help="Value of --better that means the first answer, where it is not obvious.",
+        metavar="VALUE,...",
+        help="Values of --better that mean the first answer, where it is not obvious: 2 or A,B or "
+        "1..3. Of a scale of numbers: the end that means the first answer, -1 for all below 0.",
+        panel=o.DATA,
+    ),
+    o.option(
+        "--second",
+        metavar="VALUE,...",
+        help="Values of --better that mean the second answer, if they are several words.",
         panel=o.DATA,
     ),
     o.option(
         "--tie",
-        metavar="VALUE",
-        help="Value of --better that means a tie.",
+        metavar="VALUE,...",
+        help="Values of --better that mean a tie; the middle of a scale of numbers.",
         panel=o.DATA,
     ),
     o.option(

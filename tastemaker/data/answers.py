@@ -43,9 +43,8 @@ from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
+from tastemaker.data.vote_values import Votes, VotesReader
 from tastemaker.data.votes import (
-    Votes,
-    VotesReader,
     are_counts,
     as_number,
     better_column,
@@ -129,7 +128,7 @@ class Answers:
         votes = self.votes
         if votes is not None:
             value = row.get(votes.column)
-            if is_missing(value):
+            if is_missing(value) or word_of(value) in votes.unjudged:
                 self.layout.unlabelled[votes.column] += 1
                 return []
         prompt, texts = self._texts(row, where)
@@ -153,10 +152,10 @@ class Answers:
     ) -> Judgement:
         """Return what a vote says of the answers of a row."""
         where = metadata["where"]
-        if votes.lead_sign:
-            lead = votes.lead_sign * number_of(value, where, votes.column)
-            return _comparison_from_lead(texts, lead, prompt, metadata)
         best = votes.wins.get(word_of(value) or "")
+        if best is None and votes.lead_sign:
+            lead = votes.lead(number_of(value, where, votes.column))
+            return _comparison_from_lead(texts, lead, prompt, metadata)
         if best is None:
             values = listed(votes.wins)
             raise bad_cell(
@@ -338,14 +337,8 @@ def _layout(
     layout.used = frozenset(answers)
     if votes is None:
         layout.details["answers"] = "best first"
-    elif votes.lead_sign:
-        side = "above" if votes.lead_sign > 0 else "below"
-        layout.details["better"] = f"{side} 0: {answers[0]}"
     else:
-        parts = []
-        for word, best in votes.wins.items():
-            parts.append(f"{word}: {answers[best] if best >= 0 else 'a tie'}")
-        layout.details["better"] = ", ".join(parts)
+        layout.details["better"] = votes.meaning(answers)
     return layout
 
 

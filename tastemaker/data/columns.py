@@ -217,7 +217,9 @@ def plan(
         for kind in JUDGEMENTS:
             is_off = columns.is_off(kind)
             by_name[kind] = None if is_off else recognised(kind, surveys, used)
-        judging = JudgementColumns(table, columns, surveys, layout, by_name)
+        judging = JudgementColumns(
+            table, columns, surveys, layout, by_name, past_bad
+        )
         cells = judging.for_target(target)
     if judged and not cells:
         missing = {

@@ -182,7 +182,9 @@ def _changed_values(shown: ReadAs) -> list[str]:
         changes.append(
             "--answers COLUMN,... --better COLUMN: other columns are compared"
         )
-        changes.append(f"--first VALUE, --tie VALUE: what wins; now {now}")
+        changes.append(
+            f"--first VALUE,... --tie VALUE,...: what wins; now {now}"
+        )
     elif shown.format == "table" and len(_prose(shown)) > 1:
         columns = ",".join(_prose(shown))
         changes.append(

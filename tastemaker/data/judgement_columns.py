@@ -25,6 +25,7 @@ from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
     Numbered,
+    is_missing,
     numbered,
     parse_number,
     show,
@@ -57,14 +58,14 @@ class Survey:
     """The values of one column.
 
     words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers. is_whole: every value is a whole number. texts: some cells that were added already.
+    numbers. are_whole: all numbers are whole. texts: some cells that were added already.
     first_odd: the first cell that is no finite number, and its place.
     """
 
     words: dict[str, str] = field(default_factory=dict)
     lowest: float = math.inf
     highest: float = -math.inf
-    is_whole: bool = True
+    are_whole: bool = True
     texts: set[Any] = field(default_factory=set)
     first_odd: tuple[Any, str] | None = None
 
@@ -93,11 +94,14 @@ class Survey:
         if number is not None and math.isfinite(number):
             self.lowest = min(self.lowest, number)
             self.highest = max(self.highest, number)
-            self.is_whole = self.is_whole and number.is_integer()
-        elif word is not None:
-            self.is_whole = False
-            if self.first_odd is None:
-                self.first_odd = (value, place(row))
+            self.are_whole = self.are_whole and number.is_integer()
+        elif word is not None and self.first_odd is None:
+            self.first_odd = (value, place(row))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every value is a whole number."""
+        return self.are_whole and self.first_odd is None
 
     def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
         """Return whether labels such as these are grades: more than two whole numbers."""
@@ -122,10 +126,16 @@ class Survey:
     def has_few_steps(
         self,
         scale: tuple[int, int] | None,
+        *,
+        past_bad: bool = False,
     ) -> bool:
-        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
+        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps.
+
+        past_bad: cells that are no numbers do not count.
+        """
         lowest, highest = scale or (self.lowest, self.highest)
-        return self.is_whole and 0 <= highest - lowest < MOST_STEPS
+        is_whole = self.are_whole if past_bad else self.is_whole
+        return is_whole and 0 <= highest - lowest < MOST_STEPS
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ class JudgementColumns:
     """Decides how the judgement columns of a table are read, by a survey of what they hold.
 
     recognised: by kind, the column that was recognised by its name; used if no column is named.
+    past_bad: rows that cannot be read are left out, and so are rows with a bad judgement.
     """
 
     table: Table
@@ -140,6 +151,7 @@ class JudgementColumns:
     surveys: dict[str, Survey]
     layout: Layout
     recognised: Mapping[str, str | None]
+    past_bad: bool = False
 
     def for_target(
         self,
@@ -173,7 +185,9 @@ class JudgementColumns:
     def _readable(self, target: Target | None) -> list[str | None]:
         """Return the recognised columns, without numbers of which a cell is none.
 
-        Nobody named them, so a bad cell stops a file only where no other column judges.
+        Nobody named them, so a bad cell stops a file only where no other column judges. Where
+        rows with bad cells are left out, a column is read that the target asks for, or of which
+        most cells are numbers.
         """
         problems: dict[str, str] = {}
         for kind in ("grade", "rating"):
@@ -181,7 +195,10 @@ class JudgementColumns:
             problem = (
                 self._problem(kind, self.surveys[column]) if column else None
             )
-            if column and problem:
+            if not column or not problem:
+                continue
+            is_wanted = target == "rating" or self._has_numbers(kind, column)
+            if not self.past_bad or not is_wanted:
                 problems[kind] = (
                     f"column {column!r} is not used: {problem}. "
                     f"If it judges the texts, name it with --{kind}-column."
@@ -198,6 +215,21 @@ class JudgementColumns:
             None if kind in problems else self.recognised[kind]
             for kind in JUDGEMENTS
         ]
+
+    def _has_numbers(self, kind: str, column: str) -> bool:
+        """Return whether more than half of a column's cells are grades or ratings."""
+        survey, scale = self.surveys[column], self.columns.scale
+        lowest, highest = survey.lowest, survey.highest
+        if kind == "grade" and not scale and highest - lowest >= MOST_STEPS:
+            return False
+        count = filled = 0
+        for _, row in self.table.rows_past([]):
+            cell = row.get(column)
+            number = parse_number(cell)
+            filled += not is_missing(cell)
+            if number is not None and math.isfinite(number):
+                count += kind == "rating" or number.is_integer()
+        return 2 * count > filled
 
     def _problem(self, kind: str, survey: Survey) -> str | None:
         """Return why not every cell of a column is a grade or a rating; None where all are."""
@@ -363,7 +395,8 @@ class JudgementColumns:
             return WordedCells(RatingCells(column, scale), frozenset())
         if worded is not None:
             return self._worded_cells(column, worded, frozenset())
-        if survey.has_few_steps(scale) and not is_named:
+        has_few_steps = survey.has_few_steps(scale, past_bad=self.past_bad)
+        if has_few_steps and not is_named:
             return self._grade_cells(column)
         return RatingCells(column, scale)
 

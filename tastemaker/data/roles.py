@@ -45,6 +45,7 @@ class Roles(TypedDict, total=False):
     answers: tuple[str, ...]
     better: str | None
     first: str | None
+    second: str | None
     tie: str | None
     header: tuple[str, ...]
 
@@ -62,8 +63,10 @@ class Columns:
     order: the classes of the label column from worst to best, which makes grades of them.
     answers: the columns of the texts that are compared. better: the column that says which is
     better, or a column of numbers for each answer, joined by commas or +: the larger number is the
-    better one. None: the answers are in order, best first. first, tie: the values of that column
-    that mean the first answer and a tie, where that is not plain.
+    better one. None: the answers are in order, best first. first, second, tie: the values of that
+    column that mean the first answer, the second one and a tie, where that is not plain: one,
+    several with commas, or numbers from one to another, 1..3. Of numbers, the tie is the middle of
+    a scale, and first its end that means the first answer; −1 means all numbers below 0.
     header: the names of the columns of a CSV or TSV file that has none.
     prompt may be several columns, `instruction+input`.
     """
@@ -83,6 +86,7 @@ class Columns:
     answers: tuple[str, ...] = ()
     better: str | None = None
     first: str | None = None
+    second: str | None = None
     tie: str | None = None
     header: tuple[str, ...] = ()
 

@@ -30,6 +30,9 @@ LABEL_PAIRS = (
 )
 """(negative, positive): the pairs of labels that need no `positive`."""
 
+UNJUDGED_WORDS = frozenset(("null", "nan", "n/a", "na", "<na>", "#n/a"))
+"""Plain forms of cells that spell an empty one."""
+
 
 def show(value: object) -> str:
     """Return the value as one short line for a message."""

@@ -314,7 +314,12 @@ def best_of_curve(
     UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
     from tastemaker.rl.text.prompts import divided, with_columns
-    from tastemaker.rl.text.rewards import beside, checked, reward_of
+    from tastemaker.rl.text.rewards import (
+        beside,
+        check_calls,
+        checked,
+        reward_of,
+    )
 
     prompt_list, columns = divided(prompts)
     if not prompt_list:
@@ -337,6 +342,7 @@ def best_of_curve(
     for name, spec in others.items():
         if spec is not None:
             rewards[name] = reward_of(spec, **loading)
+    check_calls(rewards.values(), columns)
     written = policy.complete(
         prompt_list, samples=pool, sampling=sampling, seed=seed
     )

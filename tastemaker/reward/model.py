@@ -387,7 +387,10 @@ def load(
 
 
 def _here(source: str | Path) -> str | Path:
-    """Return the local copy of a hub name whose repository holds our contract, else the source."""
+    """Return the local copy of a hub name whose repository holds our contract, else the source.
+
+    A repository that the hub refuses now is also opened from its local copy.
+    """
     name = str(source)
     if Path(source).is_dir() or not _HUB_NAME.fullmatch(name):
         return source

@@ -114,3 +114,51 @@ def test_a_margin_that_is_none_is_left_out(tmp_path: Path, cell: Any) -> None:
     ]
     assert "margin" not in shown.roles
     assert any("r.jsonl:2 holds" in note for note in shown.notes)
+
+
+def _cells(path: Path, column: str, *cells: Any) -> Path:
+    """Write a labelled text for each cell of another column."""
+    rows = []
+    for number, cell in enumerate(cells):
+        rows.append({"text": f"t{number}", "label": number % 2, column: cell})
+    return write(path, *rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "kind"),
+    [
+        ("rating", [1, 5, "N/A", 3, 4], Grade),
+        ("rating", [1.5, 5, "inf", 3, 4], Rating),
+        ("stars", [1, 5, 4.5, 3, 4], Grade),
+        ("stars", ["1", "5", "?", "3", "4"], Grade),
+    ],
+)
+def test_one_bad_cell_of_a_second_column_leaves_out_its_row(
+    tmp_path: Path, column: str, cells: list[Any], kind: type
+) -> None:
+    path = _cells(tmp_path / "r.jsonl", column, *cells)
+    errors: list[DataError] = []
+    judgements = read(path, skip_bad=errors)
+    of_kind = [one for one in judgements if isinstance(one, kind)]
+    assert [one.texts[0] for one in of_kind] == ["t0", "t1", "t3", "t4"]
+    assert len(judgements) == 8
+    (error,) = errors
+    assert f"r.jsonl:3: column {column!r} holds" in str(error)
+    assert len(read(path)) == 5, "without it, labels alone"
+
+
+def test_a_second_column_of_mostly_bad_cells_is_left_out(tmp_path: Path) -> None:
+    path = _cells(tmp_path / "r.jsonl", "rating", 1, "N/A", "N/A", "?")
+    errors: list[DataError] = []
+    assert len(read(path, skip_bad=errors)) == 4
+    assert not errors
+    assert read(path, skip_bad=errors, target="rating") == [Grade("t0", 1, 1, 1)]
+    assert len(errors) == 3
+    outlier = _cells(tmp_path / "r.jsonl", "stars", 1, 5, 99, 3, 4)
+    assert len(read(outlier, skip_bad=[])) == 5
+
+
+def test_the_only_rating_with_a_bad_cell_stays_a_grade(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "rating": n} for n in (1, 2, 5)]
+    path = write(tmp_path / "r.jsonl", *rows, {"text": "t9", "rating": "n/a"})
+    assert read(path, skip_bad=[]) == [Grade(f"t{n}", n, 1, 5) for n in (1, 2, 5)]

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -146,6 +149,57 @@ def test_a_model_of_ours_that_cannot_be_copied_is_not_adopted(
     with pytest.raises(tm.ModelError, match=r"'user/taste' cannot be opened.*No space"):
         tm.load("user/taste")
     fails(run("score", "user/taste", "A text."), "user/taste", "No space left")
+
+
+@pytest.fixture
+def refusing_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A hub that can be reached and answers every question as the list says: status, code."""
+    answer: list[Any] = []
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, code = answer
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815  the server calls it so
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusal)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template
+    )
+    yield answer
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "refusal", [(401, "GatedRepo"), (403, "GatedRepo"), (404, "RepoNotFound")]
+)
+def test_a_copied_model_that_the_hub_refuses_now_is_opened(
+    refusal: tuple[int, str], tmp_path: Path, hub: Path, refusing_hub: list[Any]
+) -> None:
+    folder = classifier(tmp_path / "rm", ["0"])
+    cached(hub, "user/classifier", folder)
+    refusing_hub += refusal
+    model = tm.load("user/classifier")
+    assert model.contract.provenance == "adopted"
+    assert model.score(TEXTS) == pytest.approx(tm.load(folder).score(TEXTS), abs=1e-6)
+    ours = fitted_model(tmp_path / "ours")
+    cached(hub, "user/taste", ours)
+    assert tm.load("user/taste").contract.provenance == "fitted"
+    with pytest.raises(tm.ModelError, match="'user/nothing' cannot be opened"):
+        tm.load("user/nothing")
 
 
 def test_a_fit_goes_on_from_a_model_of_ours_on_the_hub(

@@ -1,15 +1,19 @@
 """Reward functions are called by the convention that their parameters tell, or refused."""
 
+import asyncio
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from nano import nano
 
 from tastemaker.data import Message
 from tastemaker.errors import RewardError
 from tastemaker.gpt import Completion
-from tastemaker.rl import checked, reward_of
+from tastemaker.report import best_of_curve
+from tastemaker.rl import checked, reward_of, steer
 
 Score = list[float]
 
@@ -89,6 +93,46 @@ def with_column(completions: Any, solution: Any, **kwargs: Any) -> Score:
     return lengths(completions)
 
 
+def with_ids(prompts: Any, completion_ids: Any, **kwargs: Any) -> Score:
+    assert completion_ids == [[0, 1], [0]]
+    return lengths(completion_ids)
+
+
+def ids_alone(completion_ids: Any) -> Score:
+    return with_ids(None, completion_ids)
+
+
+def column_second(prompts: Any, solution: Any, **kwargs: Any) -> Score:
+    assert solution == ["a", "b"]
+    return lengths(kwargs["completions"])
+
+
+def column_alone(solution: Any, **kwargs: Any) -> Score:
+    assert solution == ["a", "b"]
+    return lengths(kwargs["completions"])
+
+
+def column_and_ids(solution: Any, completion_ids: Any) -> Score:
+    assert solution == ["a", "b"]
+    return with_ids(None, completion_ids)
+
+
+def prompts_alone(prompts: Any, **kwargs: Any) -> Score:
+    assert prompts == ["long prompt", "p"]
+    return lengths(kwargs["completions"])
+
+
+def logged(
+    completions: Any, log_extra: Any = None, log_metric: Any = None, **kwargs: Any
+) -> Score:
+    assert (log_extra, log_metric) == (None, None)
+    return lengths(completions)
+
+
+def without_wraps(*args: Any, **kwargs: Any) -> Score:
+    return column_second(*args, **kwargs)
+
+
 def scaled(scale: float, completions: Any, **kwargs: Any) -> Score:
     return [scale * length for length in lengths(completions)]
 
@@ -106,6 +150,14 @@ RIGHT: list[Any] = [
     many,
     later,
     with_column,
+    with_ids,
+    ids_alone,
+    column_second,
+    column_alone,
+    column_and_ids,
+    prompts_alone,
+    logged,
+    without_wraps,
     functools.partial(scaled, 1.0),
     lambda completions, **kwargs: lengths(completions),
     lambda prompts, answers: lengths(answers),
@@ -133,7 +185,27 @@ def of_verl(data_source: Any, solution_str: Any, ground_truth: Any) -> float:
     return float(len(solution_str))
 
 
+def of_a_column(prompts: Any, solution: Any) -> Score:
+    return lengths(solution)
+
+
+def of_no_column(prompts: Any, answer: Any, **kwargs: Any) -> Score:
+    return lengths(answer)
+
+
+def of_a_trainer(completions: Any, trainer_state: Any, **kwargs: Any) -> Score:
+    return lengths(completions)
+
+
+def of_a_log(completions: Any, log_metric: Any) -> Score:
+    return lengths(completions)
+
+
 WRONG = [
+    (of_a_column, r"of_a_column takes \(prompts.*'completions'"),
+    (of_no_column, r"of_no_column asks for 'answer'.*given are solution, prompts"),
+    (of_a_trainer, r"of_a_trainer asks for 'trainer_state'.*TRL's trainer"),
+    (of_a_log, r"of_a_log asks for 'log_metric'.*TRL's trainer"),
     (of_texts, r"of_texts takes \(texts.*two lists, prompts and completions"),
     (of_three, r"of_three takes \(samples.*'outputs'"),
     (of_verl, r"of_verl takes \(data_source.*'ground_truth'"),
@@ -163,3 +235,47 @@ def test_a_chat_is_messages_where_trl_has_messages() -> None:
 
     checked(reward_of(everything), chat)
     assert asked == [[[{"role": "assistant", "content": "yes"}]]]
+
+
+REFUSED_EARLY = [
+    (of_a_trainer, "'trainer_state'"),
+    (of_no_column, "'answer'"),
+    (of_a_column, "'completions'"),
+    (of_texts, "two lists"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), REFUSED_EARLY)
+@pytest.mark.parametrize("place", ["reward", "sum", "held_out", "gold"])
+def test_what_cannot_be_given_is_refused_before_the_gpt_is_opened(
+    function: Any, words: str, place: str, tmp_path: Path
+) -> None:
+    rewards: dict[str, Any] = {"reward": "length", place: function}
+    if place == "sum":
+        rewards = {"reward": ["length", function]}
+    rows = [{"prompt": "A", "solution": "b"}]
+    with pytest.raises(RewardError, match=words):
+        steer(tmp_path / "no-such-gpt", prompts=rows, out=tmp_path / "o", **rewards)
+    assert not (tmp_path / "o").exists()
+
+
+def test_best_of_n_refuses_it_before_a_text_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpt = nano()
+    monkeypatch.setattr(gpt, "complete", None)
+    with pytest.raises(RewardError, match="'trainer_state'"):
+        best_of_curve(gpt, of_a_trainer, "A")
+
+
+def test_texts_that_no_policy_wrote_have_no_tokens() -> None:
+    read = [Completion("", "a text", (), (), "end")]
+    with pytest.raises(RewardError, match=r"'completion_ids'.*given are prompts"):
+        checked(reward_of(ids_alone), read)
+
+
+def test_an_async_function_is_awaited_where_a_notebook_runs_a_loop() -> None:
+    async def cell() -> Score:
+        return checked(reward_of(later), ROWS)
+
+    assert asyncio.run(cell()) == LENGTHS

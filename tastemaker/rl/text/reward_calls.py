@@ -1,11 +1,12 @@
 """How a user's reward function is called, and what it may return.
 
-A function that names `completions` among its parameters, or has `**kwargs` alone, is called by
-keyword, as TRL calls it: with `prompts`, `completions`, `completion_ids` and the other columns of
-the prompts' file, as far as its parameters name them; all of them where it has `**kwargs`. Then a
-completion of a chat is a list of one message, as TRL has it; without `**kwargs` it is a text. Any
-other function is called with two lists by position: prompts and completions. Where its second
-parameter is called `prompts`, they come in that order.
+A function is called by keyword, as TRL calls it, where it has `**kwargs`, or a parameter that TRL
+names (`completions`, `completion_ids` …) or that is a column of the prompts' file. It gets
+`prompts`, `completions`, `completion_ids` and the other columns, as far as its parameters name
+them; all of them where it has `**kwargs`. Then a completion of a chat is a list of one message, as
+TRL has it; without `**kwargs` it is a text. Any other function is called with two lists by
+position: prompts and completions. Where its second parameter is called `prompts`, they come in
+that order.
 """
 
 import asyncio
@@ -23,6 +24,27 @@ _NAMED = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
     inspect.Parameter.KEYWORD_ONLY,
 )
+_OF_TRLS_TRAINER = ("trainer_state", "log_extra", "log_metric", "environments")
+"""What TRL's trainer gives beside texts and columns; here there is none of it."""
+_TEXTS = ("completions", "completion_ids")
+"""Parameters that give what was written."""
+
+Parameters = Mapping[str, inspect.Parameter]
+
+
+def check_call(
+    function: Callable[..., Any], columns: Iterable[str], name: str
+) -> None:
+    """Raise RewardError for a function that cannot be called with these columns of the prompts.
+
+    name: of the function, for messages.
+    """
+    parameters = _parameters(function)
+    given = (*columns, "prompts", *_TEXTS)
+    if _is_by_keyword(parameters, given):
+        _check_keywords(parameters, given, name)
+    else:
+        _positions(function, parameters, [], [], name)
 
 
 def called(
@@ -33,12 +55,18 @@ def called(
     name: of the function, for messages. Raises RewardError for a parameter that no column gives,
     and what the function raises.
     """
-    prompts = [json_prompt(c.prompt) for c in completions]
-    texts = [c.text for c in completions]
     parameters = _parameters(function)
-    if _is_by_keyword(parameters):
-        result = function(**_keywords(parameters, completions, prompts, name))
+    keywords = _all_keywords(parameters, completions)
+    if _is_by_keyword(parameters, keywords):
+        _check_keywords(parameters, keywords, name)
+        if not _takes_all(parameters):
+            keywords = {
+                key: keywords[key] for key in keywords if key in parameters
+            }
+        result = function(**keywords)
     else:
+        texts = [c.text for c in completions]
+        prompts = keywords["prompts"]
         result = function(
             *_positions(function, parameters, prompts, texts, name)
         )
@@ -47,24 +75,63 @@ def called(
     if not isinstance(result, Iterable):
         raise RewardError(
             f"{name} returned {result!r}: expected a list of numbers, one for each of the "
-            f"{len(texts)} completions."
+            f"{len(completions)} completions."
         )
     return [_score(value) for value in result]
 
 
-def _is_by_keyword(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    """Return whether a function is called by keyword."""
-    kinds = {parameter.kind for parameter in parameters.values()}
-    if kinds == {inspect.Parameter.VAR_KEYWORD}:
-        return True
-    return "completions" in parameters and (
-        parameters["completions"].kind in _NAMED
+def _takes_all(parameters: Parameters) -> bool:
+    """Return whether a function has `**kwargs`."""
+    return any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD
+        for parameter in parameters.values()
     )
+
+
+def _is_by_keyword(parameters: Parameters, given: Iterable[str]) -> bool:
+    """Return whether a function is called by keyword. given: what it may be called with."""
+    for parameter in parameters.values():
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            return False
+    names = {*given, *_TEXTS, *_OF_TRLS_TRAINER} - {"prompts"}
+    has_name = any(
+        parameter.kind in _NAMED and parameter.name in names
+        for parameter in parameters.values()
+    )
+    return has_name or _takes_all(parameters)
+
+
+def _check_keywords(
+    parameters: Parameters, given: Iterable[str], name: str
+) -> None:
+    """Raise RewardError for a parameter that nothing gives, and where none takes the texts."""
+    given = list(given)
+    for parameter in parameters.values():
+        is_named = parameter.kind in _NAMED
+        has_default = parameter.default is not inspect.Parameter.empty
+        if not is_named or has_default or parameter.name in given:
+            continue
+        reason = "the prompts have no such column"
+        if parameter.name in _OF_TRLS_TRAINER:
+            reason = "only TRL's trainer has one: let it have a default"
+        raise RewardError(
+            f"{name} asks for {parameter.name!r}, and {reason}; "
+            f"given are {', '.join(given)}."
+        )
+    if not _takes_all(parameters) and not set(_TEXTS) & set(parameters):
+        raise RewardError(
+            f"{name} takes ({_in_words(parameters)}), which are columns of the prompts, and no "
+            "completions: give it a parameter 'completions'."
+        )
+
+
+def _in_words(parameters: Parameters) -> str:
+    return ", ".join(map(str, parameters.values()))
 
 
 def _positions(
     function: Callable[..., Any],
-    parameters: Mapping[str, inspect.Parameter],
+    parameters: Parameters,
     prompts: list[Any],
     texts: list[str],
     name: str,
@@ -84,7 +151,7 @@ def _positions(
             inspect.signature(function).bind(*lists)
         except TypeError as error:
             raise RewardError(
-                f"{name} takes ({', '.join(map(str, parameters.values()))}), and a reward is "
+                f"{name} takes ({_in_words(parameters)}), and a reward is "
                 "called with two lists, prompts and completions, or by keyword where it has a "
                 f"parameter 'completions' ({error})."
             ) from None
@@ -102,9 +169,7 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-def _parameters(
-    function: Callable[..., Any],
-) -> Mapping[str, inspect.Parameter]:
+def _parameters(function: Callable[..., Any]) -> Parameters:
     """Return a function's parameters by name; none for one that does not tell them."""
     try:
         return inspect.signature(function).parameters
@@ -112,38 +177,22 @@ def _parameters(
         return {}
 
 
-def _keywords(
-    parameters: Mapping[str, inspect.Parameter],
-    completions: Sequence[Completion],
-    prompts: list[Any],
-    name: str,
+def _all_keywords(
+    parameters: Parameters, completions: Sequence[Completion]
 ) -> dict[str, Any]:
-    """Return the arguments by keyword that a function takes."""
-    takes_all = any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD
-        for parameter in parameters.values()
-    )
+    """Return all that a function may be called with, by keyword."""
     answers: list[Any] = [completion.text for completion in completions]
-    if takes_all:
+    if _takes_all(parameters):
         answers = [_as_messages(completion) for completion in completions]
     keywords: dict[str, Any] = {}
     for column in _columns(completions):
         keywords[column] = [c.columns.get(column) for c in completions]
-    keywords["prompts"] = prompts
+    keywords["prompts"] = [json_prompt(c.prompt) for c in completions]
     keywords["completions"] = answers
-    keywords["completion_ids"] = [list(c.ids) for c in completions]
-    for parameter in parameters.values():
-        is_named = parameter.kind in _NAMED
-        has_default = parameter.default is not inspect.Parameter.empty
-        if is_named and not has_default and parameter.name not in keywords:
-            given = ", ".join(keywords)
-            raise RewardError(
-                f"{name} asks for {parameter.name!r}, and the prompts have no such column; "
-                f"given are {given}."
-            )
-    if takes_all:
-        return keywords
-    return {key: keywords[key] for key in keywords if key in parameters}
+    if all(c.ids or not c.text for c in completions):
+        # texts that no policy wrote here have no tokens
+        keywords["completion_ids"] = [list(c.ids) for c in completions]
+    return keywords
 
 
 def _columns(completions: Sequence[Completion]) -> list[str]:

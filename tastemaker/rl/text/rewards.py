@@ -21,7 +21,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -37,7 +37,7 @@ from tastemaker.gpt.writing import Completion
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.rl.own_modules import own_module
-from tastemaker.rl.text.reward_calls import called
+from tastemaker.rl.text.reward_calls import called, check_call
 from tastemaker.scores import Caution
 from tastemaker.serve.asking import asked, request_of
 from tastemaker.serve.client import (
@@ -287,6 +287,23 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
                 f"{reward.name} returned {float(value)} for the completion {text!r}."
             )
     return [float(value) for value in scores]
+
+
+def check_calls(
+    rewards: Iterable[Reward | None], columns: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise RewardError for a function that cannot be called, before anything is written.
+
+    columns: what else the rows of the prompts hold.
+    """
+    names: dict[str, None] = {}
+    for row in columns:
+        names.update(dict.fromkeys(row))
+    for reward in rewards:
+        if isinstance(reward, SumReward):
+            check_calls([part for _, part in reward.parts], columns)
+        if isinstance(reward, FunctionReward):
+            check_call(reward.function, names, reward.name)
 
 
 def shared_scores(

@@ -27,6 +27,7 @@ from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
     beside,
+    check_calls,
     checked,
     identity,
     reward_of,
@@ -131,9 +132,9 @@ def steer(
     of_main = {**loading, "caution": caution}
     main_reward = _rewards(of_main, reward=reward).get("reward")
     watched = _rewards(loading, held_out=held_out, gold=gold)
+    check_calls([main_reward, *watched.values()], plan.columns)
     start = _opened(policy, plan.steering).to(device)
-    source = str(policy)
-    settings = plan.settings() | {"start": source}
+    settings = plan.settings() | {"start": (name := str(policy))}
     settings["start_weights"] = weights_digest(start)
     settings |= {"caution": caution} | _reward_names(main_reward, watched)
     with open_run(
@@ -141,7 +142,7 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(start, main_reward, watched, run, say, source=source)
+        task = plan.task(start, main_reward, watched, run, say, source=name)
         # --shard divides its weights: without this name its whole weights are freed
         del start
         with _keeping_best(task, out):
