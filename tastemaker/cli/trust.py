@@ -52,7 +52,8 @@ def say_fit_memory(settings: o.Settings, *, json: bool) -> None:
     """Print what memory a fit takes. settings: those of `tm.fit`, by its names."""
     from tastemaker.reward.memory import fit_memory
 
-    names = ("backbone", "training", "device", "precision")
+    names = ["backbone", "training", "members", "shared"]
+    names += ["device", "precision"]
     memory = fit_memory(**{name: settings[name] for name in names})
     o.say_memory(memory, json=json)
 

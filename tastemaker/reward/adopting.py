@@ -27,6 +27,7 @@ from tastemaker.adapters import (
 from tastemaker.costs import versions
 from tastemaker.data.judgements import RECORDS, TEMPLATE, Example, Message
 from tastemaker.errors import DataError, ModelError
+from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.huggingface import (
     NO_OWN_CODE,
     OWN_CODE,
@@ -78,13 +79,14 @@ def adopt(
     trust_remote_code: bool = False,
     dtype: torch.dtype | str = torch.float32,
     anchor: Sequence[Example] | None = None,
+    device: DeviceChoice = "cpu",
 ) -> tuple[Network, Contract]:
     """Open a published classifier by folder or hub name, and prove its scores.
 
     dtype: of the weights in memory; "auto" is that of the checkpoint. anchor: the reference texts
-    that give its score the unit of ours. Raises ModelError for what is no classifier, or lacks a
-    tokenizer or weights, or scores differently in a batch, and DataError for reference texts that
-    give no unit.
+    that give its score the unit of ours, scored on the device. Raises ModelError for what is no
+    classifier, or lacks a tokenizer or weights, or scores differently in a batch, and DataError for
+    reference texts that give no unit.
     """
     name = str(source)
     code = code_allowed(trust_remote_code)
@@ -138,7 +140,9 @@ def adopt(
     links = identity_links(readout, is_probability=is_probability)
     reference = None
     if anchor is not None:
+        network.to(choose_device(device))
         reference, links = _anchored(network, links, anchor, name)
+        network.to("cpu")
     contract = _contract_of(network, links, name, _proven(network, name))
     if anchor is None:
         return network, contract

@@ -238,11 +238,7 @@ class Learner:
 
         # `chosen_training` gives every network one
         assert self.training is not None
-        opening = self.settings
-        if heads > 1 and isinstance(opening, Encoder):
-            # no trained head is kept, so its template and length are not either
-            opening = replace(opening, new_head=True)
-        network = open_network(opening, self.division, seed)
+        network = open_network(self.settings, self.division, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
@@ -338,8 +334,7 @@ def fit(
 
     backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
     training: all settings of network training, or some that replace those of the recipe.
-    epochs: one of these settings.
-    likelihood: how judgements count as evidence, or some of these settings by name.
+    epochs: one of these settings. likelihood: how judgements count, or some settings by name.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts of mean score 0 and standard deviation 1; None: held-out ones, or all if few.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
@@ -384,8 +379,9 @@ def fit(
         if out is not None and run.is_finished:
             return _finished(Path(out), run_settings, division)
         estimates = cross_fit(division, seed)
+        opening = composition.opening(chosen.settings)
         learner = Learner(
-            chosen.settings, division, training, device, precision, estimates
+            opening, division, training, device, precision, estimates
         )
         model = learner.reward_model(
             run, run_settings, seed, composition, anchor

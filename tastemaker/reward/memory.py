@@ -30,6 +30,7 @@ from tastemaker.huggingface import (
     set_dropout,
 )
 from tastemaker.reward.backbones import (
+    Composition,
     Encoder,
     Linear,
     Tiny,
@@ -53,17 +54,21 @@ def fit_memory(
     backbone: "str | Linear | Encoder | Tiny",
     training: dict[str, Any] | None = None,
     *,
+    members: int = 1,
+    shared: bool = False,
     device: DeviceChoice = "auto",
     precision: TrainingChoice = "auto",
 ) -> Memory:
-    """Return what a fit takes; no weights and no data are read.
+    """Return what a fit takes, of each network; no weights and no data are read.
 
     Texts are taken to be as long as the network reads: 512 tokens, where neither `max_length` nor a
     contract of the backbone says it. Raises UsageError for a backbone that is no
     network by name, ModelError where its configuration cannot be opened.
     """
     chosen = choose_backbone(backbone)
-    encoder = chosen.settings
+    composition = Composition(members, shared)
+    composition.check(chosen.settings)
+    encoder = composition.opening(chosen.settings)
     if not isinstance(encoder, Encoder):
         raise UsageError(
             "--dry-run is about networks by folder or hub name: the backbones linear and tiny "

@@ -266,6 +266,7 @@ class RewardModel:
                 dtype=choose_weights(dtype),
                 trust_remote_code=trust_remote_code,
                 anchor=None if anchor is None else _as_list(anchor)[1],
+                device=device,
             )
             links = _links_of(contract, folder)
             return RewardModel(network, links, contract).to(device)

@@ -91,6 +91,28 @@ def test_an_anchor_that_gives_no_scale_is_one_line(tmp_path: Path, run: Any) -> 
         fails(run("score", model, "A.", "--anchor", data), str(model), "--anchor")
 
 
+def test_reference_texts_are_scored_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = classifier(tmp_path / "rm", ["0"])
+    network = type(tm.load(folder).backbone)
+    move, score = network.to, network.score
+    calls: list[Any] = []
+
+    def moved(self: Any, device: Any) -> Any:
+        calls.append(str(device))
+        return move(self, device)
+
+    def scored(self: Any, examples: Any) -> Any:
+        calls.append(len(examples))
+        return score(self, examples)
+
+    monkeypatch.setattr(network, "to", moved)
+    monkeypatch.setattr(network, "score", scored)
+    tm.load(folder, anchor=REFERENCES, device="cpu")
+    assert calls[:2] == ["cpu", len(REFERENCES)], "it is moved before it scores them"
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub; the tests run offline."""

@@ -201,6 +201,27 @@ def test_fresh_heads_of_an_ensemble_do_not_read_as_a_trained_one(
     assert kept.score(TEXTS) == pytest.approx(new.score(TEXTS), abs=1e-6)
 
 
+def test_that_heads_are_fresh_is_decided_once(tmp_path: Path, run: Any) -> None:
+    """The memory, the check before the training and the training open one network."""
+    base = fitted_model(tmp_path / "base")
+    plan = ("fit", "none.csv", "--backbone", base, "--dry-run", "--json")
+    plan += ("--out", tmp_path / "out")
+    needed = []
+    for more in ((), ("--members", 2, "--shared")):
+        code, printed, err = run(*plan, *more)
+        assert code == 0, err
+        needed.append(json.loads(printed)["bytes"]["activations, about"])
+    assert needed[1] > 4 * needed[0], "512 tokens, and not the 24 of the trained head"
+    (base / "tastemaker.json").write_text(
+        "{}"
+    )  # the trained head says no more how it reads
+    fit = {"backbone": str(base), "training": {"epochs": 1}}
+    with pytest.raises(tm.ModelError, match="how texts are read"):
+        tm.fit(judged(), out=tmp_path / "one", **fit)
+    shared = tm.fit(judged(), members=2, shared=True, out=tmp_path / "two", **fit)
+    assert len(shared.backbone.score(EXAMPLES[:1]).members) == 2
+
+
 def language_model(folder: Path) -> Path:
     """Return a model without a head that scores."""
     config = reward_model(folder).joinpath("config.json")

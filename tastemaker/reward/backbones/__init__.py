@@ -311,6 +311,19 @@ class Composition:
                 f"experts have no members, and members is {self.members}. Leave one of the two out."
             )
 
+    def opening(
+        self, settings: Linear | Encoder | Tiny
+    ) -> Linear | Encoder | Tiny:
+        """Return the settings by which the network is opened.
+
+        Heads that share a network are drawn. No trained head is kept, so its template and length
+        are not either.
+        """
+        is_shared = self.shared and self.members > 1
+        if is_shared and isinstance(settings, Encoder):
+            return replace(settings, new_head=True)
+        return settings
+
     def check_shard(
         self, settings: Linear | Encoder | Tiny, training: Training | None
     ) -> None:

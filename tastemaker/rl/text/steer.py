@@ -4,17 +4,17 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from tastemaker import processes
 from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import Judgement, Prompt, plain
-from tastemaker.errors import TrainingError, UsageError
+from tastemaker.errors import RewardError, UsageError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
@@ -35,7 +35,7 @@ from tastemaker.rl.text.rewards import (
 )
 from tastemaker.rl.text.settings import Limits, Steering
 from tastemaker.rl.text.shaping import KL, Scaling
-from tastemaker.rl.text.steer_plan import check_parts, plan_of
+from tastemaker.rl.text.steer_plan import check_parts, check_varies, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
     SteerTask,
@@ -134,7 +134,8 @@ def steer(
     watched = _rewards(loading, held_out=held_out, gold=gold)
     check_calls([main_reward, *watched.values()], plan.columns)
     start = _opened(policy, plan.steering).to(device)
-    settings = plan.settings() | {"start": (name := str(policy))}
+    source = str(policy)
+    settings = plan.settings() | {"start": source}
     settings["start_weights"] = weights_digest(start)
     settings |= {"caution": caution} | _reward_names(main_reward, watched)
     with open_run(
@@ -142,12 +143,11 @@ def steer(
     ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
-        task = plan.task(start, main_reward, watched, run, say, source=name)
+        task = plan.task(start, main_reward, watched, run, say, source=source)
         # --shard divides its weights: without this name its whole weights are freed
         del start
-        with _keeping_best(task, out):
-            steered, last = _train_and_measure(task, plan.seed)
-        steered.figures.update(_about(began, settings))
+        about = partial(_about, began, settings)
+        steered, last = _train_and_measure(task, plan.seed, out, about)
         if out is not None and processes.is_first():
             _save(steered, Path(out), task, last)
         steered.policy.merge_adapters()
@@ -198,21 +198,6 @@ def _rewards(loading: dict[str, Any], **rewards: Any) -> dict[str, Reward]:
     }
 
 
-@contextmanager
-def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
-    """Save the best policy so far where Ctrl-C ends the run."""
-    try:
-        yield
-    except Interrupted as stop:
-        if out is not None:
-            task.finish()
-        if out is not None and processes.is_first():
-            task.put(task.best)
-            task.policy.save(out)
-            stop.args = (f"{stop} The best policy so far is in {out}.",)
-        raise
-
-
 def _reward_names(
     reward: Reward | None, watched: Mapping[str, Reward]
 ) -> dict[str, Any]:
@@ -227,25 +212,89 @@ def _reward_names(
     }
 
 
+class _Before(NamedTuple):
+    """What the policy wrote at the start, and its figures: each name ends in `_before`."""
+
+    batch: Batch
+    figures: dict[str, Any]
+
+
 def _train_and_measure(
-    task: SteerTask, seed: int
+    task: SteerTask,
+    seed: int,
+    out: str | Path | None,
+    about: Callable[[], dict[str, Any]],
 ) -> tuple[Steered, dict[str, Tensor]]:
-    """Measure, train, measure; return the best policy with its figures, and the last weights."""
-    world = task.world
-    count = task.steering.measured
-    with stage("measuring"):
-        before = world.measure(count)
-        metrics = task.measure(before)
-    figures: dict[str, Any] = {
-        f"{name}_before": value for name, value in metrics.items()
-    }
-    _check_varies(task, before)
-    if world.scale.scaling.by == "reference":
-        world.scale.include(before.scores)
-    task.watch.begin(before.scores, pairs=figures["pairs_before"])
-    task.say(f"before: {figures_line(metrics)}")
-    progress = train(task, task.run, seed=seed)
+    """Measure, train, measure; return the best policy with its figures, and the last weights.
+
+    about: gives further figures. Where Ctrl-C ends the run, the best policy so far is in `out`.
+    """
+    before = _measured_before(task)
+    try:
+        train(task, task.run, seed=seed)
+    except Interrupted as stop:
+        if out is not None:
+            task.finish()
+            words = _keep_best(task, before, Path(out), about)
+            stop.args = (f"{stop} {words}",)
+        raise
     last = on_host(task.weights())
+    steered = _measured_after(task, before)
+    steered.figures.update(about())
+    return steered, last
+
+
+def _measured_before(task: SteerTask) -> _Before:
+    """Measure the policy at the start, and begin what follows from it: scale and limits.
+
+    Raises TrainingError for a reward that does not vary.
+    """
+    world = task.world
+    with stage("measuring"):
+        batch = world.measure(task.steering.measured)
+        metrics = task.measure(batch)
+    figures = {f"{name}_before": value for name, value in metrics.items()}
+    check_varies(task, batch)
+    if world.scale.scaling.by == "reference":
+        world.scale.include(batch.scores)
+    task.watch.begin(batch.scores, pairs=figures["pairs_before"])
+    task.say(f"before: {figures_line(metrics)}")
+    return _Before(batch, figures)
+
+
+def _keep_best(
+    task: SteerTask,
+    before: _Before,
+    out: Path,
+    about: Callable[[], dict[str, Any]],
+) -> str:
+    """Measure the best policy so far and save it with its card; return what to say.
+
+    It is not saved where it cannot be measured: its KL may be beyond the limit.
+    """
+    task.say(
+        "measuring the best policy so far, to save it; press Ctrl-C again to leave without it"
+    )
+    try:
+        steered = _measured_after(task, before)
+    except KeyboardInterrupt:
+        return "The best policy so far is in the checkpoint only."
+    except RewardError as error:
+        return f"The best policy so far could not be measured and is not saved: {error}"
+    steered.figures.update(about())
+    steered.figures["stopped_because"] = (
+        f"it was stopped from outside after step {task.progress.step:,}; --resume goes on"
+    )
+    if processes.is_first():
+        steered.policy.save(out, card=_card(steered, is_last=False))
+    return f"The best policy so far is in {out}."
+
+
+def _measured_after(task: SteerTask, before: _Before) -> Steered:
+    """Return the best policy with its figures; the start, where that one's KL is over the limit."""
+    world = task.world
+    progress = task.progress
+    count = task.steering.measured
     task.put(task.best)
     world.policy.round_weights()
     with stage("measuring"):
@@ -259,6 +308,7 @@ def _train_and_measure(
         task.put_reference()
         after = world.measure(count)
         metrics = task.measure(after)
+    figures = dict(before.figures)
     for name, value in metrics.items():
         figures[f"{name}_after"] = value
     for name in ALWAYS:
@@ -274,9 +324,8 @@ def _train_and_measure(
     figures["most_kl"] = limit if math.isfinite(limit) else None
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
-    return Steered(
-        world.policy, figures, _sample_pairs(task, before, after)
-    ), last
+    samples = _sample_pairs(task, before.batch, after)
+    return Steered(world.policy, figures, samples)
 
 
 def compared(
@@ -351,64 +400,6 @@ def _sample_pairs(
         for sample, score in zip(samples, scores, strict=False):
             sample[f"score_{when}"] = score
     return samples
-
-
-_TEXTS_OF_ONE_SCORE = 1024
-"""Further texts of the reference that are scored before a reward counts as constant."""
-_ROUNDING = 1e-12
-"""Scores that differ by less than this share of the largest are one score."""
-
-
-def _check_varies(task: SteerTask, before: Batch) -> None:
-    """Raise TrainingError for a reward that gives all texts of the reference one score.
-
-    A rare reward may do so by chance, so more texts are scored first. A reward that only tells
-    prompts apart is said: what one text of a prompt gains over another is then 0.
-    """
-    if not before.scores:
-        return
-    score = before.scores[0]
-    texts = 0
-    scores = before.scores
-    while not _differ([score, *scores]):
-        texts += len(scores)
-        if texts >= len(before.scores) + _TEXTS_OF_ONE_SCORE:
-            raise TrainingError(
-                f"the reward gives all {texts:,} texts of this GPT the score {score:g}: there is "
-                "nothing to learn from it, and nothing was changed. Let it tell texts apart, or "
-                "begin with a GPT that sometimes writes what it looks for."
-            )
-        number = texts // len(before.scores)
-        scores = task.world.more_scores(len(before.scores), number)
-    groups = _by_prompt(before)
-    if any(_differ(scores) for scores in groups):
-        return
-    if _differ([scores[0] for scores in groups]):
-        task.say(
-            f"the reward tells prompts apart, not texts: each of {len(groups)} prompts has one "
-            "score for all its texts. There may be nothing to learn from it."
-        )
-
-
-def _by_prompt(batch: Batch) -> list[list[float]]:
-    """Return the scores of the texts of each prompt that has two different ones or more."""
-    by_prompt: dict[tuple[Prompt, str], dict[str, float]] = {}
-    for completion, score in zip(batch.completions, batch.scores, strict=True):
-        row = completion.prompt, repr(completion.columns)
-        by_prompt.setdefault(row, {})[completion.text] = score
-    return [
-        list(scores.values())
-        for scores in by_prompt.values()
-        if len(scores) > 1
-    ]
-
-
-def _differ(scores: Sequence[float]) -> bool:
-    """Return whether scores differ by more than rounding."""
-    if not scores:
-        return False
-    low, high = min(scores), max(scores)
-    return high - low > _ROUNDING * max(abs(low), abs(high))
 
 
 def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:

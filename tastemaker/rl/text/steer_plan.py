@@ -12,7 +12,7 @@ import torch
 
 from tastemaker import processes
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.errors import DataError, UsageError
+from tastemaker.errors import DataError, TrainingError, UsageError
 from tastemaker.fast.processor import format_of
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
@@ -40,7 +40,7 @@ from tastemaker.rl.text.rewards import Reward
 from tastemaker.rl.text.settings import Limits, Steering, Watch
 from tastemaker.rl.text.shaping import KL, Scale, Scaling
 from tastemaker.rl.text.steer_task import SteerTask
-from tastemaker.rl.text.world import TextWorld
+from tastemaker.rl.text.world import Batch, TextWorld
 from tastemaker.settings import settings_from
 from tastemaker.train.gradients import check_shard, without_shard
 from tastemaker.train.run import Run, Say
@@ -349,3 +349,61 @@ def _draw_value_head(policy: Policy, seed: int) -> None:
     )
     with torch.no_grad():
         weight.copy_(drawn * (weight.shape[1] + 1) ** -0.5)
+
+
+_TEXTS_OF_ONE_SCORE = 1024
+"""Further texts of the reference that are scored before a reward counts as constant."""
+_ROUNDING = 1e-12
+"""Scores that differ by less than this share of the largest are one score."""
+
+
+def check_varies(task: SteerTask, before: Batch) -> None:
+    """Raise TrainingError for a reward that gives all texts of the reference one score.
+
+    A rare reward may do so by chance, so more texts are scored first. A reward that only tells
+    prompts apart is said: what one text of a prompt gains over another is then 0.
+    """
+    if not before.scores:
+        return
+    score = before.scores[0]
+    texts = 0
+    scores = before.scores
+    while not _differ([score, *scores]):
+        texts += len(scores)
+        if texts >= len(before.scores) + _TEXTS_OF_ONE_SCORE:
+            raise TrainingError(
+                f"the reward gives all {texts:,} texts of this GPT the score {score:g}: there is "
+                "nothing to learn from it, and nothing was changed. Let it tell texts apart, or "
+                "begin with a GPT that sometimes writes what it looks for."
+            )
+        number = texts // len(before.scores)
+        scores = task.world.more_scores(len(before.scores), number)
+    groups = _by_prompt(before)
+    if any(_differ(scores) for scores in groups):
+        return
+    if _differ([scores[0] for scores in groups]):
+        task.say(
+            f"the reward tells prompts apart, not texts: each of {len(groups)} prompts has one "
+            "score for all its texts. There may be nothing to learn from it."
+        )
+
+
+def _by_prompt(batch: Batch) -> list[list[float]]:
+    """Return the scores of the texts of each prompt that has two different ones or more."""
+    by_prompt: dict[tuple[Prompt, str], dict[str, float]] = {}
+    for completion, score in zip(batch.completions, batch.scores, strict=True):
+        row = completion.prompt, repr(completion.columns)
+        by_prompt.setdefault(row, {})[completion.text] = score
+    return [
+        list(scores.values())
+        for scores in by_prompt.values()
+        if len(scores) > 1
+    ]
+
+
+def _differ(scores: Sequence[float]) -> bool:
+    """Return whether scores differ by more than rounding."""
+    if not scores:
+        return False
+    low, high = min(scores), max(scores)
+    return high - low > _ROUNDING * max(abs(low), abs(high))
