@@ -25,12 +25,12 @@ from tastemaker.data.survey import MOST_STEPS, UNLABELLED, Survey
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    Numbered,
     is_missing,
     parse_number,
     show,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered
 from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]
