@@ -25,7 +25,6 @@ from tastemaker.gpt.writers import Writer, writer_of
 from tastemaker.progress import progress
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
-from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
@@ -36,8 +35,8 @@ from tastemaker.rl.text.rewards import (
     reward_of,
     shared_scores,
 )
-from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
+from tastemaker.rl.text.shaping import KL, Scaling
 from tastemaker.rl.text.steer_plan import check_parts, check_varies, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
