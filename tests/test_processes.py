@@ -161,6 +161,33 @@ def test_the_first_process_alone_asks_a_function(
     assert not list(two.glob("**/.*"))  # no lock, nothing temporary
 
 
+def test_adapters_learn_in_two_processes_as_in_one(tmp_path: Path) -> None:
+    _, llama = processes_work.save_networks(tmp_path / "networks")
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("w") as file:
+        for number in range(48):
+            row = {"text": f"{'warm' if number % 2 else 'dull'} film {number}"}
+            file.write(json.dumps(row | {"label": number % 2}) + "\n")
+    words = ["fit", rows, "--backbone", llama, "--lora", 4, "--max-length", 32]
+    words += ["--epochs", 2, "--batch-size", 8, "--lr", 1e-3, "--device", "cpu"]
+    words += ["--precision", "float32", "--quiet", "--out"]
+    one = forked.start(*words, tmp_path / "one")
+    for code, output in outcomes([one]):
+        assert code == 0, output
+    for code, output in outcomes(started(*[command(*words, tmp_path / "two")] * 2)):
+        assert code == 0, output
+    alone, together = curve(tmp_path / "one"), curve(tmp_path / "two")
+    assert len(alone) == len(together) >= 4
+    losses = [row["loss"] for row in alone]
+    assert losses[-1] != losses[0]
+    for before, after in zip(alone, together, strict=True):
+        assert after["loss"] == pytest.approx(before["loss"], abs=1e-6)
+    texts = ["warm film", "dull film 3"]
+    expected = tm.load(tmp_path / "one").score(texts)
+    assert tm.load(tmp_path / "two").score(texts) == pytest.approx(expected, abs=1e-4)
+    assert (tmp_path / "two" / "adapter" / "adapter_config.json").is_file()
+
+
 # --- what is refused, and what ends a run
 
 
