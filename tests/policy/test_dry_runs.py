@@ -42,8 +42,8 @@ def test_a_dry_run_says_parameters_and_bytes_and_writes_nothing(
     assert sizes.keys() >= PARTS
     # of 4 bytes each: two numbers of the optimiser, a gradient, a weight
     assert sizes["gradients"] == 4 * parameters
-    assert sizes["weights"] == pytest.approx(4 * parameters, rel=1e-3)  # and buffers
-    assert sizes["optimiser"] == 8 * parameters
+    assert sizes["weights"] == pytest.approx(4 * parameters, rel=0.01)  # and buffers
+    assert sizes["optimiser"] == pytest.approx(8 * parameters, rel=0.01)
     assert planned["total"] == sum(sizes.values())
     assert planned["fits"] is (planned["total"] <= planned["free"])
     code, out, err = run(*command)
