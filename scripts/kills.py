@@ -39,8 +39,9 @@ from safetensors import safe_open
 
 CLOCKS = ("seconds", "_per_second")
 """Figures with such an ending differ from run to run."""
-COST = "cost.json"
-"""What a run cost: times and memory. A run that was killed costs more than a whole one."""
+COST = ("cost.json", ".digests.json")
+"""Files of times. A run that was killed costs more than a whole one, and digests of inputs are kept
+once the inputs are older than a few seconds."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70
@@ -116,7 +117,7 @@ def import_everything() -> None:
     """Import what a command may need, so that no fork of this process spends seconds on it."""
     import sentence_transformers  # noqa: F401  # a saved model is opened by it
 
-    import tastemaker.loop.tasks  # noqa: F401  # all of this package
+    import tastemaker.loop.steering_work  # noqa: F401  # all of this package
 
 
 def serve() -> None:
@@ -257,7 +258,7 @@ def contents(root: Path) -> dict[str, Any]:
     """Return what is below a folder, without clocks; hidden files too."""
     by_name: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
-        is_clock = "tensorboard" in path.parts or is_log(path) or path.name == COST
+        is_clock = "tensorboard" in path.parts or is_log(path) or path.name in COST
         if path.is_file() and not is_clock:
             by_name[str(path.relative_to(root))] = content_of(path)
     return by_name
@@ -313,7 +314,11 @@ def _stored(path: Path) -> list[Any]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if not k.endswith(CLOCKS)}
+        steady = {}
+        for key, each in value.items():
+            if not key.endswith(CLOCKS) and key != "cost":
+                steady[key] = _timeless(each)
+        return steady
     if isinstance(value, list):
         return [_timeless(each) for each in value]
     return value

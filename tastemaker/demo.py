@@ -76,8 +76,8 @@ def loop_of(language: Language, *, texts: int) -> dict[str, Any]:
         },
         "pretrain": {"texts": f"{place}:{reviews}"},
         "steer": {
-            "algorithms": {ALGORITHM: {"lr": 6e-4, "entropy": 0.03}},
-            "steps": 90,
+            "algorithms": {ALGORITHM: {"lr": 8e-4, "entropy": 0.03}},
+            "steps": 120,
             "batch": 96,
             "windows": 8,
             "temperature": 0.7,

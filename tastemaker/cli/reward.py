@@ -16,18 +16,19 @@ from tastemaker.cli.reports import (
     report_fit,
     try_to_report_evaluation,
 )
-from tastemaker.cli.scoring import (
-    say_scored,
-    score_standard_input,
-    score_texts,
-)
 from tastemaker.cli.serving import (
     opened,
     part_of,
     ray_engine,
     say_part_done,
 )
-from tastemaker.cli.trust import describe_fit, say_fit_memory
+from tastemaker.cli.trust import (
+    describe_fit,
+    say_fit_memory,
+    say_scored,
+    score_standard_input,
+    score_texts,
+)
 from tastemaker.progress import announced
 from tastemaker.settings import caution_of
 

@@ -45,6 +45,7 @@ from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
 from tastemaker.data.vote_values import Votes, VotesReader
 from tastemaker.data.votes import (
+    answers_of_votes,
     are_counts,
     as_number,
     better_column,
@@ -52,6 +53,7 @@ from tastemaker.data.votes import (
     may_vote,
     number_columns,
     numbered_answers,
+    paired_answers,
 )
 from tastemaker.errors import DataError
 
@@ -253,12 +255,7 @@ def answers_plan(
     columns = given.with_table_spelling(names)
     recognised_answers: tuple[str, ...] = ()
     if not columns.answers:
-        has_text = not columns.is_off("text") and (
-            columns.text or _has_text(names, columns.named(), head)
-        )
-        if has_text:
-            return None
-        recognised_answers = numbered_answers(names, head)
+        recognised_answers = _recognised_answers(names, columns, head)
         if not recognised_answers:
             return None
     numbered = telling_rows(
@@ -298,6 +295,31 @@ def answers_plan(
     layout = _layout(table, names, head, answers, votes)
     _add_roles(layout, prompts, metadata, better)
     return Answers(table, answers, votes, scores, prompts, metadata, layout)
+
+
+def _recognised_answers(
+    names: Collection[str],
+    columns: Columns,
+    head: Sequence[Row],
+) -> tuple[str, ...]:
+    """Return the columns of answers that nobody named; () for a table of single texts."""
+    if columns.is_off("text"):
+        text = None
+    elif columns.text:
+        return ()
+    else:
+        text = recognised("text", names, columns.named())
+        has_text = _has_text(names, columns.named(), head)
+        text = text if has_text else None
+    prompts = [name for name in names if may_prompt(name)]
+    used = [*columns.named(), *prompts]
+    if text is not None:
+        return answers_of_votes(names, head, used, among=text)
+    return (
+        numbered_answers(names, head)
+        or paired_answers(names, head)
+        or answers_of_votes(names, head, used)
+    )
 
 
 def _names(head: Sequence[Row]) -> list[str]:

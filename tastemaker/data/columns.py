@@ -17,7 +17,6 @@ from tastemaker.data.judgement_columns import (
     JUDGEMENTS,
     OPTIONS,
     JudgementColumns,
-    Survey,
     Target,
 )
 from tastemaker.data.judgements import Example, Judgement
@@ -37,6 +36,7 @@ from tastemaker.data.roles import (
     plain_name,
     written_by_score,
 )
+from tastemaker.data.survey import Survey
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     is_missing,
@@ -380,4 +380,6 @@ def _survey(
         )
     if not count:
         raise DataError(f"{table.name}: no rows in it.")
+    for survey in surveys.values():
+        survey.settle(columns)
     return list(first.names), surveys, first.rows

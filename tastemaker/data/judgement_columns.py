@@ -5,10 +5,10 @@ classes an order: what the values do not say is asked for, never guessed.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from tastemaker.data.cells import (
     Cells,
@@ -21,120 +21,28 @@ from tastemaker.data.cells import (
 )
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import Columns, plain_name
+from tastemaker.data.survey import MOST_STEPS, UNLABELLED, Survey
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    Numbered,
     is_missing,
     parse_number,
     show,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered, numbered
 from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]
 
-MOST_STEPS = 20
-"""Whole numbers with at most this number of steps are grades; with more they are ratings."""
-
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
+_LEAST_OF_RATINGS = 0.5
+"""Of another column of numbers beside labels an AUROC below this is said: they disagree."""
 _AUROC_ROWS = 10_000
-_MOST_TEXTS = 64
-"""Cells of a column that are remembered while it is surveyed."""
-_LONGEST = 64
-"""Characters of such a cell."""
-
-UNLABELLED = "-1"
-"""The label of what nobody labelled, except in a column of −1 and 1."""
-
+_FEWER_ROWS = 1_000
 JUDGEMENTS = ("label", "grade", "rating")
 OPTIONS = "--label-column, --grade-column or --rating-column"
-
-
-@dataclass
-class Survey:
-    """The values of one column.
-
-    words: the first distinct values, each with the place of its first cell. lowest, highest: of the
-    numbers. are_whole: all numbers are whole. texts: some cells that were added already.
-    first_odd: the first cell that is no finite number, and its place.
-    """
-
-    words: dict[str, str] = field(default_factory=dict)
-    lowest: float = math.inf
-    highest: float = -math.inf
-    are_whole: bool = True
-    texts: set[Any] = field(default_factory=set)
-    first_odd: tuple[Any, str] | None = None
-
-    def add(
-        self,
-        value: Any,
-        place: Callable[[int], str],
-        row: int,
-    ) -> None:
-        """Add one cell. Bad cells raise no error here: the second pass reports them.
-
-        place: a row's number → where it is. An equal cell changes nothing, so it is passed over.
-        """
-        is_text = isinstance(value, str) and len(value) <= _LONGEST
-        # not a bool, which is equal to an integer and another word
-        if is_text or type(value) is int:
-            if value in self.texts:
-                return
-            if len(self.texts) < _MOST_TEXTS:
-                self.texts.add(value)
-        word = word_of(value)
-        is_new = word is not None and word not in self.words
-        if word is not None and is_new and len(self.words) <= MOST_STEPS:
-            self.words[word] = place(row)
-        number = parse_number(value)
-        if number is not None and math.isfinite(number):
-            self.lowest = min(self.lowest, number)
-            self.highest = max(self.highest, number)
-            self.are_whole = self.are_whole and number.is_integer()
-        elif word is not None and self.first_odd is None:
-            self.first_odd = (value, place(row))
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every value is a whole number."""
-        return self.are_whole and self.first_odd is None
-
-    def are_grades(self, unlabelled: Collection[str] = ()) -> bool:
-        """Return whether labels such as these are grades: more than two whole numbers."""
-        words = [word for word in self.words if word not in unlabelled]
-        return self.is_whole and len(words) > 2
-
-    def worded(
-        self,
-        unlabelled: Collection[str] = (),
-        *,
-        is_scale: bool = False,
-    ) -> Numbered | None:
-        """Return the numbers in classes such as "4 stars"; None for plain numbers and others.
-
-        is_scale: somebody, or the column's name, says that they are on a scale.
-        """
-        if all(parse_number(word) is not None for word in self.words):
-            return None
-        words = [word for word in self.words if word not in unlabelled]
-        return numbered(words, is_scale=is_scale)
-
-    def has_few_steps(
-        self,
-        scale: tuple[int, int] | None,
-        *,
-        past_bad: bool = False,
-    ) -> bool:
-        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps.
-
-        past_bad: cells that are no numbers do not count.
-        """
-        lowest, highest = scale or (self.lowest, self.highest)
-        is_whole = self.are_whole if past_bad else self.is_whole
-        return is_whole and 0 <= highest - lowest < MOST_STEPS
 
 
 @dataclass(frozen=True)
@@ -165,15 +73,30 @@ class JudgementColumns:
         cells: list[Cells] = []
         if label and self._is_kept(target, "label", label):
             cells.append(self._label_cells(label))
+        if grade and not is_named and cells:
+            grade = self._numbers_beside_labels(cells[0], grade)
+        if rating and not is_named and cells:
+            rating = self._numbers_beside_labels(cells[0], rating)
         if grade and target != "label":
             cells.append(self._grade_cells(grade))
-        if rating and not is_named and cells:
-            rating = self._ratings_beside_labels(cells[0], rating)
         if rating and target != "label":
             cells.append(self._rating_cells(rating, is_named=is_named))
         if target == "label":
             cells = [each for each in cells if isinstance(each, LabelCells)]
-        return tuple(cells)
+        return tuple(map(self._with_unlabelled, cells))
+
+    def _with_unlabelled(self, cells: Cells) -> Cells:
+        """Return cells that pass over the values that mean that nobody judged."""
+        survey = self.surveys[cells.column]
+        unlabelled = survey.unlabelled
+        if isinstance(cells, LabelCells | ClassCells):
+            unlabelled -= {UNLABELLED}
+        elif UNLABELLED in unlabelled:
+            self.layout.notes.append(
+                f"column {cells.column!r}: −1 means that nobody judged; "
+                f"--scale -1,{max(math.ceil(survey.highest), 0)} reads it as a number."
+            )
+        return replace(cells, unlabelled=cells.unlabelled | unlabelled)
 
     def _is_kept(self, target: Target | None, kind: str, column: str) -> bool:
         """Return whether a target reads a column of some kind of judgements."""
@@ -255,29 +178,54 @@ class JudgementColumns:
             or survey.worded() is not None
         )
 
-    def _ratings_beside_labels(
+    def _numbers_beside_labels(
         self,
         cells: Cells,
         column: str,
     ) -> str | None:
-        """Return the column; None if it is a `score` that holds the confidence of the labels."""
-        if not isinstance(cells, LabelCells) or plain_name(column) != "score":
+        """Return the column; None if it seems to hold how sure the labels are.
+
+        A `score` must agree with the labels. Of another column that does not, it is noted.
+        """
+        if not isinstance(cells, LabelCells):
             return column
+        is_score = plain_name(column) == "score"
         pairs = []
         rows = self.table.rows_past([])
-        for _, row in islice(rows, _AUROC_ROWS):
+        for _, row in islice(rows, _AUROC_ROWS if is_score else _FEWER_ROWS):
             meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
             number = parse_number(row.get(column))
             if meaning is not None and number is not None:
                 pairs.append((number, meaning))
-        are_confidences = all(0.5 <= number <= 1 for number, _ in pairs)
-        if not are_confidences and _auroc(pairs) >= _LEAST_AUROC:
-            return column
+        numbers = [number for number, _ in pairs]
+        are_whole = all(number.is_integer() for number in numbers)
+        are_confidences = all(0.5 <= number <= 1 for number in numbers)
+        if are_confidences and (is_score or not are_whole):
+            self._leave_out(cells.column, column)
+            return None
+        auroc = _auroc(pairs)
+        if is_score and auroc < _LEAST_AUROC:
+            self._leave_out(cells.column, column)
+            return None
+        has_both = len({meaning for _, meaning in pairs}) > 1
+        if not is_score and has_both and auroc < _LEAST_OF_RATINGS:
+            role = self._kind_of(column)
+            self.layout.notes.append(
+                f"column {column!r} is lower where column {cells.column!r} is positive: they "
+                f"disagree. Leave out the wrong one (--{role}-column none or --label-column none), "
+                "or name the --positive label."
+            )
+        return column
+
+    def _leave_out(self, label: str, column: str) -> None:
+        """Note that a column of numbers is not used: it says how sure the labels are."""
         self.layout.notes.append(
             f"column {column!r} is not used: beside labels it seems to be how sure they are; "
-            f"--label-column {cells.column} --rating-column {column} reads both."
+            f"--label-column {label} --{self._kind_of(column)}-column {column} reads both."
         )
-        return None
+
+    def _kind_of(self, column: str) -> str:
+        return "grade" if column == self.recognised["grade"] else "rating"
 
     def _label_cells(
         self,
@@ -287,7 +235,9 @@ class JudgementColumns:
         survey, positive = self.surveys[column], self.columns.positive
         words = list(survey.words)
         unlabelled: frozenset[str] = frozenset()
-        if UNLABELLED in words and set(words) != {UNLABELLED, "1"}:
+        is_pair = set(words) == {UNLABELLED, "1"}
+        is_on_scale = self.columns.scale and self.columns.scale[0] < 0
+        if UNLABELLED in words and not is_pair and not is_on_scale:
             unlabelled = frozenset([UNLABELLED])
             words.remove(UNLABELLED)
         if self.columns.order:
@@ -327,7 +277,7 @@ class JudgementColumns:
     ) -> Cells:
         """Return how to read more than two whole numbers; refuse those that number classes."""
         numbers = sorted(int(word) for word in words)
-        if numbers == list(range(len(numbers))) and not self.columns.scale:
+        if numbers[0] >= 0 and not self.columns.scale:
             classes = [str(number) for number in numbers]
             order = ",".join(classes)
             raise DataError(

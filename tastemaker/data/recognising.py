@@ -12,7 +12,7 @@ from tastemaker.data.chats import check_spelling
 from tastemaker.data.columns import RECOGNISED, check_named, no_text
 from tastemaker.data.first_rows import first_plain_rows, plain_row
 from tastemaker.data.formats import FORMATS, PROMPT, TABLE, Format
-from tastemaker.data.judgement_columns import JUDGEMENTS, UNLABELLED
+from tastemaker.data.judgement_columns import JUDGEMENTS
 from tastemaker.data.judgements import Grade, Judgement, Label, Prompt
 from tastemaker.data.metadata import RECOGNISED as METADATA
 from tastemaker.data.metadata import (
@@ -29,6 +29,7 @@ from tastemaker.data.prompts import (
 )
 from tastemaker.data.read_as import Layout, columns_looked_at
 from tastemaker.data.roles import ROLES, Columns, column_for, plain_name
+from tastemaker.data.survey import UNLABELLED
 from tastemaker.data.tables import (
     NO_METADATA,
     Metadata,
@@ -36,7 +37,7 @@ from tastemaker.data.tables import (
     Table,
     renamed_row,
 )
-from tastemaker.data.values import is_missing, show, word_of
+from tastemaker.data.values import UNJUDGED_WORDS, is_missing, show, word_of
 from tastemaker.errors import DataError, SaysNothing, UsageError
 
 
@@ -148,7 +149,10 @@ class Reading:
     def _is_unjudged(self, cell: Any) -> bool:
         if is_missing(cell):
             return True
-        return self._has_values and word_of(cell) == UNLABELLED
+        word = word_of(cell)
+        if self._has_values and word in (UNLABELLED, "none"):
+            return True
+        return word in UNJUDGED_WORDS
 
     @cached_property
     def _has_values(self) -> bool:

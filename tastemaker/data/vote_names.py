@@ -17,7 +17,7 @@ NUMBERED = re.compile(
 
 _TIE_WORDS = (
     "=,tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
-    "tie (bothbad),tie (both bad),no preference,unsure"
+    "tie (bothbad),tie (both bad),no preference,unsure,平,平局,平手,一样,一样好,都好,都不好"
 )
 TIES = frozenset(_TIE_WORDS.split(","))
 _WORSE_WORDS = "worse worst loser losing lost rejected bad"
@@ -39,7 +39,7 @@ PLAIN_PAIRS = (
 )
 """Values that say which of two answers is better, whatever the answers are called."""
 _YES_OR_NO = (("0", "1"), ("false", "true"), ("no", "yes"))
-_TOKEN = re.compile(r"[^\W\d_]+|\d+")
+TOKEN = re.compile(r"[^\W\d_]+|\d+")
 
 
 def wins_by_name(
@@ -99,7 +99,7 @@ def wins_of_one(
     answers: tuple[str, ...],
 ) -> dict[str, int] | None:
     """Return what yes and no mean in a column such as response_a_is_better; None for another."""
-    tokens = _TOKEN.findall(plain_name(column))
+    tokens = TOKEN.findall(plain_name(column))
     if len(answers) != 2 or not _BETTER & set(tokens):
         return None
     parts = differing_parts(answers)
@@ -146,7 +146,7 @@ def _mentioned(
     answers: Sequence[str],
 ) -> int | None:
     """Return the only answer at whose name a value ends; None for another value."""
-    tokens = _TOKEN.findall(word)
+    tokens = TOKEN.findall(word)
     if not tokens or _NEGATIONS & set(tokens):
         return None
     named = _named_in(tokens, parts)
@@ -157,7 +157,7 @@ def _mentioned(
         return order.index(letter["part"]) if letter["part"] in order else None
     if len(named) != 1:
         return None
-    ending = _TOKEN.findall(parts[named[0]])
+    ending = TOKEN.findall(parts[named[0]])
     return named[0] if tokens[-len(ending) :] == ending else None
 
 
@@ -166,14 +166,14 @@ def _named_in(tokens: Sequence[str], parts: Sequence[str]) -> list[int]:
     spelled = f" {' '.join(tokens)} "
     named = []
     for number, part in enumerate(parts):
-        if f" {' '.join(_TOKEN.findall(part))} " in spelled:
+        if f" {' '.join(TOKEN.findall(part))} " in spelled:
             named.append(number)
     return named
 
 
 def _joined(name: str) -> str:
     """Return the letters and digits of a name: "responsea" of responseA, response_a, Response A."""
-    return "".join(_TOKEN.findall(name.casefold()))
+    return "".join(TOKEN.findall(name.casefold()))
 
 
 def differing_parts(
@@ -187,7 +187,7 @@ def differing_parts(
     parts = _without_shared(plain)
     if all(re.fullmatch(r"\d+|[a-z]", part, re.ASCII) for part in parts):
         return parts
-    words = [_TOKEN.findall(name) for name in plain]
+    words = [TOKEN.findall(name) for name in plain]
     start = _shared(words)
     end = _shared([each[start:][::-1] for each in words])
     return [

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 from tastemaker.data.beginnings import layout_hint
@@ -10,13 +11,17 @@ from tastemaker.data.roles import plain_name
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    UNJUDGED_WORDS,
     is_missing,
     parse_number,
     word_of,
 )
 from tastemaker.data.vote_names import (
     NUMBERED,
+    PLAIN_PAIRS,
     STEMS,
+    TIES,
+    TOKEN,
     differing_parts,
     wins_by_name,
 )
@@ -33,6 +38,8 @@ _BETTER_WORDS = (
     "selected verdict judgement judgment"
 )
 _BETTER = frozenset(_BETTER_WORDS.split())
+_STRONG = _BETTER - {"label", "labels", "judgement", "judgment", "selected"}
+"""Words of the names of columns that say that answers are compared, whatever these are called."""
 _OTHER_WORDS = (
     "id user judge annotator rater worker agent position order rank index row "
     "fold split turn"
@@ -56,6 +63,11 @@ _NUMBER_FILLERS = frozenset(_FILLER_WORDS.split())
 _WORD_PAIRS = [pair for pair in LABEL_PAIRS if not pair[1].isdigit()]
 _YES_OR_NO = dict.fromkeys((no for no, _ in _WORD_PAIRS), 0)
 _YES_OR_NO |= dict.fromkeys((yes for _, yes in _WORD_PAIRS), 1)
+
+_PAIRED = (*PLAIN_PAIRS, ("1", "2"), ("0", "1"))
+"""Words in which the names of two answers may differ: left_text, right_text."""
+_MOST_TEXTS = 12
+"""Columns of texts among which two are searched for that a column of votes names."""
 
 _FEW = 7
 """Different values of a column that may say which answer is better."""
@@ -91,6 +103,113 @@ def numbered_answers(
     if len(answers) != 1:
         answers = with_words
     return answers[0] if len(answers) == 1 else ()
+
+
+def paired_answers(
+    names: Collection[str],
+    head: Sequence[Row],
+) -> tuple[str, ...]:
+    """Return two columns of texts whose names differ only in a word such as left and right.
+
+    Something must say which is better: two texts with a label may be anything.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        tokens = TOKEN.findall(plain_name(name))
+        if not _holds_answers(name, head):
+            continue
+        for place, token in enumerate(tokens):
+            others = [*tokens[:place], "*", *tokens[place + 1 :]]
+            groups.setdefault(" ".join(others), {})[token] = name
+    pairs = []
+    for group in groups.values():
+        series = {token for token in group if len(token) == 1}
+        for parts in _PAIRED:
+            is_whole = set(parts) <= set(group) and series <= set(parts)
+            pair = tuple(group.get(part, "") for part in parts)
+            if is_whole and _are_compared(pair, names, head):
+                pairs.append(pair)
+    return pairs[0] if len(pairs) == 1 else ()
+
+
+def _are_compared(
+    answers: tuple[str, ...],
+    names: Iterable[str],
+    head: Sequence[Row],
+) -> bool:
+    """Return whether another column says which of two texts is better, and not merely judges."""
+    rest = [name for name in names if name not in answers]
+    if any(map(_is_strong, rest)) or number_columns(answers, rest, head, ()):
+        return True
+    return bool(
+        _unambiguous_columns(_short_columns(rest, head, ()), answers, head)
+    )
+
+
+def _is_strong(name: str) -> bool:
+    return bool(_STRONG & set(plain_name(name).split("_")))
+
+
+def answers_of_votes(
+    names: Collection[str],
+    head: Sequence[Row],
+    used: Collection[str],
+    *,
+    among: str | None = None,
+) -> tuple[str, ...]:
+    """Return the two columns of texts of which the values of a column say which is better.
+
+    The values name the columns, or they are A and B, 1 and 2 or the like and the table has no
+    other texts. used: columns that hold something else. among: a column that must be one of the
+    two, which values must name then.
+    """
+    voting = [name for name in names if _is_strong(name)]
+    if among is not None and not voting:
+        return ()
+    texts = []
+    for name in names:
+        if name not in used and _holds_answers(name, head):
+            texts.append(name)
+    pairs: dict[tuple[str, ...], None] = {}
+    for column in _short_columns(voting or names, head, used):
+        words = {word_of(row.get(column)) or "" for row in head}
+        words -= {"", "-1", *TIES, *UNJUDGED_WORDS}
+        others = [name for name in texts if name != column]
+        if words and 2 <= len(others) <= _MOST_TEXTS:
+            is_alone = bool(voting) and among is None
+            pairs |= dict.fromkeys(
+                _named_pairs(sorted(words), others, is_alone=is_alone)
+            )
+    answers = []
+    for pair in pairs:
+        if _has_words(pair, head) and (among is None or among in pair):
+            answers.append(pair)
+    return answers[0] if len(answers) == 1 else ()
+
+
+def _named_pairs(
+    words: Sequence[str],
+    texts: Sequence[str],
+    *,
+    is_alone: bool,
+) -> list[tuple[str, ...]]:
+    """Return the pairs of columns that values name.
+
+    is_alone: two columns without others may be meant by any values that tell two answers apart.
+    """
+    are_plain = any(set(words) <= set(parts) for parts in _PAIRED)
+    if is_alone and len(texts) == 2:
+        pair = tuple(texts)
+        is_said = wins_by_name(words, pair) is not None
+        return [pair] if is_said or are_plain else []
+    if are_plain:
+        return []
+    pairs: list[tuple[str, ...]] = []
+    for pair in combinations(texts, 2):
+        wins = wins_by_name(words, pair)
+        if wins is not None and len({*wins.values()} - {-1}) == 2:
+            pairs.append(pair)
+    return pairs
 
 
 def _may_be_models(names: Sequence[str]) -> bool:

@@ -9,15 +9,22 @@ should beat the wrong ones by more than they differ among themselves.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
 
+from tastemaker.data.formats import ranked
 from tastemaker.data.judgements import Example, Prompt
-from tastemaker.errors import DataError, ModelError
+from tastemaker.data.read_as import ReadAs, read_as
+from tastemaker.data.reading import open_source
+from tastemaker.data.recognising import recognise
+from tastemaker.data.roles import Columns, described_source
+from tastemaker.data.tables import Table
+from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.estimates import json_number
 from tastemaker.evaluate.evaluation import Scorer
 
@@ -289,3 +296,40 @@ def _share(is_true: Sequence[bool]) -> float:
 
 def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: json_number(value) for name, value in values.items()}
+
+
+def rewardbench_items(
+    source: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
+    columns: Columns | None = None,
+    report: list[ReadAs] | None = None,
+) -> list[ranked.BenchRow] | None:
+    """Return the rows of a source in the format of RewardBench 2; None for another format.
+
+    columns: those that somebody named. report: a list that takes what the source was read as.
+    """
+    source, columns, settings = described_source(source, columns)
+    format = settings.get("format", format)
+    if format not in (None, "rewardbench") or columns.describes_a_table:
+        return None
+    opened = open_source(source, settings.get("split", split), columns.header)
+    if not isinstance(opened, Table):
+        return None
+    reading = recognise(opened, format, columns, past_bad=True)
+    if reading is None or reading.format.name != "rewardbench":
+        return None
+    if columns.is_off("prompt"):
+        raise UsageError(
+            f"{source}: RewardBench 2 compares answers to a prompt. "
+            "Leave out --prompt-column none."
+        )
+    items = list(ranked.items(reading.table, reading.prompts))
+    if report is not None:
+        shown = read_as(opened.name, reading.layout, ())
+        count = len(items)
+        report.append(
+            replace(shown, judgements=count, kinds={"ranking": count})
+        )
+    return items

@@ -101,6 +101,7 @@ _ROUNDS: dict[str, Key] = {
     "number": Key("int"),
     "judges": Key("str"),
     "judgements": Key("int"),
+    "answers": Key("int"),
 }
 _TABLES = {
     "fit": ("training", "backbone", "likelihood"),

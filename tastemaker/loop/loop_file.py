@@ -77,8 +77,26 @@ class LoopFile:
 
     @property
     def judged_a_round(self) -> int:
-        """Comparisons that each further round judges."""
+        """Comparisons or rankings that judges give in each further round."""
         return int(self.section("rounds").get("judgements", _DEFAULT_ROUND))
+
+    @property
+    def answers_a_judgement(self) -> int:
+        """Texts of each judgement of a further round: 2 are compared, more are ranked."""
+        return int(self.section("rounds").get("answers", 2))
+
+    def watcher_of(self, number: int) -> str | None:
+        """Return the stage whose model watches a round; None: no second model.
+
+        A watcher with judgements of its own learns once. Another one is fitted again in each
+        round, as `fit` is.
+        """
+        if "watcher" not in self.sections:
+            return None
+        has_own = "judgements" in self.section("watcher")
+        return (
+            "watcher" if number == 1 or has_own else f"round-{number}/watcher"
+        )
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return the values of a section, none where it is not named."""
@@ -432,6 +450,12 @@ def _of_rounds(file: LoopFile, at: Any) -> Iterator[Problem]:
     if rounds.get("judgements", 1) < 1:
         yield Problem(
             at("rounds", "judgements"), "judgements: must be at least 1."
+        )
+    answers = rounds.get("answers", 2)
+    if answers < 2:
+        yield Problem(
+            at("rounds", "answers"),
+            f"answers {answers}: a judge compares 2 texts, or ranks more.",
         )
 
 

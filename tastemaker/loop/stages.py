@@ -210,7 +210,8 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
     for earlier in range(2, number + 1):
         after.append(at_round("judge", earlier))
     names = ["fit"]
-    if "watcher" in file.sections:
+    watcher = file.watcher_of(number)
+    if watcher == at_round("watcher", number):
         names.append("watcher")
     for name in names:
         settings = {"seed": file.seed, **file.section(name)}
@@ -245,7 +246,7 @@ def _models(file: LoopFile, number: int) -> Iterator[Stage]:
             **file.section("evaluate"),
         },
         _of_gold(file),
-        ("collect", *(at_round(name, number) for name in names)),
+        ("collect", at_round("fit", number), *([watcher] if watcher else ())),
         number,
         (*_MODELS, *_PAGES),
     )
@@ -278,8 +279,9 @@ def _gpt(file: LoopFile) -> Stage:
 def _steering(file: LoopFile, number: int) -> Iterator[Stage]:
     """Yield a stage for each algorithm, and best of n."""
     models = [at_round("fit", number)]
-    if "watcher" in file.sections:
-        models.append(at_round("watcher", number))
+    watcher = file.watcher_of(number)
+    if watcher is not None:
+        models.append(watcher)
     start = "gpt"
     if number > 1:
         start = at_round("write", number)
@@ -345,6 +347,7 @@ def _written_and_judged(file: LoopFile, number: int) -> Iterator[Stage]:
         {
             "number": number,
             "judgements": file.judged_a_round,
+            "answers": file.answers_a_judgement,
             "seed": file.seed + number,
             "values": values,
         },

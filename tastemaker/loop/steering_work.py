@@ -32,6 +32,7 @@ from tastemaker.loop.work import (
     Work,
     json_lines,
     read_rows,
+    write_json,
     write_rows,
 )
 from tastemaker.playground.judges import CAREFUL_JUDGES, Judge, troubled
@@ -85,13 +86,6 @@ def pretrain_gpt(work: Work) -> Result:
     return {"perplexity": policy.figures["perplexity"]}
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, complete or not at all."""
-    with writing_file(path) as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
-
-
 # --- steering ---------------------------------------------------------------------------------
 
 
@@ -103,8 +97,9 @@ def rewards_of(work: Work, values: Mapping[str, Any]) -> dict[str, Any]:
     rewards: dict[str, Any] = {
         "reward": [str(steering), *values.get("rewards", ())]
     }
-    if "watcher" in work.file.sections:
-        rewards["held_out"] = str(work.result("watcher"))
+    watcher = work.watcher()
+    if watcher is not None:
+        rewards["held_out"] = str(watcher)
     elif is_baseline:
         rewards["held_out"] = str(model)
     elif (model / BASELINE).is_dir():
@@ -288,7 +283,7 @@ def _read_best_of(path: Path) -> BestOfCurve:
 
 
 def write_texts(work: Work) -> Result:
-    """Let the best steered policy write pairs of texts; those that teach most are to be judged.
+    """Let the best steered policy write groups of texts; those that teach most are to be judged.
 
     They are chosen as `rank --ask optimal` chooses, with a random share.
     """
@@ -309,17 +304,20 @@ def write_texts(work: Work) -> Result:
     count = work.settings["judgements"]
     asked = [plain[n % len(plain)] for n in range(_CANDIDATES * count)]
     sampling = steer_parts("ppo", values)["sampling"]
-    written = policy.complete(asked, samples=2, sampling=sampling, seed=seed)
-    rows = _different_pairs(asked, [each.text for each in written])
+    answers = work.settings["answers"]
+    written = policy.complete(
+        asked, samples=answers, sampling=sampling, seed=seed
+    )
+    rows = _different_texts(asked, [each.text for each in written], answers)
     if not rows:
         raise DataError(
-            f"{best} wrote {len(asked):,} pairs of texts, and no two texts of a pair differ: there "
+            f"{best} wrote {len(asked):,} times {answers} texts, and no two of them differ: there "
             "is nothing to judge. Steer less (a higher kl_coef, a lower most_kl), or raise the "
             "temperature."
         )
-    pairs = [row["completions"] for row in rows]
+    groups = [row["completions"] for row in rows]
     judged = work.train(until=work.stage.round - 1)
-    telling, at_random = most_telling(judged, pairs, count, seed=seed)
+    telling, at_random = most_telling(judged, groups, count, seed=seed)
     with (
         writing_file(work.out / COMPLETIONS) as temporary,
         temporary.open("w", encoding="utf-8") as file,
@@ -327,33 +325,34 @@ def write_texts(work: Work) -> Result:
         for number in sorted([*telling, *at_random]):
             file.write(json.dumps(rows[number], ensure_ascii=False) + "\n")
     work.say(
-        f"{best} wrote {len(rows):,} pairs; to be judged: the {len(telling):,} that teach most "
-        f"and {len(at_random):,} random ones"
+        f"{best} wrote {len(rows):,} groups of up to {answers} texts; to be judged: the "
+        f"{len(telling):,} that teach most and {len(at_random):,} random ones"
     )
+    chosen = [groups[number] for number in (*telling, *at_random)]
     return {
         "run": best,
         "candidates": len(rows),
-        "texts": 2 * (len(telling) + len(at_random)),
+        "texts": sum(map(len, chosen)),
         "optimal": len(telling),
         "random": len(at_random),
     }
 
 
-def _different_pairs(
-    asked: Sequence[Prompt], texts: Sequence[str]
+def _different_texts(
+    asked: Sequence[Prompt], texts: Sequence[str], answers: int
 ) -> list[dict[str, Any]]:
-    """Return the pairs of two different texts, with their prompts, as rows."""
+    """Return the texts of each prompt that differ, with the prompt, as rows.
+
+    texts: `answers` of each prompt. Empty texts, and prompts with fewer than two texts, are left
+    out.
+    """
     rows = []
     for number, prompt in enumerate(asked):
-        first, second = texts[2 * number : 2 * number + 2]
-        is_empty = not first.strip() or not second.strip()
-        if is_empty or first == second:
-            continue
-        row = {
-            "prompt": _as_row(prompt),
-            "completions": [first, second],
-        }
-        rows.append(row)
+        written = texts[answers * number : answers * (number + 1)]
+        different = [text for text in dict.fromkeys(written) if text.strip()]
+        if len(different) > 1:
+            row = {"prompt": _as_row(prompt), "completions": different}
+            rows.append(row)
     return rows
 
 
@@ -401,10 +400,13 @@ def _simulated(work: Work) -> list[Judgement]:
         judges = troubled(n=10, seed=work.file.seed)
     judged: list[Judgement] = []
     for row in json_lines(work.result("write") / COMPLETIONS):
-        first, second = row["completions"]
+        texts, prompt = row["completions"], row["prompt"] or None
         judge = draw.choice(judges)
-        prompt = row["prompt"] or None
-        judged.append(judge.comparison(first, second, draw, prompt))
+        if len(texts) == 2:
+            first, second = texts
+            judged.append(judge.comparison(first, second, draw, prompt))
+        else:
+            judged.append(judge.ranking(texts, draw, prompt))
     return judged
 
 

@@ -61,6 +61,11 @@ class Work:
         """Return the folder of a finished stage of the same round."""
         return self.folder.stage(at_round(name, self.stage.round))
 
+    def watcher(self) -> Path | None:
+        """Return the folder of the model that watches this round; None: no second model."""
+        name = self.file.watcher_of(self.stage.round)
+        return None if name is None else self.folder.stage(name)
+
     def train(self, *, until: int | None = None) -> list[Judgement]:
         """Return all judgements to learn from until a round, by default this one."""
         rows = read_rows(self.folder.stage("collect") / TRAIN)
@@ -84,6 +89,13 @@ def write_rows(path: Path, rows: Sequence[Judgement]) -> None:
         for judgement in rows:
             row = json.dumps(to_row(judgement), ensure_ascii=False)
             file.write(f"{row}\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, complete or not at all."""
+    with writing_file(path) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[Judgement]:
@@ -318,8 +330,9 @@ def evaluate_model(work: Work) -> Result:
     models = {"model": model}
     if model.baseline is not None:
         models["linear baseline"] = model.baseline
-    if "watcher" in work.file.sections:
-        models["watcher"] = RewardModel.load(work.result("watcher"))
+    watcher = work.watcher()
+    if watcher is not None:
+        models["watcher"] = RewardModel.load(watcher)
     result: Result = {"evaluation": measured.as_dict()}
     if work.settings["gold"] is not None:
         result["tau_with_gold"] = _against_gold(models, held_out, work)

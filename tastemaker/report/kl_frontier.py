@@ -154,7 +154,7 @@ def _finding(
     if rise > _CLEAR:
         return "real gain", f"The gain is real so far: {changes}.", rise, None
     if score_rise > _CLEAR:
-        finding = f"The score rose, but the {title} did not: {changes}."
+        finding = f"The score rose, but the change of the {title} is within noise: {changes}."
         return "not real", finding, score_rise, None
     finding = f"No change beyond noise: {changes}."
     return "no progress", finding, max(abs(rise), abs(score_rise)), None

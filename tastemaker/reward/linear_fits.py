@@ -28,6 +28,7 @@ from tastemaker.reward.backbones.linear import (
     features,
     inverse_document_frequencies,
     log_count_ratios,
+    repetition_counts,
     vocabulary,
 )
 from tastemaker.reward.corpus import Corpus
@@ -38,6 +39,10 @@ from tastemaker.reward.observation import (
 
 _MOST_ITERATIONS = 500
 _TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
+# a share of the prior's precision, for the weights of the 48 repetition counts. Every text bears on
+# them, so they need next to no prior. Naive Bayes would hold them back: its ratios come from texts
+# of all worths, and a repetition costs a good text most
+_COUNTS_SHARE = 0.001
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 
@@ -65,8 +70,13 @@ def fit_linear(
         )
     else:
         scales = inverse_document_frequencies(occurrences)
+    strengths = np.full(len(names), strength)
+    if settings.repeats:
+        is_count = np.isin(names, repetition_counts())
+        scales[is_count] = 1.0
+        strengths[is_count] *= _COUNTS_SHARE
     objective = Objective(
-        features(occurrences, settings, scales), corpus, model, strength
+        features(occurrences, settings, scales), corpus, model, strengths
     )
     if search is not None:
         search.begin(objective, names)
@@ -94,7 +104,8 @@ def _evidence_amount(corpus: Corpus) -> float:
 class Objective:
     """The objective per text, and its gradient, at one vector: weights, then other parameters.
 
-    rows: float64 [n, f], the texts' features. The observation model's parameters are scaled so that
+    rows: float64 [n, f], the texts' features. strengths: float64 [f], the precision of each
+    weight's prior. The observation model's parameters are scaled so that
     a step in one changes the scores about as much as a step in the weight of the strongest n-gram:
     L-BFGS then needs a fifth of the steps.
     """
@@ -104,10 +115,10 @@ class Objective:
         rows: sp.csr_matrix,
         corpus: Corpus,
         model: ObservationModel,
-        strength: float,
+        strengths: Floats,
     ) -> None:
         self.rows, self.corpus = rows, corpus
-        self.model, self.strength = model, strength
+        self.model, self.strengths = model, strengths
         self.features = corpus.features(model.likelihood.controlled)
         self.learned = learned_parameters(model)
         squares = np.bincount(
@@ -151,12 +162,13 @@ class Objective:
         by_scores, *by_links = torch.autograd.grad(
             loss, [scores, *self.learned]
         )
-        by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
+        by_weights = self.rows.T @ by_scores.numpy() + self.strengths * weights
         parts = [by_weights]
         for by_link in by_links:
             parts.append(by_link.double().numpy().ravel() * self.unit)
         gradient = np.concatenate(parts)
-        value = loss.item() + 0.5 * self.strength * float(weights @ weights)
+        penalty = 0.5 * float(self.strengths @ weights**2)
+        value = loss.item() + penalty
         return value / texts, gradient / texts
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from tastemaker.data import Example, joined
+from tastemaker.data import Comparison, Example, joined
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.reward import (
     WEIGHTS,
@@ -19,6 +19,7 @@ from tastemaker.reward import (
     TokenNames,
     counts,
     features,
+    fit,
     vocabulary,
 )
 from tastemaker.reward.backbones import linear as ngrams
@@ -228,3 +229,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     save_file({"weights": model.weights}, path)
     with pytest.raises(ModelError, match="format None"):
         LinearBackbone.load(tmp_path)
+
+
+def test_the_prior_hardly_holds_back_what_repetitions_cost() -> None:
+    # each text has words of its own, so only the number of repetitions is common to all
+    judged: list[Comparison] = []
+    for number in range(40):
+        a, b, c, d = (f"{letter}{number}" for letter in "abcd")
+        judged.append(Comparison(f"{a} {b} {c} {d} .", f"{a} {b} {a} {a} ."))
+        judged.append(Comparison(f"fine {a} {c} .", f"poor {a} {c} ."))
+    costs = []
+    for strength in (0.04, 4.0):
+        settings = Linear(repeats=True, strength=strength)
+        model = fit(judged, backbone=settings, held_out=None)
+        fresh, stale, fine, poor = model.score(
+            ["x y z u .", "x y x x .", "fine x y .", "poor x y ."]
+        )
+        costs.append((fresh - stale) / (fine - poor))
+    # a strong prior holds the words back
+    assert costs[1] > 1.2 * costs[0] > 0

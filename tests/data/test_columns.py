@@ -130,7 +130,7 @@ def test_more_than_two_labels() -> None:
 
 
 def test_more_than_two_whole_numbers_are_grades() -> None:
-    assert judgements(column("label", 0, 4, "2")) == [
+    assert judgements(column("grade", 0, 4, "2")) == [
         Grade("0", 0, 0, 4),
         Grade("1", 4, 0, 4),
         Grade("2", 2, 0, 4),
@@ -252,7 +252,7 @@ def test_a_column_named_as_ratings_or_grades_is_that() -> None:
     assert "more than 20 steps" in refused(column("stars", 0, 100))
 
 
-@pytest.mark.parametrize("value", [math.inf, "nan", "-inf"])
+@pytest.mark.parametrize("value", [math.inf, "inf", "-inf"])
 def test_a_rating_that_is_not_finite(value: Any) -> None:
     assert "t:2: column 'rating' holds" in refused(column("rating", 7, value))
     assert "not a finite number" in refused(column("rating", 7, value))
@@ -331,8 +331,10 @@ def test_no_text_column_and_no_judgement_column() -> None:
 
 def test_a_label_column_of_grades_is_no_label() -> None:
     rows = column("label", 1, 2, 3)
-    assert "no column with labels" in refused(rows, target="label")
-    assert len(judgements(rows, target="rating")) == 3
+    assert "--grade-column label" in refused(rows, target="rating")
+    named = Columns(grade="label")
+    assert "no column with labels" in refused(rows, named, target="label")
+    assert len(judgements(rows, named, target="rating")) == 3
 
 
 def test_labels_that_nobody_asked_for_do_not_matter() -> None:

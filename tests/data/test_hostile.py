@@ -60,7 +60,7 @@ def test_values_nested_a_little_are_read(tmp_path: Path) -> None:
 def test_an_array_is_the_same_however_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
 ) -> None:
-    monkeypatch.setattr("tastemaker.data.json_values._CHUNK", chunk)
+    monkeypatch.setattr("tastemaker.data.stored_values._CHUNK", chunk)
     records: list[dict[str, Any]] = [
         {"text": '电影\n🎬 "quoted" \\ \u2028', "n": 12345, "x": [1.5e10, -3, None]},
         {},

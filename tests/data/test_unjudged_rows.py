@@ -74,7 +74,7 @@ def reported(path: Path) -> tuple[list[Any], ReadAs]:
 
 @pytest.mark.parametrize(
     ("column", "cells"),
-    [("rating", [3.5, "n/a"]), ("stars", [4.5, 3]), ("stars", [4, "n/a"])],
+    [("rating", [3.5, "far"]), ("stars", [4.5, 3]), ("stars", [4, "far"])],
 )
 def test_a_second_column_that_does_not_parse_is_left_out(
     tmp_path: Path, column: str, cells: list[Any]
@@ -93,14 +93,14 @@ def test_a_second_column_that_does_not_parse_is_left_out(
 
 
 def test_stars_that_do_not_parse_beside_a_rating(tmp_path: Path) -> None:
-    rows = [{"text": "a", "stars": "n/a", "rating": 2.5}]
+    rows = [{"text": "a", "stars": "far", "rating": 2.5}]
     judgements, _ = reported(write(tmp_path / "r.jsonl", *rows))
     assert judgements == [Rating("a", 2.5)]
 
 
 def test_the_only_judgement_column_must_parse(tmp_path: Path) -> None:
-    rows = [{"text": "a", "rating": 2.5}, {"text": "b", "rating": "n/a"}]
-    with pytest.raises(DataError, match=r"r\.jsonl:2: .*'n/a'"):
+    rows = [{"text": "a", "rating": 2.5}, {"text": "b", "rating": "far"}]
+    with pytest.raises(DataError, match=r"r\.jsonl:2: .*'far'"):
         read(write(tmp_path / "r.jsonl", *rows))
 
 
@@ -116,6 +116,71 @@ def test_a_margin_that_is_none_is_left_out(tmp_path: Path, cell: Any) -> None:
     assert any("r.jsonl:2 holds" in note for note in shown.notes)
 
 
+UNJUDGED = [
+    ("stars", (1, -1, 5), [1, 5]),
+    ("rating", ("4.5", "-1", "3"), [4.5, 3.0]),
+    ("rating", ("4.5", "N/A", "3"), [4.5, 3.0]),
+    ("stars", ("4 stars", "null", "2 stars"), [4, 2]),
+    ("label", ("1", "null", "0"), [True, False]),
+    ("label", ("0", "None", "1"), [False, True]),
+    ("label", ("neg", "NaN", "pos"), [False, True]),
+]
+
+
+def values_of(judgements: list[Any]) -> list[Any]:
+    values = []
+    for judgement in judgements:
+        kind = "positive" if isinstance(judgement, Label) else judgement.kind
+        values.append(getattr(judgement, kind))
+    return values
+
+
+@pytest.mark.parametrize(("column", "cells", "expected"), UNJUDGED)
+def test_words_of_an_empty_cell_and_minus_one_are_counted_and_left_out(
+    tmp_path: Path, column: str, cells: tuple[Any, ...], expected: list[Any]
+) -> None:
+    rows = [{"text": f"t{cell}", column: cell} for cell in cells]
+    judgements, shown = reported(write(tmp_path / "r.jsonl", *rows))
+    assert values_of(judgements) == expected
+    assert shown.unlabelled == {column: 1}
+    assert f"1 rows are not labelled in column {column!r}" in " ".join(shown.notes)
+
+
+def test_minus_one_of_a_scale_is_a_value(tmp_path: Path) -> None:
+    rows = [{"text": f"t{number}", "stars": number} for number in (-1, 0, 1)]
+    assert values_of(read(write(tmp_path / "r.jsonl", *rows))) == [-1, 0, 1]
+    rows[2]["stars"] = 5
+    path = write(tmp_path / "r.jsonl", *rows)
+    judgements, shown = reported(path)
+    assert values_of(judgements) == [0, 5]
+    assert "--scale -1,5 reads it as a number" in shown.notes[0]
+    assert values_of(read(path, scale=(-1, 5))) == [-1, 0, 5]
+
+
+def test_none_may_be_the_name_of_a_class(tmp_path: Path) -> None:
+    rows = [{"text": f"a {word}", "label": word} for word in ("none", "toxic")]
+    path = write(tmp_path / "r.jsonl", *rows)
+    with pytest.raises(DataError, match=r"which label .*'toxic' or 'none'"):
+        read(path)
+    assert values_of(read(path, positive="none")) == [True, False]
+
+
+CLASSES = [(1, 2, 3), (0, 1, 3, 4), (2, 3, 4), ("1", "2", "5")]
+
+
+@pytest.mark.parametrize("numbers", CLASSES)
+def test_numbers_of_a_label_column_are_no_grades_unless_somebody_says_so(
+    tmp_path: Path, numbers: tuple[Any, ...]
+) -> None:
+    rows = [{"text": f"text {number}", "label": number} for number in numbers]
+    path = write(tmp_path / "r.jsonl", *rows)
+    with pytest.raises(DataError, match=r"--grade-column label; .* --order "):
+        read(path)
+    grades = list(map(int, numbers))
+    assert values_of(read(path, grade="label")) == grades
+    assert values_of(read(path, scale=(0, 5))) == grades
+
+
 def _cells(path: Path, column: str, *cells: Any) -> Path:
     """Write a labelled text for each cell of another column."""
     rows = []
@@ -127,7 +192,7 @@ def _cells(path: Path, column: str, *cells: Any) -> Path:
 @pytest.mark.parametrize(
     ("column", "cells", "kind"),
     [
-        ("rating", [1, 5, "N/A", 3, 4], Grade),
+        ("rating", [1, 5, "far", 3, 4], Grade),
         ("rating", [1.5, 5, "inf", 3, 4], Rating),
         ("stars", [1, 5, 4.5, 3, 4], Grade),
         ("stars", ["1", "5", "?", "3", "4"], Grade),
@@ -148,7 +213,7 @@ def test_one_bad_cell_of_a_second_column_leaves_out_its_row(
 
 
 def test_a_second_column_of_mostly_bad_cells_is_left_out(tmp_path: Path) -> None:
-    path = _cells(tmp_path / "r.jsonl", "rating", 1, "N/A", "N/A", "?")
+    path = _cells(tmp_path / "r.jsonl", "rating", 1, "far", "near", "?")
     errors: list[DataError] = []
     assert len(read(path, skip_bad=errors)) == 4
     assert not errors
@@ -160,5 +225,5 @@ def test_a_second_column_of_mostly_bad_cells_is_left_out(tmp_path: Path) -> None
 
 def test_the_only_rating_with_a_bad_cell_stays_a_grade(tmp_path: Path) -> None:
     rows = [{"text": f"t{n}", "rating": n} for n in (1, 2, 5)]
-    path = write(tmp_path / "r.jsonl", *rows, {"text": "t9", "rating": "n/a"})
+    path = write(tmp_path / "r.jsonl", *rows, {"text": "t9", "rating": "far"})
     assert read(path, skip_bad=[]) == [Grade(f"t{n}", n, 1, 5) for n in (1, 2, 5)]

@@ -185,3 +185,87 @@ def test_several_words_in_the_shell(run: Any, tmp_path: Any) -> None:
     code, output, _ = run("inspect", path, *options, "--first", "1..3")
     assert code == 0
     assert "better=vote (1: left, 7: right, 4: a tie)" in output
+
+
+TWO = [
+    ("A,B", "winner", ("A", "B", "tie"), "1 2 tie"),
+    ("left,right", "vote", ("right", "Left"), "2 1"),
+    ("first_response,second_response", "preferred", ("second", "first"), "2 1"),
+    ("first_response,second_response", "choice", ("second_response",), "2"),
+    ("generated_text_1,generated_text_2", "better", (2, 1), "2 1"),
+    ("model_a_output,model_b_output", "winner", ("model_b", "model_a"), "2 1"),
+    ("essay_1,essay_2", "label", (1, 2), "1 2"),
+    ("Essay 1,Essay 2", "best", ("essay_2",), "2"),
+    ("response_left,response_right", "winner", ("left", "right"), "1 2"),
+    ("gpt4_response,claude_response", "winner", ("claude", "gpt4"), "2 1"),
+    (
+        "gpt4_response,claude_response",
+        "picked",
+        ("claude_response", "gpt4_response"),
+        "2 1",
+    ),
+    ("gpt4_response,claude_response", "winner", ("B", "A"), "2 1"),
+    ("human,machine", "preferred", (2, 1), "2 1"),
+    ("response,reference", "winner", ("reference", "response"), "2 1"),
+    ("左,右", "winner", ("右", "平", "左"), "2 tie 1"),
+]
+
+
+@pytest.mark.parametrize(("names", "column", "values", "expected"), TWO)
+def test_two_texts_of_any_name_that_a_column_of_votes_compares(
+    names: str, column: str, values: Any, expected: str
+) -> None:
+    first, second = names.split(",")
+    table = []
+    for value in values:
+        table.append({"prompt": "Why?", first: "1 is", second: "2 is", column: value})
+    report: list[ReadAs] = []
+    assert won(table, report).replace(" is", "") == expected
+    assert report[0].roles["answers"] == f"{first}+{second}"
+    assert report[0].roles["prompt"] == "prompt"
+    assert f"better={column} (" in str(report[0])
+
+
+def test_two_texts_of_any_name_with_numbers() -> None:
+    row = {"essay_left": "one", "essay_right": "two", "score_left": 2, "score_right": 5}
+    assert won([row]) == "two3"
+
+
+def test_a_direction_of_two_texts_of_any_name_is_asked_for() -> None:
+    table = rows(("human", "machine"), "winner", 0, 1)
+    table = [row | {"human": "by hand", "machine": "by rote"} for row in table]
+    message = asked(table)
+    assert (
+        "--answers human,machine --better winner and --first 0 or --first 1" in message
+    )
+    assert won(table, answers="human,machine", better="winner", first="1").startswith(
+        "by r"
+    )
+
+
+NO_ANSWERS = [
+    ("sentence1,sentence2", "label", (0, 1)),
+    ("sentence1,sentence2", "label", ("entailment", "neutral")),
+    ("question1,question2", "is_duplicate", (0, 1)),
+    ("choice1,choice2", "label", (0, 1)),
+    ("article,headline", "leaning", ("left", "right")),
+]
+
+
+@pytest.mark.parametrize(("names", "column", "values"), NO_ANSWERS)
+def test_two_texts_that_nobody_compares_are_no_answers(
+    names: str, column: str, values: Any
+) -> None:
+    first, second = names.split(",")
+    table = []
+    for value in values:
+        table.append({first: "one of them", second: "the other", column: value})
+    assert "no column with a text" in asked(table)
+
+
+def test_one_text_beside_another_stays_a_text() -> None:
+    table = []
+    for value in ("left", "right"):
+        table.append({"text": "one of them", "note": "the other", "choice": value})
+    assert "no column with a judgement" in asked(table)
+    assert tm.read([table[0] | {"stars": 4}])[0].texts == ("one of them",)

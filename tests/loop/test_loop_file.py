@@ -144,6 +144,10 @@ def test_wrong_keys_and_all_wrong_values_are_listed_together(
             "judgements: reviews.csv\npolicy: gpt2\nsteer: {reward: baseline}\n",
             "only a network has",
         ),
+        (
+            "judgements: reviews.csv\npolicy: gpt2\nrounds: {answers: 1}\n",
+            "answers 1: a judge compares 2 texts",
+        ),
         ("judgements: [a\n", "cannot be read as YAML"),
     ],
 )

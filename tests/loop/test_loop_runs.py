@@ -230,6 +230,29 @@ def test_another_round_judges_what_the_steered_policy_wrote(
     assert learned["data"]["texts"] > before["data"]["texts"]
 
 
+def test_a_further_round_ranks_groups_of_texts_beside_a_watcher_that_stays(
+    run: Run, loop: Path
+) -> None:
+    text = LOOP.replace("dpo: {steps: 1}", "")
+    text += "watcher: {min_count: 1, judgements: reviews.jsonl}\n"
+    text += "rounds: {number: 2, judges: playground, judgements: 6, answers: 4}\n"
+    (loop / "loop.yaml").write_text(text)
+    result = again(run, loop)
+    judged = tm.read(loop / "run" / "round-2" / "judge" / "train.jsonl")
+    assert len(judged) == 6
+    sizes = [len(each.texts) for each in judged]
+    assert max(sizes) == 4
+    assert min(sizes) >= 2
+    write = json.loads((loop / "run/round-2/write/stage.json").read_text())["result"]
+    assert write["texts"] == sum(sizes)
+    assert "watcher" in computed(result)
+    assert not (loop / "run" / "round-2" / "watcher").exists()
+    steered = json.loads((loop / "run/round-2/steer-2-rloo/stage.json").read_text())[
+        "result"
+    ]
+    assert steered["held_out_after"] is not None
+
+
 def test_a_further_round_is_measured_from_the_first_gpt(run: Run, loop: Path) -> None:
     text = LOOP.replace("rloo: , dpo: {steps: 1}", "rloo: {lr: 0.05}")
     text = text.replace("min_count: 1", "min_count: 1, members: 2")

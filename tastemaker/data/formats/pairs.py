@@ -120,6 +120,8 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
         chosen, rejected = [read(row[side], where, side) for side in _SIDES]
         if isinstance(prompt, str):
             prompt, chosen, rejected = _said_once(prompt, chosen, rejected)
+        else:
+            chosen, rejected = without_prompt(prompt, [chosen, rejected])
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
 
 

@@ -164,6 +164,13 @@ class TokenNames:
         return number.astype(np.uint64) * _MULTIPLIER + salt, documents
 
 
+def repetition_counts() -> NgramNames:
+    """Return the names that count the repetitions of a text: of its first, its second … one."""
+    ordinals = np.arange(_MOST_REPETITIONS, dtype=np.uint64) * _MULTIPLIER
+    names = [ordinals + _TOKEN_ORDINAL, ordinals + _NGRAM_ORDINAL]
+    return np.concatenate(names).view(np.int64)
+
+
 def _repetitions(
     names: Hashes, document: TextNumbers
 ) -> tuple[Hashes, TextNumbers]:

@@ -1,4 +1,4 @@
-"""JSON of any origin: values that are not nested too deep, and arrays read item by item.
+"""Values of JSON and Parquet files as Python's: not nested too deep, arrays read item by item.
 
 Deep values end Python's recursion in whatever reads them later. An array that is decoded as a whole
 takes many times the memory of its text, and a small compressed file can hold a large one.
@@ -8,9 +8,13 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 MOST_NESTED = 100
 """Levels of lists and objects in one value. More are an error."""
@@ -190,3 +194,53 @@ class _Text:
         """Return whether the value may be whole once more of the file is read."""
         is_at_end = len(self.text) - error.pos <= _LONGEST_PIECE
         return is_at_end or error.msg.startswith("Unterminated string")
+
+
+# ---- Parquet ----------------------------------------------------------------
+
+
+def check_nesting(schema: "pa.Schema", name: str) -> None:
+    """Raise DataError for columns nested too deep. name: of the file."""
+    level = [field.type for field in schema]
+    for _ in range(MOST_NESTED):
+        inner: list[Any] = []
+        for kind in level:
+            inner.extend(
+                kind.field(number).type for number in range(kind.num_fields)
+            )
+        level = inner
+        if not level:
+            return
+    raise DataError(
+        f"{name}: a column is nested more than {MOST_NESTED} deep."
+    )
+
+
+def cells_of(batch: "pa.RecordBatch") -> list[dict[str, Any]]:
+    """Return the rows of a batch. A date out of Python's range is a text that names its number.
+
+    So it is refused only where it is read as a time.
+    """
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        columns = [_cells(column) for column in batch.columns]
+        names = batch.schema.names
+        return [
+            dict(zip(names, cells, strict=True))
+            for cells in zip(*columns, strict=True)
+        ]
+    return rows
+
+
+def _cells(column: "pa.Array") -> list[Any]:
+    cells = []
+    for scalar in column:
+        try:
+            cells.append(scalar.as_py())
+        except (OverflowError, ValueError):
+            number = getattr(scalar, "value", "")
+            cells.append(f"{scalar.type} {number}".rstrip())
+    return cells
