@@ -117,7 +117,7 @@ def import_everything() -> None:
     """Import what a command may need, so that no fork of this process spends seconds on it."""
     import sentence_transformers  # noqa: F401  # a saved model is opened by it
 
-    import tastemaker.loop.tasks  # noqa: F401  # all of this package
+    import tastemaker.loop.steering_work  # noqa: F401  # all of this package
 
 
 def serve() -> None:

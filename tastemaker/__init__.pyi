@@ -75,10 +75,10 @@ from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.world import watch as watch
-from .rl.text.kl import KL as KL
-from .rl.text.scaling import Scaling as Scaling
 from .rl.text.settings import Limits as Limits
 from .rl.text.settings import Steering as Steering
+from .rl.text.shaping import KL as KL
+from .rl.text.shaping import Scaling as Scaling
 from .rl.text.steer import steer as steer
 from .rl.text.steer_task import Steered as Steered
 from .serve.client import RemoteReward as RemoteReward

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from tastemaker.data.columns import ColumnPlan, plan
 from tastemaker.data.first_rows import telling_rows
 from tastemaker.data.judgements import Example, Prompt
-from tastemaker.data.parquet_values import cells_of
 from tastemaker.data.prompts import may_prompt
 from tastemaker.data.read_as import ReadAs, texts_read_as
 from tastemaker.data.roles import Columns
+from tastemaker.data.stored_values import cells_of
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
 from tastemaker.data.writers import (

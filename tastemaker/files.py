@@ -25,6 +25,9 @@ _LEFT = re.compile(
 _OLD_ENOUGH = 24 * 3600.0
 """Seconds without a change, after which what another machine began is taken for left behind."""
 
+_CLOCKS_DIFFER = 5.0
+"""Seconds by which a process must have begun after a change of a file that is not its own."""
+
 
 def _place() -> str:
     """Return a name of where process numbers mean the same: this machine, or this container."""
@@ -71,8 +74,30 @@ def _is_in_use(entry: Path, match: re.Match[str]) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # a process of another user
+        pass
+    began = _began(match["process"])
+    if began is None:
         return True
-    return True
+    try:
+        status = entry.stat()
+    except OSError:
+        return False
+    # a folder that was moved aside keeps its time of change; the move counts
+    written = max(status.st_mtime, status.st_ctime)
+    return began <= written + _CLOCKS_DIFFER
+
+
+def _began(process: str) -> float | None:
+    """Return when a process began, as files have it; None where the system does not tell it."""
+    try:
+        content = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+        # the name before ")" may hold anything; the start is field 22 of all, in ticks
+        ticks = int(content.rpartition(")")[2].split()[19])
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        age = uptime - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+    return time.time() - age if age >= 0 else None
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:

@@ -4,10 +4,11 @@ Without a terminal it is a plain line a minute; in a notebook, every ten seconds
 """
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from tastemaker import processes
 from tastemaker.readable import visible
@@ -78,17 +79,22 @@ def _one_line(text: str) -> str:
 
 
 @contextmanager
-def progress(title: str, total: float | None) -> Iterator[Advance]:
+def progress(
+    title: str, total: float | None, *, timed: bool = False
+) -> Iterator[Advance]:
     """Show a title with a bar, the time left and a note, until the block ends.
 
-    total: the amount of work, in any unit; None when it is not known.
+    total: the amount of work, in any unit; None when it is not known. timed: where there is no
+    terminal, write lines also while nothing advances, as in one slow call of a reward.
     """
     if _quiet or not processes.is_first():
         yield _ignore
         return
     _announce()
     if not sys.stderr.isatty():
-        yield _heartbeat(_one_line(title), total)
+        heartbeat = _Heartbeat(_one_line(title), total)
+        with heartbeat.timed() if timed else nullcontext():
+            yield heartbeat.advance
         return
     from rich.console import Console
     from rich.progress import (
@@ -124,37 +130,68 @@ def _is_in_notebook() -> bool:
     return kernel is not None and kernel.IPKernelApp.initialized()
 
 
-def _heartbeat(title: str, total: float | None) -> Advance:
-    """Return an advance that writes a line a minute, so that a log shows that the work goes on."""
-    began = last = time.monotonic()
-    first: float | None = None
-    done = 0.0
-    beat = NOTEBOOK_BEAT if _is_in_notebook() else BEAT
+class _Heartbeat:
+    """Writes a line a minute, so that a log shows that the work goes on."""
 
-    def advance(amount: float, note: str) -> None:
-        nonlocal last, first, done
-        done += amount
-        if first is None:
-            # what a resumed run had done before
-            first = done
+    def __init__(self, title: str, total: float | None) -> None:
+        self._title = title
+        self._total = total
+        self._beat = NOTEBOOK_BEAT if _is_in_notebook() else BEAT
+        self._began = self._last = time.monotonic()
+        self._first: float | None = None
+        self._done = 0.0
+        self._note = ""
+        self._lock = threading.Lock()
+
+    def advance(self, amount: float, note: str) -> None:
+        """Count work that is done; write a line where one is due."""
+        with self._lock:
+            self._done += amount
+            self._note = note
+            if self._first is None:
+                # what a resumed run had done before
+                self._first = self._done
+            self._write_if_due()
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Write lines that are due by a thread, which ends with the block."""
+        has_ended = threading.Event()
+
+        def beat() -> None:
+            waits = self._beat
+            while not has_ended.wait(waits):
+                with self._lock:
+                    self._write_if_due()
+                    waits = self._last + self._beat - time.monotonic()
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            thread.join()
+
+    def _write_if_due(self) -> None:
         now = time.monotonic()
-        if now - last < beat:
+        if now - self._last < self._beat:
             return
-        last = now
-        words = [f"{title}:"]
+        self._last = now
+        seconds = now - self._began
+        done, total, first = self._done, self._total, self._first
+        words = [f"{self._title}:"]
         if total:
             words.append(f"{min(done / total, 1):.0%},")
-        words.append(f"{_minutes(now - began)} so far")
-        if total and done > first:
-            left = (total - done) * (now - began) / (done - first)
+        words.append(f"{_minutes(seconds)} so far")
+        if total and first is not None and done > first:
+            left = (total - done) * seconds / (done - first)
             words.append(f"and about {_minutes(max(left, 0.0))} left")
         line = " ".join(words)
-        if note:
-            line += f"; {_one_line(note)}"
+        if self._note:
+            line += f"; {_one_line(self._note)}"
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
-
-    return advance
 
 
 def _minutes(seconds: float) -> str:

@@ -26,7 +26,7 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
     [
         "sentence_transformers",  # opens what a fit saved
-        "tastemaker.loop.tasks",  # imports most others
+        "tastemaker.loop.steering_work",  # imports most others
         "tastemaker.serve.running",
         "tastemaker.rank.running",
         "uvicorn",

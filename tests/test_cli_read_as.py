@@ -202,7 +202,9 @@ def test_rank_says_what_calibration_was_read_as(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page itself is not opened."""
-    monkeypatch.setattr("tastemaker.rank.rank", lambda *arguments, **settings: None)
+    monkeypatch.setattr(
+        "tastemaker.rank.running.rank", lambda *arguments, **settings: None
+    )
     calibration = tmp_path / "right.jsonl"
     calibration.write_text(json.dumps({"prompt": "Q", "chosen": "a", "rejected": "b"}))
     code, _, err = run("rank", tmp_path / "s.db", "--calibration", calibration)

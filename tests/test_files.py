@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -382,3 +383,42 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
     (tmp_path / ".theirs.tmp").write_text("no name of ours")
     remove_leftovers(tmp_path)
     assert (tmp_path / ".theirs.tmp").exists()
+
+
+def named_for_next_processes(folder: Path) -> None:
+    """Write a temporary file for each of the next two thousand process numbers."""
+    mine = temporary_name(folder / "torn")
+    with subprocess.Popen([sys.executable, "-c", ""]) as newest:
+        first = newest.pid + 1
+    for process in range(first, first + 2000):
+        name = mine.name.replace(f".{os.getpid()}-", f".{process}-")
+        mine.with_name(name).write_text("torn")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_later_process_of_the_same_number_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process left a file, and its number was given to another one."""
+    monkeypatch.setattr("tastemaker.files._CLOCKS_DIFFER", 0.2)
+    words = [sys.executable, "-c", "print('lives', flush=True); input()"]
+    for _ in range(20):
+        named_for_next_processes(tmp_path)
+        time.sleep(0.5)
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            process.stdout.readline()
+            place = temporary_name(tmp_path / "torn")
+            left = place.name.replace(f".{os.getpid()}-", f".{process.pid}-")
+            is_named = (tmp_path / left).exists()
+            own = tmp_path / left.replace("torn", "own")
+            own.write_text("of the living process")
+            remove_leftovers(tmp_path)
+            process.stdin.write(b"\n")
+        if is_named:
+            break
+    assert is_named
+    assert holds(tmp_path) == {own.name: "of the living process"}

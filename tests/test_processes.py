@@ -1,5 +1,6 @@
 """Many processes train one model: the curve of one, one that writes, and what ends a run."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -161,10 +162,40 @@ def test_the_first_process_alone_asks_a_function(
     assert not list(two.glob("**/.*"))  # no lock, nothing temporary
 
 
+def test_adapters_learn_in_two_processes_as_in_one(tmp_path: Path) -> None:
+    _, llama = processes_work.save_networks(tmp_path / "networks")
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("w") as file:
+        for number in range(48):
+            row = {"text": f"{'warm' if number % 2 else 'dull'} film {number}"}
+            file.write(json.dumps(row | {"label": number % 2}) + "\n")
+    words = ["fit", rows, "--backbone", llama, "--lora", 4, "--max-length", 32]
+    words += ["--epochs", 2, "--batch-size", 8, "--lr", 1e-3, "--device", "cpu"]
+    words += ["--precision", "float32", "--quiet", "--out"]
+    one = forked.start(*words, tmp_path / "one")
+    for code, output in outcomes([one]):
+        assert code == 0, output
+    for code, output in outcomes(started(*[command(*words, tmp_path / "two")] * 2)):
+        assert code == 0, output
+    alone, together = curve(tmp_path / "one"), curve(tmp_path / "two")
+    assert len(alone) == len(together) >= 4
+    losses = [row["loss"] for row in alone]
+    assert losses[-1] != losses[0]
+    for before, after in zip(alone, together, strict=True):
+        assert after["loss"] == pytest.approx(before["loss"], abs=1e-6)
+    texts = ["warm film", "dull film 3"]
+    expected = tm.load(tmp_path / "one").score(texts)
+    assert tm.load(tmp_path / "two").score(texts) == pytest.approx(expected, abs=1e-4)
+    assert (tmp_path / "two" / "adapter" / "adapter_config.json").is_file()
+
+
 # --- what is refused, and what ends a run
 
 
-FIT = ("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16")
+FIT = (
+    *("--backbone", "tiny", "--vocabulary", "320", "--max-length", "16"),
+    *("--device", "cpu"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +288,9 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
         (1, "metrics.jsonl", ()),
         (0, "checkpoint-*/state.json", ("--shard",)),
     ):
+        kept = tmp_path / f"before-{killed}"
+        if out.exists():
+            shutil.copytree(out, kept)
         for _ in range(5):  # until a process is killed before it has ended by itself
             began = time.time()
             processes = started(*[command(*words, *more, "--quiet")] * 2)
@@ -272,6 +306,8 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(
             if ends[killed][0] == -signal.SIGKILL and code != 0 and not is_abort:
                 break
             shutil.rmtree(out, ignore_errors=True)
+            if kept.exists():
+                shutil.copytree(kept, out)
         assert code == 1, output
         assert len(output.splitlines()) == 1
         assert "has ended without a word" in output
@@ -305,16 +341,26 @@ def test_a_launcher_writes_one_model(
     words += [next(variables())["MASTER_PORT"], "-m", "tastemaker"]
     words += ["fit", str(source), "--out", str(tmp_path / "taste"), *FIT, "--json"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    with subprocess.Popen(
         words,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         env=os.environ | {"PYTHONPATH": path},
-    )
-    assert done.returncode == 0, done.stderr
+        start_new_session=True,
+    ) as launched:
+        try:
+            printed, notes = launched.communicate(timeout=400)
+        except subprocess.TimeoutExpired:
+            os.killpg(launched.pid, signal.SIGTERM)  # it ends what it has started
+            time.sleep(40)
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(launched.pid, signal.SIGKILL)
+    assert launched.returncode == 0, notes
     # one process writes, and it knows of the other
-    assert json.loads(done.stdout)["model"] == str(tmp_path / "taste")
+    assert json.loads(printed)["model"] == str(tmp_path / "taste")
     assert [path.name for path in tmp_path.iterdir()] == ["taste"]
     cost = json.loads((tmp_path / "taste" / "run" / "cost.json").read_text())
     assert "--nproc-per-node 2" in cost["command"]

@@ -18,11 +18,10 @@ from tastemaker import costs, processes
 from tastemaker.cli.data import demo, doctor, fetch, inspect, split
 from tastemaker.cli.gpt import pretrain, write
 from tastemaker.cli.looping import loop
-from tastemaker.cli.ranking import rank
 from tastemaker.cli.reports import frontier, report
 from tastemaker.cli.reward import evaluate, fit, score
 from tastemaker.cli.rl import play, steer, watch
-from tastemaker.cli.serving import export, serve
+from tastemaker.cli.serving import export, rank, serve
 from tastemaker.cli.trust import explain, learning_curve
 from tastemaker.errors import TastemakerError
 from tastemaker.progress import set_quiet, take_remarks

@@ -127,7 +127,7 @@ def split(
 ) -> None:
     """Divide judgements into a training file and a test file."""
     import tastemaker as tm
-    from tastemaker.data.writing_splits import write_split
+    from tastemaker.data.writers import write_split
 
     skipped: list[Any] | None = [] if skip_bad else None
     judgements = reading.judgements_with_notes(

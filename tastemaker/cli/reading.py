@@ -338,11 +338,11 @@ def as_trained(reading: Reading, contract: Any, source: str) -> Reading:
 
 def rewardbench_items(source: str, reading: Reading) -> Any:
     """Return RewardBench 2's rows; None for another source, and where a column was named."""
-    from tastemaker.data import reading as sources
+    from tastemaker.evaluate import rewardbench
 
     if reading.columns.describes_a_table:
         return None
-    return sources.rewardbench_items(
+    return rewardbench.rewardbench_items(
         source,
         split=reading.split,
         format=reading.format,

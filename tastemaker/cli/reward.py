@@ -16,18 +16,19 @@ from tastemaker.cli.reports import (
     report_fit,
     try_to_report_evaluation,
 )
-from tastemaker.cli.scoring import (
-    say_scored,
-    score_standard_input,
-    score_texts,
-)
 from tastemaker.cli.serving import (
     opened,
     part_of,
     ray_engine,
     say_part_done,
 )
-from tastemaker.cli.trust import describe_fit, say_fit_memory
+from tastemaker.cli.trust import (
+    describe_fit,
+    say_fit_memory,
+    say_scored,
+    score_standard_input,
+    score_texts,
+)
 from tastemaker.progress import announced
 from tastemaker.settings import caution_of
 
@@ -411,7 +412,9 @@ def evaluate(
     items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []
     if items is not None:
-        measured: Any = evaluate_rewardbench(taste, items)
+        measured: Any = evaluate_rewardbench(
+            taste, items, taste.training_fingerprints
+        )
         skip_bad = False
     else:
         with costs.measured(seed=reading.seed) as cost:

@@ -6,8 +6,13 @@ from typing import Any
 
 from tastemaker.data.judgements import Example, Grade, Label, Rating
 from tastemaker.data.tables import Metadata
-from tastemaker.data.values import bad_cell, empty_cell, number_of, word_of
-from tastemaker.data.worded_numbers import number_in
+from tastemaker.data.values import (
+    bad_cell,
+    empty_cell,
+    number_in,
+    number_of,
+    word_of,
+)
 from tastemaker.errors import DataError
 
 

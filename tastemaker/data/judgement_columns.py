@@ -25,19 +25,22 @@ from tastemaker.data.survey import MOST_STEPS, UNLABELLED, Survey
 from tastemaker.data.tables import Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    Numbered,
     is_missing,
     parse_number,
     show,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered
 from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]
 
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
+_LEAST_OF_RATINGS = 0.5
+"""Of another column of numbers beside labels an AUROC below this is said: they disagree."""
 _AUROC_ROWS = 10_000
+_FEWER_ROWS = 1_000
 JUDGEMENTS = ("label", "grade", "rating")
 OPTIONS = "--label-column, --grade-column or --rating-column"
 
@@ -70,10 +73,12 @@ class JudgementColumns:
         cells: list[Cells] = []
         if label and self._is_kept(target, "label", label):
             cells.append(self._label_cells(label))
+        if grade and not is_named and cells:
+            grade = self._numbers_beside_labels(cells[0], grade)
+        if rating and not is_named and cells:
+            rating = self._numbers_beside_labels(cells[0], rating)
         if grade and target != "label":
             cells.append(self._grade_cells(grade))
-        if rating and not is_named and cells:
-            rating = self._ratings_beside_labels(cells[0], rating)
         if rating and target != "label":
             cells.append(self._rating_cells(rating, is_named=is_named))
         if target == "label":
@@ -173,29 +178,54 @@ class JudgementColumns:
             or survey.worded() is not None
         )
 
-    def _ratings_beside_labels(
+    def _numbers_beside_labels(
         self,
         cells: Cells,
         column: str,
     ) -> str | None:
-        """Return the column; None if it is a `score` that holds the confidence of the labels."""
-        if not isinstance(cells, LabelCells) or plain_name(column) != "score":
+        """Return the column; None if it seems to hold how sure the labels are.
+
+        A `score` must agree with the labels. Of another column that does not, it is noted.
+        """
+        if not isinstance(cells, LabelCells):
             return column
+        is_score = plain_name(column) == "score"
         pairs = []
         rows = self.table.rows_past([])
-        for _, row in islice(rows, _AUROC_ROWS):
+        for _, row in islice(rows, _AUROC_ROWS if is_score else _FEWER_ROWS):
             meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
             number = parse_number(row.get(column))
             if meaning is not None and number is not None:
                 pairs.append((number, meaning))
-        are_confidences = all(0.5 <= number <= 1 for number, _ in pairs)
-        if not are_confidences and _auroc(pairs) >= _LEAST_AUROC:
-            return column
+        numbers = [number for number, _ in pairs]
+        are_whole = all(number.is_integer() for number in numbers)
+        are_confidences = all(0.5 <= number <= 1 for number in numbers)
+        if are_confidences and (is_score or not are_whole):
+            self._leave_out(cells.column, column)
+            return None
+        auroc = _auroc(pairs)
+        if is_score and auroc < _LEAST_AUROC:
+            self._leave_out(cells.column, column)
+            return None
+        has_both = len({meaning for _, meaning in pairs}) > 1
+        if not is_score and has_both and auroc < _LEAST_OF_RATINGS:
+            role = self._kind_of(column)
+            self.layout.notes.append(
+                f"column {column!r} is lower where column {cells.column!r} is positive: they "
+                f"disagree. Leave out the wrong one (--{role}-column none or --label-column none), "
+                "or name the --positive label."
+            )
+        return column
+
+    def _leave_out(self, label: str, column: str) -> None:
+        """Note that a column of numbers is not used: it says how sure the labels are."""
         self.layout.notes.append(
             f"column {column!r} is not used: beside labels it seems to be how sure they are; "
-            f"--label-column {cells.column} --rating-column {column} reads both."
+            f"--label-column {label} --{self._kind_of(column)}-column {column} reads both."
         )
-        return None
+
+    def _kind_of(self, column: str) -> str:
+        return "grade" if column == self.recognised["grade"] else "rating"
 
     def _label_cells(
         self,

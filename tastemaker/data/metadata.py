@@ -36,6 +36,9 @@ A plain `weight` may be that of a parcel, so it counts only when it is named.
 """
 
 _LARGEST_SECONDS = 1e11  # the year 5138: a larger number counts smaller units
+_LONG_NAME = 20
+_MOST_WORDS = 6
+"""Words of a judge's name, where it is long."""
 _DATE_LENGTH = len("20260131")  # digits alone: a date, not a number of seconds
 
 
@@ -89,7 +92,7 @@ class MetadataColumns:
             cell = row.get(self.judge)
             if "judge" in self.named:
                 metadata["judge"] = judge_of(cell, is_cell=table.is_text)
-            elif isinstance(cell, dict | list | bool):
+            elif not is_missing(cell) and not _may_be_judge(cell):
                 out["judge"] = _unfit("judge", self.judge, where, cell)
             elif not is_missing(cell):
                 metadata["judge"] = judge_of(cell)
@@ -135,6 +138,15 @@ def is_weight(
         return True
     number = parse_number(cell)
     return number is not None and math.isfinite(number) and number >= 0
+
+
+def _may_be_judge(cell: object) -> bool:
+    """Return whether a cell may name a judge: no part of a number, no sentence, no list."""
+    if isinstance(cell, str) and len(cell) > _LONG_NAME:
+        return len(cell.split()) <= _MOST_WORDS
+    number = parse_number(cell)
+    is_part = number is not None and not number.is_integer()
+    return not is_part and not isinstance(cell, dict | list | bool)
 
 
 def _unfit(

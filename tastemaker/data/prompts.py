@@ -306,16 +306,26 @@ def without_prompt(
     prompt: Prompt | None,
     texts: Sequence[str],
 ) -> list[str]:
-    """Return the texts without the prompt, if each of them begins with it."""
-    if not isinstance(prompt, str) or len(prompt.strip()) < _SHORTEST_REPEATED:
+    """Return the texts without the prompt, or its last turn, if each of them begins with it."""
+    head = _last_turn(prompt).strip()
+    if len(head) < _SHORTEST_REPEATED:
         return list(texts)
     rests = []
     for text in texts:
-        rest = text.removeprefix(prompt).lstrip()
-        if not text.startswith(prompt) or not rest:
+        body = text.lstrip()
+        rest = body.removeprefix(head).lstrip()
+        if not body.startswith(head) or not rest:
             return list(texts)
         rests.append(rest)
     return rests
+
+
+def _last_turn(prompt: Prompt | None) -> str:
+    """Return a prompt of one text, or what the user said last; "" for another prompt."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt or ""
+    turn = prompt[-1]
+    return turn.content if turn.role == "user" else ""
 
 
 def repeat_their_prompts(

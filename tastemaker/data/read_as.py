@@ -47,6 +47,8 @@ _VERDICT_WORDS = (
 _VERDICTS = _VALUES | frozenset(_VERDICT_WORDS.split())
 """Words in the name of a column of yes or no that may judge."""
 _WEIGHTS = frozenset(("weight", "weights"))
+_OF_FORMATS = ("prompt", "judge", "weight")
+"""Roles of columns that can be named in every format."""
 _PROSE = 4
 """Words on average: a column of more is text that somebody wrote."""
 _MOST_NOTES = 6
@@ -208,7 +210,9 @@ def read_as(
     for name in unused:
         if repr(name) not in noted and name not in written:
             unmentioned.append(name)
-    notes += leftovers(unmentioned, layout.head, roles)
+    # the options of a table's text and judgements are not those of a format
+    among = () if layout.format == "table" else _OF_FORMATS
+    notes += leftovers(unmentioned, layout.head, roles, among)
     return ReadAs(
         source,
         layout.format,

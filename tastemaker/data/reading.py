@@ -21,8 +21,7 @@ from tastemaker.data import tables
 from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.columns import RECOGNISED, ColumnPlan, plan
 from tastemaker.data.exports import flat
-from tastemaker.data.folders import folder_table, packed_tables
-from tastemaker.data.formats import ranked, table_format
+from tastemaker.data.formats import table_format
 from tastemaker.data.judgement_columns import Target
 from tastemaker.data.judgements import (
     Comparison,
@@ -34,7 +33,6 @@ from tastemaker.data.judgements import (
     examples_of,
 )
 from tastemaker.data.limits import limited
-from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.recognising import Reading, recognise
 from tastemaker.data.roles import (
@@ -50,6 +48,11 @@ from tastemaker.data.source_names import (
     is_several,
 )
 from tastemaker.data.store.addresses import is_store
+from tastemaker.data.table_sources import (
+    folder_table,
+    packed_tables,
+    table_in_memory,
+)
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
@@ -240,43 +243,6 @@ def read_examples(
         limit,
         seed,
     )
-
-
-def rewardbench_items(
-    source: str | Path,
-    *,
-    split: str | None = None,
-    format: str | None = None,
-    columns: Columns | None = None,
-    report: list[ReadAs] | None = None,
-) -> list[ranked.BenchRow] | None:
-    """Return the rows of a source in the format of RewardBench 2; None for another format.
-
-    columns: those that somebody named. report: a list that takes what the source was read as.
-    """
-    source, columns, settings = described_source(source, columns)
-    format = settings.get("format", format)
-    if format not in (None, "rewardbench") or columns.describes_a_table:
-        return None
-    opened = open_source(source, settings.get("split", split), columns.header)
-    if not isinstance(opened, tables.Table):
-        return None
-    reading = recognise(opened, format, columns, past_bad=True)
-    if reading is None or reading.format.name != "rewardbench":
-        return None
-    if columns.is_off("prompt"):
-        raise UsageError(
-            f"{source}: RewardBench 2 compares answers to a prompt. "
-            "Leave out --prompt-column none."
-        )
-    items = list(ranked.items(reading.table, reading.prompts))
-    if report is not None:
-        shown = read_as(opened.name, reading.layout, ())
-        count = len(items)
-        report.append(
-            replace(shown, judgements=count, kinds={"ranking": count})
-        )
-    return items
 
 
 def has_splits(

@@ -9,10 +9,11 @@ from tastemaker.data.roles import Columns
 from tastemaker.data.values import (
     LABEL_PAIRS,
     UNJUDGED_WORDS,
+    Numbered,
+    numbered,
     parse_number,
     word_of,
 )
-from tastemaker.data.worded_numbers import Numbered, numbered
 
 MOST_STEPS = 20
 """Whole numbers with at most this number of steps are grades; with more they are ratings."""

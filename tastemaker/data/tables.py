@@ -26,9 +26,13 @@ from tastemaker.data.beginnings import (
     json_hint,
 )
 from tastemaker.data.delimited import TAB, check_header, delimited_rows
-from tastemaker.data.json_values import array_items, decoded
 from tastemaker.data.packed import PACKINGS, opened, unpacked_name
-from tastemaker.data.parquet_values import cells_of, check_nesting
+from tastemaker.data.stored_values import (
+    array_items,
+    cells_of,
+    check_nesting,
+    decoded,
+)
 from tastemaker.data.values import (
     show,
 )

@@ -163,7 +163,10 @@ class Policy:
         sample.
         """
         all_prompts = as_prompts(prompts)
-        sampling = settings_from(Sampling, sampling, "sampling", self.sampling)
+        if not isinstance(sampling, Sampling):
+            sampling = settings_from(
+                Sampling, sampling, "sampling", self.sampling
+            )
         stream = self.stream(
             all_prompts,
             samples=samples,

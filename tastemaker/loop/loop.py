@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.costs import measured
-from tastemaker.errors import SeveralProblems
+from tastemaker.errors import SeveralProblems, StorageError, UsageError
 from tastemaker.files import writing_file
-from tastemaker.loop.loop_file import read_loop
+from tastemaker.loop.loop_file import LoopFile, read_loop
 from tastemaker.loop.run_folder import Record, RunFolder
 from tastemaker.loop.stages import Planned, planned, stages_of
 from tastemaker.loop.yaml_lines import Problem
@@ -210,9 +210,6 @@ class Loop:
 
     def _run(self, folder: RunFolder, each: Planned, say: Say) -> Record:
         """Do one stage, and give it its record."""
-        # torch is imported here, where something runs
-        from tastemaker.loop.tasks import do
-
         lines: list[str] = []
 
         def keep(line: str) -> None:
@@ -229,7 +226,7 @@ class Loop:
             ) as cost,
             folder.storing(folder.work(name)),
         ):
-            result = do(self.file, folder, each, keep)
+            result = _do(self.file, folder, each, keep)
         record = Record(each.key, cost, each.parts, result, tuple(lines))
         folder.finish(name, record)
         return record
@@ -245,7 +242,7 @@ class Loop:
 
     def _raise_all(self, problems: list[Problem]) -> None:
         """Raise SeveralProblems for some problems and for values that the verbs refuse, if any."""
-        from tastemaker.loop.value_checks import value_problems
+        from tastemaker.loop.arguments import value_problems
 
         problems = [*problems, *value_problems(self.file)]
         if problems:
@@ -317,3 +314,54 @@ def best_run(records: Mapping[str, Mapping[str, Any]]) -> str:
         return -float("inf")
 
     return max(records, key=worth)
+
+
+_RESUMED = ("fit_model", "pretrain_gpt", "steer_gpt")
+"""Tasks whose runs have checkpoints, and go on from them."""
+
+
+def _task_named(name: str) -> Callable[[Any], Mapping[str, Any]]:
+    """Return the function that does a task. Torch is imported here, where something runs."""
+    from tastemaker.loop import steering_work, work
+
+    tasks: dict[str, Callable[[work.Work], work.Result]] = {
+        "collect": work.collect,
+        "check_data": work.check_data,
+        "fit_model": work.fit_model,
+        "evaluate_model": work.evaluate_model,
+        "open_gpt": steering_work.open_gpt,
+        "pretrain_gpt": steering_work.pretrain_gpt,
+        "steer_gpt": steering_work.steer_gpt,
+        "choose_best": steering_work.choose_best,
+        "write_texts": steering_work.write_texts,
+        "judge_texts": steering_work.judge_texts,
+        "compare_runs": steering_work.compare_runs,
+        "write_report": steering_work.write_report,
+    }
+    return tasks[name]
+
+
+def _do(
+    file: LoopFile, folder: RunFolder, each: Planned, say: Say
+) -> Mapping[str, Any]:
+    """Do a stage in its working folder, and return what it measured.
+
+    What an older process began is gone on with; where it cannot be, the stage begins again.
+    """
+    from tastemaker.loop.work import Work
+
+    stage = each.stage
+    task = _task_named(stage.task)
+    was_begun = folder.work(stage.name).is_dir()
+    if was_begun and stage.task in _RESUMED:
+        out = folder.begin(stage.name, each.key)
+        try:
+            return task(Work(file, folder, stage, out, say))
+        except (UsageError, StorageError) as error:
+            # another path to the same inputs, or a damaged run
+            if "--resume" not in str(error) and "--overwrite" not in str(
+                error
+            ):
+                raise
+    out = folder.restart(stage.name, each.key)
+    return task(Work(file, folder, stage, out, say))

@@ -10,7 +10,8 @@ from typing import Any
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.store import Item
 from tastemaker.errors import UsageError
-from tastemaker.gpt import Policy, Sampling
+from tastemaker.gpt.policy import Policy
+from tastemaker.gpt.sampling import Sampling
 from tastemaker.progress import Advance, progress
 from tastemaker.settings import settings_from
 

@@ -31,11 +31,14 @@ from tastemaker.doctor.judges import (
     one_each,
     pairwise_agreement,
 )
-from tastemaker.rank.sample import Sample, group_numbers, sample_of
-from tastemaker.rank.verdicts import Share, agreeing, verdicts
-
-# ---- intervals -----------------------------------------------------------------------------------
-
+from tastemaker.rank.verdicts import (
+    Sample,
+    Share,
+    agreeing,
+    group_numbers,
+    sample_of,
+    verdicts,
+)
 
 _GROUPS = 20
 _NORMAL = 1.96

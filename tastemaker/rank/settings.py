@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import yaml
 
 from tastemaker.errors import UsageError
-from tastemaker.serve import Serving
+from tastemaker.serve.settings import Serving
 from tastemaker.settings import (
     PART,
     PORT,

@@ -17,5 +17,5 @@ from .steered_runs import BestOfCurve as BestOfCurve
 from .steered_runs import best_of_curve as best_of_curve
 from .steered_runs import powers_of_two as powers_of_two
 from .steered_runs import read_run as read_run
-from .translation import phrases as phrases
-from .translation import translated as translated
+from .words import phrases as phrases
+from .words import translated as translated

@@ -24,17 +24,15 @@ from markupsafe import Markup, escape
 from tastemaker.errors import ModelError, StorageError
 from tastemaker.files import writing_file
 from tastemaker.report.summary import Summary, Tile
-from tastemaker.report.translation import (
-    svg_with,
-    translated,
-    translated_name,
-)
 from tastemaker.report.words import (
     Sentence,
     check_language,
     sentence_text,
+    svg_with,
     text,
     tile_title,
+    translated,
+    translated_name,
 )
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib

@@ -1,5 +1,6 @@
-"""The part of a report about an evaluation, and its files: a page, a picture and JSON."""
+"""The parts of a report about an evaluation and about what runs cost; an evaluation's files."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import Panel, panel_figure, rendered
 from tastemaker.readable import excerpt, listed, printable
-from tastemaker.report.cost_part import cost_part
 from tastemaker.report.frontier_page import frontier_panels
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.kl_frontier import Frontier
@@ -36,7 +36,7 @@ from tastemaker.report.page import (
     page_figures,
     write_together,
 )
-from tastemaker.report.summary import summary_of_evaluation
+from tastemaker.report.summary import Summary, summary_of_evaluation
 
 _STRONGEST = 8  # parts of an explained text
 _SHOWN = 5  # mistakes in a table, and copies
@@ -362,3 +362,47 @@ def _end_of(prompt: Any) -> str:
     if len(end) > _CHARACTERS // 2:
         end = "… " + end[-_CHARACTERS // 2 :].lstrip()
     return printable(end)
+
+
+Costs = Sequence[tuple[str, Cost]]
+"""What runs cost, each with its name."""
+
+_SHARES = ["run", "stage", "time", "share"]
+_HEADING = [
+    "run",
+    "time",
+    "processor time",
+    "most memory",
+    "device",
+    "processed",
+]
+
+
+def cost_part(costs: Costs) -> Part:
+    """Return the part about what some runs cost, or the stages of a loop."""
+    rows = []
+    for name, cost in costs:
+        counts = cost.counts_in_words()
+        figures = cost.figures()
+        rows.append({"name": name, "cells": figures, "counts": counts})
+    repeats: list[dict[str, Any]] = []
+    shares = [_SHARES]
+    for name, cost in costs:
+        command = cost.command or ""
+        versions = json.dumps(cost.versions, indent=2)
+        repeat = {"command": command, "seed": cost.seed, "versions": versions}
+        # the stages of a loop have one command
+        same = [each for each in repeats if repeat.items() <= each.items()]
+        if same and command:
+            same[0]["name"] += f", {name}"
+        else:
+            repeats.append({"name": name, **repeat})
+        if cost.stages:
+            shares += [[name, *row] for row in cost.shares()]
+    values = {
+        "heading": _HEADING,
+        "rows": rows,
+        "shares": shares,
+        "repeats": repeats,
+    }
+    return Part("cost", Summary("usable"), values)

@@ -9,7 +9,6 @@ from typing import Any
 from tastemaker.costs import Cost
 from tastemaker.data.source_names import distinct_names
 from tastemaker.errors import DataError, UsageError
-from tastemaker.report.cost_part import Costs, cost_part
 from tastemaker.report.frontier_page import steering_part
 from tastemaker.report.kl_frontier import frontier
 from tastemaker.report.page import (
@@ -19,7 +18,7 @@ from tastemaker.report.page import (
     read_part,
     write_together,
 )
-from tastemaker.report.report_page import evaluation_part
+from tastemaker.report.report_page import Costs, cost_part, evaluation_part
 from tastemaker.report.steered_runs import BestOfCurve
 from tastemaker.report.summary import (
     Summary,

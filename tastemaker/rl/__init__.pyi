@@ -52,8 +52,6 @@ from .text.judged import JudgedPairs as JudgedPairs
 from .text.judged import JudgedTexts as JudgedTexts
 from .text.judged import check_compares as check_compares
 from .text.judged import read_judged as read_judged
-from .text.kl import KL as KL
-from .text.kl import Controller as Controller
 from .text.prompts import openings as openings
 from .text.rewards import FunctionReward as FunctionReward
 from .text.rewards import HttpReward as HttpReward
@@ -62,8 +60,6 @@ from .text.rewards import SumReward as SumReward
 from .text.rewards import TextReward as TextReward
 from .text.rewards import checked as checked
 from .text.rewards import reward_of as reward_of
-from .text.scaling import Scale as Scale
-from .text.scaling import Scaling as Scaling
 from .text.settings import ADVICE as ADVICE
 from .text.settings import PREFERENCE_AIM as PREFERENCE_AIM
 from .text.settings import Limits as Limits
@@ -71,6 +67,10 @@ from .text.settings import Steering as Steering
 from .text.settings import Watch as Watch
 from .text.settings import distinct as distinct
 from .text.settings import distinct_pairs as distinct_pairs
+from .text.shaping import KL as KL
+from .text.shaping import Controller as Controller
+from .text.shaping import Scale as Scale
+from .text.shaping import Scaling as Scaling
 from .text.steer import steer as steer
 from .text.steer_task import Steered as Steered
 from .text.steer_task import SteerTask as SteerTask

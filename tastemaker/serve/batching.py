@@ -17,7 +17,7 @@ from tastemaker.data.judgements import Example
 from tastemaker.errors import TastemakerError
 from tastemaker.fast.batching import by_length
 from tastemaker.scores import Scores
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Refusal
 from tastemaker.serve.served import Served
 from tastemaker.serve.settings import Serving
 

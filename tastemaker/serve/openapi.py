@@ -8,7 +8,7 @@ from typing import Any
 
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import Wire
-from tastemaker.serve.wires.schemas import (
+from tastemaker.serve.wires.base import (
     ERROR,
     TEI_ERROR,
     Schema,

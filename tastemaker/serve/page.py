@@ -22,9 +22,8 @@ from tastemaker.data.judgements import Comparison, Example, Ranking
 from tastemaker.reward.explain import Part, pieces_of, without_each
 from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Scores
-from tastemaker.serve.bodies import Reader, checked_numbers
 from tastemaker.serve.openapi import operations
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Reader, Refusal, checked_numbers
 
 # ---- questions and figures -----------------------------------------------------------------------
 

@@ -207,8 +207,7 @@ def listening(host: str, port: int) -> socket.socket:
 async def _run(
     service: Any, app: Any, listener: socket.socket, say: Say
 ) -> None:
-    from tastemaker.serve.app import with_cors
-    from tastemaker.serve.guard import refuse_connection
+    from tastemaker.serve.app import refuse_connection, with_cors
 
     for served in service.shelf.models.values():
         await prove(app, served, service.settings)

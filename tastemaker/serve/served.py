@@ -28,7 +28,7 @@ from tastemaker.reward.export import (
 from tastemaker.reward.model import RewardModel
 from tastemaker.reward.roundtrip import SAMPLES
 from tastemaker.scores import Scores
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Refusal
 from tastemaker.serve.settings import Engine
 
 # ---- engines -------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     saved_at = time.monotonic()
     is_saved = False
     with (
-        progress_line(task.name, task.total) as advance,
+        progress_line(task.name, task.total, timed=True) as advance,
         _asked_to_stop() as is_asked,
     ):
         advance(task.done, "")

@@ -256,6 +256,6 @@ def test_what_is_remembered_of_long_rankings_is_small(tmp_path: Path) -> None:
         tracemalloc.stop()
     held = {line.traceback[0].filename: line.size for line in lines}
     [of_sample] = [
-        size for name, size in held.items() if name.endswith("rank/sample.py")
+        size for name, size in held.items() if name.endswith("rank/verdicts.py")
     ]
     assert 30 * 780 * 6 < of_sample < 30 * 780 * 12

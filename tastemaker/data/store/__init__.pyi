@@ -6,10 +6,10 @@ from .importing import import_judgements as import_judgements
 from .items import Item as Item
 from .items import calibration_items as calibration_items
 from .items import read_items as read_items
-from .migrations import LATEST as LATEST
-from .migrations import migrate as migrate
 from .records import content_of as content_of
+from .schema import LATEST as LATEST
 from .schema import METADATA as METADATA
+from .schema import migrate as migrate
 from .store import Judge as Judge
 from .store import Store as Store
 from .store import View as View

@@ -22,7 +22,7 @@ from tastemaker.data.store.addresses import (
     is_sqlite,
     shown_name,
 )
-from tastemaker.data.store.migrations import (
+from tastemaker.data.store.schema import (
     LATEST,
     check_schema,
     migrate,

@@ -26,7 +26,7 @@ from tastemaker.data.store.addresses import shown_name
 from tastemaker.data.store.answering import renumbered
 from tastemaker.data.store.engines import Database
 from tastemaker.data.store.items import prompt_of
-from tastemaker.data.store.migrations import schema_number
+from tastemaker.data.store.schema import schema_number
 from tastemaker.data.tables import Rows, Table
 from tastemaker.errors import DataError
 

@@ -1,4 +1,4 @@
-"""Judged texts to learn from: no scores, only the order of texts.
+"""Judged texts to learn from: no scores, only the order of texts. And what any teacher must do.
 
 A step is some judgements, each with all of its texts: a ranking of K texts is K rows. The policy
 writes only to be measured. The reference reads every text once.
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, compress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
     Compared,
+    Experience,
     LearnsFromJudgements,
     Metrics,
 )
@@ -44,6 +45,38 @@ from tastemaker.train.run import Say
 
 _READ = 1024
 """Judgements that are tokenized together."""
+
+G = TypeVar("G")
+"""What a step is learned from: completions, or judged texts."""
+
+
+class Teacher(Protocol[G]):
+    """What a policy learns from: its own scored completions (`TextWorld`), or judged texts."""
+
+    aim: ClassVar[Aim]
+
+    @property
+    def units(self) -> int:
+        """How many prompts or judgements a step has, which processes can share."""
+        ...
+
+    def gather(self, step: int, weight: float) -> G:
+        """Return what a step is learned from. weight: the coefficient of the KL cost."""
+        ...
+
+    def credit(
+        self, algorithm: Algorithm[Any], actor: Actor, batch: G
+    ) -> Experience:
+        """Return the rows with their advantages."""
+        ...
+
+    def to_measure(self, batch: G, *, is_last: bool) -> Batch | None:
+        """Return the completions to measure, or None. is_last: the step ends a window."""
+        ...
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return measurements on held-out judgements, if there are any."""
+        ...
 
 
 def check_compares(judgements: Sequence[Judgement], name: str) -> None:

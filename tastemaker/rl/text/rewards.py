@@ -41,16 +41,14 @@ from tastemaker.rl.text.reward_calls import called, check_call
 from tastemaker.scores import Caution
 from tastemaker.serve.asking import asked, request_of
 from tastemaker.serve.client import (
+    OPENRLHF,
+    OWN,
     RemoteReward,
+    base_of,
     check_address,
     remote_reward,
     shown_address,
     token_of_server,
-)
-from tastemaker.serve.client_wires import (
-    OPENRLHF,
-    OWN,
-    base_of,
     wire_at,
     wire_by_path,
 )

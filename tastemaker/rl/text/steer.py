@@ -4,7 +4,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +22,9 @@ from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.writers import Writer, writer_of
+from tastemaker.progress import progress
 from tastemaker.readable import excerpt, filled_in
 from tastemaker.rl.algorithms.base import Algorithm
-from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.prompts import Row, divided, with_columns
 from tastemaker.rl.text.rewards import (
     Reward,
@@ -34,8 +35,8 @@ from tastemaker.rl.text.rewards import (
     reward_of,
     shared_scores,
 )
-from tastemaker.rl.text.scaling import Scaling
 from tastemaker.rl.text.settings import Limits, Steering
+from tastemaker.rl.text.shaping import KL, Scaling
 from tastemaker.rl.text.steer_plan import check_parts, check_varies, plan_of
 from tastemaker.rl.text.steer_task import (
     Steered,
@@ -245,17 +246,24 @@ def _train_and_measure(
     return steered, last
 
 
+@contextmanager
+def _measuring() -> Iterator[None]:
+    """Count the seconds of a block as measuring, and show that it goes on."""
+    with stage("measuring"), progress("measuring", None, timed=True):
+        yield
+
+
 def _measured_before(task: SteerTask) -> _Before:
     """Measure the policy at the start, and begin what follows from it: scale and limits.
 
     Raises TrainingError for a reward that does not vary.
     """
     world = task.world
-    with stage("measuring"):
+    with _measuring():
         batch = world.measure(task.steering.measured)
         metrics = task.measure(batch)
+        check_varies(task, batch)
     figures = {f"{name}_before": value for name, value in metrics.items()}
-    check_varies(task, batch)
     if world.scale.scaling.by == "reference":
         world.scale.include(batch.scores)
     task.watch.begin(batch.scores, pairs=figures["pairs_before"])
@@ -298,17 +306,18 @@ def _measured_after(task: SteerTask, before: _Before) -> Steered:
     count = task.steering.measured
     task.put(task.best)
     world.policy.round_weights()
-    with stage("measuring"):
+    with _measuring():
         after = world.measure(count)
         metrics = task.measure(after)
-    if task.is_too_far(metrics):
-        task.say(
-            f"the best policy has a KL of {metrics['kl']:.1f} nats where it is measured: "
-            "what is saved is the policy at the start"
-        )
-        task.put_reference()
-        after = world.measure(count)
-        metrics = task.measure(after)
+        if task.is_too_far(metrics):
+            task.say(
+                f"the best policy has a KL of {metrics['kl']:.1f} nats where it is measured: "
+                "what is saved is the policy at the start"
+            )
+            task.put_reference()
+            after = world.measure(count)
+            metrics = task.measure(after)
+        samples = _sample_pairs(task, before.batch, after)
     figures = dict(before.figures)
     for name, value in metrics.items():
         figures[f"{name}_after"] = value
@@ -325,7 +334,6 @@ def _measured_after(task: SteerTask, before: _Before) -> Steered:
     figures["most_kl"] = limit if math.isfinite(limit) else None
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
-    samples = _sample_pairs(task, before.batch, after)
     return Steered(world.policy, figures, samples)
 
 

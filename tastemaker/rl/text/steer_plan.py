@@ -28,19 +28,18 @@ from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.elsewhere import Elsewhere
 from tastemaker.rl.text.judged import (
     JudgedTexts,
+    Teacher,
     check_compares,
     pairs_in_words,
     prompts_of,
     read_judged,
     split_by_prompt,
 )
-from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.prompts import Row, divided
 from tastemaker.rl.text.rewards import Reward
-from tastemaker.rl.text.scaling import Scale, Scaling
 from tastemaker.rl.text.settings import Limits, Steering, Watch
+from tastemaker.rl.text.shaping import KL, Scale, Scaling
 from tastemaker.rl.text.steer_task import SteerTask
-from tastemaker.rl.text.teacher import Teacher
 from tastemaker.rl.text.world import Batch, TextWorld
 from tastemaker.settings import settings_from
 from tastemaker.train.gradients import check_shard, without_shard

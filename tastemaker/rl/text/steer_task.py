@@ -19,9 +19,8 @@ from tastemaker.gpt.writing import NoNumberError
 from tastemaker.maths.rl import explained_variance
 from tastemaker.readable import notebook_html
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
-from tastemaker.rl.text.kl import Controller
+from tastemaker.rl.text.judged import Teacher
 from tastemaker.rl.text.rewards import Reward, shared_scores
-from tastemaker.rl.text.scaling import without_outliers
 from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
@@ -29,7 +28,7 @@ from tastemaker.rl.text.settings import (
     distinct,
     distinct_pairs,
 )
-from tastemaker.rl.text.teacher import Teacher
+from tastemaker.rl.text.shaping import Controller, without_outliers
 from tastemaker.rl.text.world import (
     Batch,
     TextActor,

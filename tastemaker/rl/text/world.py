@@ -43,11 +43,10 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
 )
 from tastemaker.rl.text.elsewhere import Elsewhere, Mismatch
-from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.prompts import with_columns
 from tastemaker.rl.text.rewards import Reward, shared_scores
-from tastemaker.rl.text.scaling import Scale
 from tastemaker.rl.text.settings import SCORE_AIM, Aim
+from tastemaker.rl.text.shaping import KL, Scale
 from tastemaker.train.gradients import whole
 
 _AT_ONCE = 8192

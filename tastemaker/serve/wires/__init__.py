@@ -6,14 +6,10 @@ Two peers share some paths: the fields of the body tell them apart.
 from collections.abc import Callable, Collection
 from typing import Any
 
-from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import Refusal, as_tastemaker
+from tastemaker.serve.requests import Reader, Refusal, as_tastemaker
 from tastemaker.serve.settings import Serving
 from tastemaker.serve.wires import openrlhf, tei, vllm
-from tastemaker.serve.wires.base import Answer as Answer
-from tastemaker.serve.wires.base import Wire as Wire
-from tastemaker.serve.wires.base import Work as Work
-from tastemaker.serve.wires.schemas import (
+from tastemaker.serve.wires.base import (
     CHAT,
     MODEL,
     NUMBER,
@@ -24,6 +20,9 @@ from tastemaker.serve.wires.schemas import (
     one_of,
     record,
 )
+from tastemaker.serve.wires.base import Answer as Answer
+from tastemaker.serve.wires.base import Wire as Wire
+from tastemaker.serve.wires.base import Work as Work
 
 _PROMPT = one_of(STRING, TURNS)
 _INPUT = one_of(

@@ -1,4 +1,7 @@
-"""What a wire is: how a request of one peer becomes examples, and scores become its reply."""
+"""What a wire is: how a request of one peer becomes examples, and scores become its reply.
+
+The JSON schemas of bodies and replies are for `/openapi.json`. `/info` has the limits of settings.
+"""
 
 import time
 import uuid
@@ -8,10 +11,89 @@ from typing import Any
 
 from tastemaker.data.judgements import Example
 from tastemaker.scores import Scores
-from tastemaker.serve.refusals import Refusal
+from tastemaker.serve.requests import Refusal
 from tastemaker.serve.served import Served
 from tastemaker.serve.settings import Serving
-from tastemaker.serve.wires.schemas import Schema
+
+# ---- schemas of bodies and replies ------------------------------------------
+
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"\S"}
+"""A text that is not blank."""
+NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+STRING: Schema = {"type": "string"}
+FLAG: Schema = {"type": ["boolean", "null"]}
+ANY: Schema = {}
+
+
+def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
+    """Return the schema of a list."""
+    schema: Schema = {"type": "array", "items": items}
+    if least:
+        schema["minItems"] = least
+    if most is not None:
+        schema["maxItems"] = most
+    return schema
+
+
+def record(needed: dict[str, Schema], **others: Schema) -> Schema:
+    """Return the schema of an object. others: fields that may be missing."""
+    return {
+        "type": "object",
+        "properties": {**needed, **others},
+        "required": list(needed),
+    }
+
+
+def one_of(*schemas: Schema) -> Schema:
+    """Return the schema of a value that fits any of several."""
+    return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
+
+
+TEXTS = one_of(TEXT, array(TEXT, 1))
+MODEL: Schema = {"type": ["string", "null"]}
+TURNS = array(record({"role": TEXT, "content": STRING}), 1, 256)
+CHAT: Schema = {
+    # the last turn is what is scored: alone, it cannot be blank
+    **array(record({"role": TEXT, "content": TEXT}), 1, 256),
+    "description": "messages of a chat; the last one is scored",
+}
+
+USAGE = record(
+    {
+        "prompt_tokens": COUNT,
+        "total_tokens": COUNT,
+        "completion_tokens": COUNT,
+        "prompt_tokens_details": ANY,
+    }
+)
+
+
+def listing(row: Schema) -> Schema:
+    """Return the schema of vLLM's list."""
+    head = {"id": STRING, "object": STRING, "created": COUNT, "model": STRING}
+    return record({**head, "data": array(row), "usage": USAGE})
+
+
+ERROR = record(
+    {
+        "error": record(
+            {
+                "message": STRING,
+                "type": STRING,
+                "param": {"type": ["string", "null"]},
+                "code": COUNT,
+            }
+        )
+    }
+)
+TEI_ERROR = record({"error": STRING, "error_type": STRING})
+
+
+# ---- wires ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

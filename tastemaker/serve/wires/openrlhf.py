@@ -8,15 +8,16 @@ completion alone.
 from typing import Any
 
 from tastemaker.data.judgements import Example
-from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import as_tastemaker
+from tastemaker.serve.requests import Reader, as_tastemaker
 from tastemaker.serve.settings import Serving
-from tastemaker.serve.wires.base import Answer, Wire, Work
-from tastemaker.serve.wires.schemas import (
+from tastemaker.serve.wires.base import (
     ANY,
     MODEL,
     NUMBER,
     TEXTS,
+    Answer,
+    Wire,
+    Work,
     array,
     record,
 )

@@ -8,19 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tastemaker.data.judgements import Example
-from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import Refusal, as_tei
+from tastemaker.serve.requests import Reader, Refusal, as_tei
 from tastemaker.serve.settings import Serving
-from tastemaker.serve.wires.base import Answer, Wire, Work, ranked
-from tastemaker.serve.wires.schemas import (
+from tastemaker.serve.wires.base import (
     COUNT,
     FLAG,
     NUMBER,
     STRING,
     TEXT,
+    Answer,
     Schema,
+    Wire,
+    Work,
     array,
     one_of,
+    ranked,
     record,
 )
 

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tastemaker.data.judgements import Example
-from tastemaker.serve.bodies import Reader
-from tastemaker.serve.refusals import Refusal, as_vllm
+from tastemaker.serve.requests import Reader, Refusal, as_vllm
 from tastemaker.serve.settings import Serving
-from tastemaker.serve.wires.base import Answer, Wire, Work, listed, ranked
-from tastemaker.serve.wires.schemas import (
+from tastemaker.serve.wires.base import (
     ANY,
     CHAT,
     COUNT,
@@ -22,10 +20,15 @@ from tastemaker.serve.wires.schemas import (
     STRING,
     TEXT,
     TEXTS,
+    Answer,
     Schema,
+    Wire,
+    Work,
     array,
+    listed,
     listing,
     one_of,
+    ranked,
     record,
 )
 

@@ -1,4 +1,4 @@
-"""JSON of any origin: values that are not nested too deep, and arrays read item by item.
+"""Values of JSON and Parquet files as Python's: not nested too deep, arrays read item by item.
 
 Deep values end Python's recursion in whatever reads them later. An array that is decoded as a whole
 takes many times the memory of its text, and a small compressed file can hold a large one.
@@ -8,12 +8,19 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tastemaker.errors import DataError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
 MOST_NESTED = 100
 """Levels of lists and objects in one value. More are an error."""
+
+MOST_VALUES = 1_000_000
+"""Brackets and commas of one value. Each may be an object of 200 bytes, so more are an error."""
 
 _CHUNK = 2**20  # bytes read at once
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -24,7 +31,11 @@ _LONGEST_PIECE = 12
 
 
 def decoded(text: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError for no JSON, or too deep nesting."""
+    """Return the value of a JSON text.
+
+    Raises ValueError for no JSON, for too deep nesting and for too many values.
+    """
+    check_count(text)
     try:
         value = _of_line(text)
     except RecursionError as error:
@@ -40,6 +51,16 @@ def _of_line(text: str) -> Any:
         if text[end:] in _LINE_ENDS:
             return value
     return json.loads(text)
+
+
+def check_count(text: str, start: int = 0) -> None:
+    """Raise ValueError for the text of a value that holds more than MOST_VALUES."""
+    if len(text) - start <= MOST_VALUES:
+        return
+    if sum(text.count(mark, start) for mark in "[{,") > MOST_VALUES:
+        raise ValueError(
+            f"it holds more than {MOST_VALUES:,} values. Divide it into several rows"
+        )
 
 
 def check_depth(value: object, brackets: int) -> None:
@@ -179,6 +200,7 @@ class _Text:
                 raise DataError(
                     f"{self.name}: JSON that cannot be read: {reason}."
                 ) from error
+            self._check_count(start)
             if len(self.text) - start > self.most:
                 line, _ = self.place(start)
                 raise DataError(
@@ -186,7 +208,67 @@ class _Text:
                 )
             self.more(len(self.text) - start)
 
+    def _check_count(self, start: int) -> None:
+        """Raise DataError if the text from here on, all of one value, holds too many of them."""
+        try:
+            check_count(self.text, start)
+        except ValueError as error:
+            line, _ = self.place(start)
+            raise DataError(
+                f"{self.name}: JSON that cannot be read at line {line}: {error}."
+            ) from error
+
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         """Return whether the value may be whole once more of the file is read."""
         is_at_end = len(self.text) - error.pos <= _LONGEST_PIECE
         return is_at_end or error.msg.startswith("Unterminated string")
+
+
+# ---- Parquet ----------------------------------------------------------------
+
+
+def check_nesting(schema: "pa.Schema", name: str) -> None:
+    """Raise DataError for columns nested too deep. name: of the file."""
+    level = [field.type for field in schema]
+    for _ in range(MOST_NESTED):
+        inner: list[Any] = []
+        for kind in level:
+            inner.extend(
+                kind.field(number).type for number in range(kind.num_fields)
+            )
+        level = inner
+        if not level:
+            return
+    raise DataError(
+        f"{name}: a column is nested more than {MOST_NESTED} deep."
+    )
+
+
+def cells_of(batch: "pa.RecordBatch") -> list[dict[str, Any]]:
+    """Return the rows of a batch. A date out of Python's range is a text that names its number.
+
+    So it is refused only where it is read as a time.
+    """
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+        columns = [_cells(column) for column in batch.columns]
+        names = batch.schema.names
+        return [
+            dict(zip(names, cells, strict=True))
+            for cells in zip(*columns, strict=True)
+        ]
+    return rows
+
+
+def _cells(column: "pa.Array") -> list[Any]:
+    cells = []
+    for scalar in column:
+        try:
+            cells.append(scalar.as_py())
+        except (OverflowError, ValueError):
+            number = getattr(scalar, "value", "")
+            cells.append(f"{scalar.type} {number}".rstrip())
+    return cells
