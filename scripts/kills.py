@@ -42,6 +42,9 @@ CLOCKS = ("seconds", "_per_second")
 COST = ("cost.json", ".digests.json")
 """Files of times. A run that was killed costs more than a whole one, and digests of inputs are kept
 once the inputs are older than a few seconds."""
+OTHER = ("cost", "files")
+"""What else differs in the record of a stage: its cost, and the sizes of its files, logs of times
+among them. The files are compared themselves."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70
@@ -316,7 +319,7 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         steady = {}
         for key, each in value.items():
-            if not key.endswith(CLOCKS) and key != "cost":
+            if not key.endswith(CLOCKS) and key not in OTHER:
                 steady[key] = _timeless(each)
         return steady
     if isinstance(value, list):

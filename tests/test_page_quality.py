@@ -146,3 +146,24 @@ def test_pages_of_the_site_in_a_browser(chromium: Any, site: str, theme: str) ->
             "return document.querySelector('article').lang"
         )
         assert language == ("zh-CN" if "zh" in page else ""), page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_of_the_site_has_a_serious_barrier(
+    chromium: Any, site: str, theme: str
+) -> None:
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    chromium.get(f"{site}/404.html")
+    chromium.execute_script("localStorage.clear()")
+    pages = sorted(SITE.rglob("index.html"))
+    assert len(pages) > 30
+    for page in pages:
+        name = page.parent.relative_to(SITE).as_posix()
+        chromium.get(f"{site}/{name}/")
+        serious = []
+        for barrier in barriers(chromium):
+            if barrier[1] in ("serious", "critical"):
+                serious.append(barrier)
+        assert serious == [], name
