@@ -391,9 +391,10 @@ def test_evaluate_says_the_perplexity_of_a_text(
     code, out, err = run("evaluate", gpt, texts, "--json")
     printed = json.loads(out)
     assert [one["format"] for one in printed.pop("read_as")] == ["text"]
+    assert printed.pop("verdict") == expected.verdict()
     assert (code, printed, err) == (0, expected.as_dict(), "")
     code, out, _ = run("evaluate", gpt, texts)
-    assert (code, out) == (0, f"{expected}\n")
+    assert (code, out) == (0, f"{expected.verdict()}\n\n{expected}\n")
     (tmp_path / "empty.txt").write_text("")
     fails(run("evaluate", gpt, tmp_path / "empty.txt"), "no text")
     fails(run("evaluate", gpt, tmp_path / "nowhere.txt"), "nowhere.txt")

@@ -474,8 +474,11 @@ def evaluate_policy(
         say_one(each)
     if json:
         o.say_json(
-            measured.as_dict() | {"read_as": r.as_list(documents.read_as)},
+            measured.as_dict()
+            | {"verdict": measured.verdict()}
+            | {"read_as": r.as_list(documents.read_as)},
             with_remarks=True,
         )
     else:
+        o.say(f"{measured.verdict()}\n")
         o.say(str(measured))

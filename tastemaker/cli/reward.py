@@ -412,7 +412,9 @@ def evaluate(
     items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []
     if items is not None:
-        measured: Any = evaluate_rewardbench(taste, items)
+        measured: Any = evaluate_rewardbench(
+            taste, items, taste.training_fingerprints
+        )
         skip_bad = False
     else:
         with costs.measured(seed=reading.seed) as cost:

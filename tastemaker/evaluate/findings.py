@@ -377,8 +377,11 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Return the results as plain text: aligned tables, then one sentence for each verdict."""
-        tables = []
+        """Return the results as plain text: aligned tables, then one sentence for each verdict.
+
+        Where some texts are in the training data, the figures without them come first.
+        """
+        tables = [new_text_rows(self)] if self.duplicates.texts else []
         for findings in self.kinds:
             tables += [measure_rows(findings), *part_rows(findings)]
         tables.append(slice_rows(self))
@@ -404,7 +407,8 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """Return the verdict and a table of each kind, for a notebook."""
-        tables = [measure_rows(findings) for findings in self.kinds]
+        tables = [new_text_rows(self)] if self.duplicates.texts else []
+        tables += [measure_rows(findings) for findings in self.kinds]
         return notebook_html([self.verdict()], *tables)
 
 
@@ -440,6 +444,16 @@ def measure_rows(findings: KindFindings) -> list[list[str]]:
             shown(name, measures.get(name)) for measures in columns.values()
         ]
         rows.append([NAMES[name], *cells])
+    return rows
+
+
+def new_text_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Return the headline measures over texts that are not in the training data, as a table."""
+    measures = evaluation.duplicates.without
+    headlines = [each.kind_metrics.headline for each in evaluation.kinds]
+    rows = [["without texts of the training data", "model"]]
+    for name in dict.fromkeys(headlines):
+        rows.append([NAMES[name], shown(name, measures.get(name))])
     return rows
 
 

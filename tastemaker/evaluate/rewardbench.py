@@ -16,9 +16,10 @@ from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tastemaker.data.formats import ranked
-from tastemaker.data.judgements import Example, Prompt
+from tastemaker.data.judgements import Example, Prompt, fingerprints
 from tastemaker.data.read_as import ReadAs, read_as
 from tastemaker.data.reading import open_source
 from tastemaker.data.recognising import recognise
@@ -101,16 +102,37 @@ class RewardBench:
     """The score and the number of rows of each subset. `print` it, or take `as_dict()`.
 
     guessing: the score that equal chances for all answers would give, over the same subsets without
-    `Ties`.
+    `Ties`. rows_in_training: those with an answer that is a training text; None where these are
+    unknown. score_without: the score without these rows, NaN where there are no others.
     """
 
     subsets: Mapping[str, float]
     counts: Mapping[str, int]
     ties: TiesScore | None
     guessing: float = math.nan
+    rows_in_training: int | None = None
+    score_without: float = math.nan
 
     def verdict(self) -> str:
-        """Return one line: whether the model picks right answers, and where it is weakest."""
+        """Return one line: whether the model picks right answers, and where it is weakest.
+
+        Where it was trained on some answers, the score without them comes first.
+        """
+        if not self.rows_in_training:
+            return self._quality()
+        rows = sum(self.counts.values())
+        if self.rows_in_training == rows:
+            return (
+                f"Not to be believed: each of the {rows:,} rows has an answer of the training "
+                f"data. {self._quality()}"
+            )
+        return (
+            f"Score {self.score_without:.3f} without the {self.rows_in_training:,} of {rows:,} "
+            f"rows that have an answer of the training data. With them: {self._quality()}"
+        )
+
+    def _quality(self) -> str:
+        """Return how good the choices are, in one sentence."""
         plain = dict(self.subsets)
         plain.pop(TIES, None)
         if not plain:
@@ -142,6 +164,8 @@ class RewardBench:
             "score": json_number(self.score),
             "verdict": self.verdict(),
             "n": sum(self.counts.values()),
+            "rows_in_training": self.rows_in_training,
+            "score_without": json_number(self.score_without),
             "subsets": _json_numbers(self.subsets),
             "ties": None
             if self.ties is None
@@ -151,6 +175,10 @@ class RewardBench:
     def __str__(self) -> str:
         width = max(map(len, [*self.subsets, "mean"]))
         lines = []
+        if self.rows_in_training:
+            lines.append(
+                f"{100 * self.score_without:.1f} without rows of the training data; with them:"
+            )
         for name, score in self.subsets.items():
             rows = f"{self.counts[name]:,} rows"
             lines.append(f"{name:<{width}}  {100 * score:5.1f}  {rows}")
@@ -159,9 +187,14 @@ class RewardBench:
 
 
 def evaluate_rewardbench(
-    model: Scorer, items: Sequence[BenchItem]
+    model: Scorer,
+    items: Sequence[BenchItem],
+    training_fingerprints: NDArray[np.uint64] | None = None,
 ) -> RewardBench:
-    """Score all answers of the benchmark, then the model by the benchmark's rule."""
+    """Score all answers of the benchmark, then the model by the benchmark's rule.
+
+    training_fingerprints: of the model's training texts, to find rows that it was trained on.
+    """
     rows = []
     for item in items:
         answers = (*item.chosen, *item.rejected)
@@ -172,7 +205,20 @@ def evaluate_rewardbench(
     scores_by_row = []
     for row in rows:
         scores_by_row.append([scores[example] for example in row])
-    return score_rewardbench(items, scores_by_row)
+    result = score_rewardbench(items, scores_by_row)
+    if training_fingerprints is None:
+        return result
+    new: list[BenchItem] = []
+    scores_of_new: list[list[float]] = []
+    for item, row, of_row in zip(items, rows, scores_by_row, strict=True):
+        names = fingerprints([example.text for example in row])
+        if not np.isin(names, training_fingerprints).any():
+            new.append(item)
+            scores_of_new.append(of_row)
+    score = score_rewardbench(new, scores_of_new).score if new else math.nan
+    return replace(
+        result, rows_in_training=len(items) - len(new), score_without=score
+    )
 
 
 def score_rewardbench(

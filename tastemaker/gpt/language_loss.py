@@ -232,6 +232,9 @@ _AT_ONCE = 1024
 _MOST = 700.0  # nats a token; exp of much more is no float
 
 
+_BITS_OF_RANDOM_BYTES = 8.0
+
+
 @dataclass(frozen=True)
 class Perplexity:
     """The loss of a language model on texts.
@@ -269,6 +272,19 @@ class Perplexity:
             "bits_per_byte": self.bits_per_byte,
         }
         return asdict(self) | figures
+
+    def verdict(self) -> str:
+        """Return one line: how much better than random bytes the model knows these texts."""
+        bits = self.bits_per_byte
+        if not bits < _BITS_OF_RANDOM_BYTES:
+            return (
+                "No better than guessing: a byte of these texts costs it "
+                f"{bits:.2f} bits, and 8 are those of random bytes."
+            )
+        return (
+            f"Better than guessing: a byte of these texts costs it {bits:.2f} bits, where random "
+            "bytes cost 8. Compare GPTs by this figure, on the same texts."
+        )
 
     def _repr_html_(self) -> str:
         """Return the sentence, for a notebook."""

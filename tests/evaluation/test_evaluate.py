@@ -308,6 +308,21 @@ def test_duplicates_of_training_texts_are_counted_and_left_out(four):
     assert evaluation["accuracy"] == 0.75
 
 
+def test_figures_without_training_texts_come_first(four):
+    """With the wrong text, which is known from training, 3 of 4 are right; without it all are."""
+    known = fingerprints([" not so good at all\n"])
+    first, rest = str(evaluate(four, LABELS, training_fingerprints=known)).split(
+        "\n\n", 1
+    )
+    heading, *_, accuracy = first.splitlines()
+    assert heading.split("  ")[0] == "without texts of the training data"
+    assert accuracy.split()[:2] == ["accuracy", "1.000"]
+    assert "0.750" in rest.split("\n\n")[0]
+    unrelated = fingerprints(["unrelated"])
+    clean = str(evaluate(four, LABELS, training_fingerprints=unrelated))
+    assert "without texts of" not in clean
+
+
 def test_unknown_training_texts_are_not_called_zero_duplicates(four):
     evaluation = evaluate(four, LABELS)
     assert evaluation.as_dict()["duplicates"]["texts"] is None

@@ -55,6 +55,20 @@ def test_figures_by_hand() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [
+        (1.5, "Better than guessing: a byte of these texts costs it 1.50 bits"),
+        (8.0, "No better than guessing: a byte of these texts costs it 8.00 bits"),
+        (11.0, "No better than guessing"),
+    ],
+)
+def test_a_gpt_has_a_verdict(bits: float, words: str) -> None:
+    measured = Perplexity(texts=2, tokens=6, bytes=12, nats=12 * bits * math.log(2))
+    assert measured.verdict().startswith(words)
+    assert "\n" not in measured.verdict()
+
+
 def test_it_is_the_sum_of_the_log_probabilities_that_the_policy_gives() -> None:
     policy = drawn(nano())
     examples = [*TEXTS[:9], Example("A grey film.", "What was it like?")]

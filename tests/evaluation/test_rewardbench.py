@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import BenchRow
+from tastemaker.data import BenchRow, fingerprints
 from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluate import (
     RewardBench,
@@ -175,6 +175,32 @@ def test_a_model_is_asked_for_every_answer_once(table_model):
     result = evaluate_rewardbench(model, [Row("Math", "1"), Row("Focus", "2")])
     assert result.subsets == {"Math": 0.5, "Focus": 0.5}
     assert model.asked == 4
+
+
+def test_what_was_trained_on_is_said_first(table_model) -> None:
+    """Of two rows one is known from training and wrong: 0.5 with it, 1.0 without it."""
+    rows = [
+        Row("Math", "1", ("right",), ("wrong",)),
+        Row("Math", "2", ("old", "other"), ("best",)),
+    ]
+    scores = {"right": 2.0, "wrong": 1.0, "old": 0.0, "other": 0.0, "best": 9.0}
+    model = table_model({}, scores)
+    known = fingerprints([" old\n", "unrelated"])
+    result = evaluate_rewardbench(model, rows, known)
+    assert (result.score, result.score_without) == (0.5, 1.0)
+    assert result.as_dict()["rows_in_training"] == 1
+    assert result.as_dict()["score_without"] == 1.0
+    assert result.verdict().startswith(
+        "Score 1.000 without the 1 of 2 rows that have an answer of the training data."
+    )
+    assert str(result).startswith("100.0 without rows of the training data")
+    alone = evaluate_rewardbench(model, rows[1:], known)
+    assert alone.verdict().startswith("Not to be believed: each of the 1 rows")
+    assert alone.as_dict()["score_without"] is None
+    unknown = evaluate_rewardbench(model, rows)
+    none = evaluate_rewardbench(model, rows, fingerprints(["unrelated"]))
+    assert (unknown.rows_in_training, none.rows_in_training) == (None, 0)
+    assert unknown.verdict() == none.verdict()
 
 
 def test_the_same_answer_to_another_question_is_another_text():

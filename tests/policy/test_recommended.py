@@ -54,6 +54,14 @@ def test_a_recommendation_that_cannot_be_is_named_with_its_file() -> None:
         recommended(config)
 
 
+def test_a_given_sampling_is_taken_whatever_is_recommended(fresh: Policy) -> None:
+    fresh.module.generation_config.min_p = 3.0
+    with pytest.raises(ModelError, match=r"^generation_config\.json: min_p 3\b"):
+        fresh.complete("A")
+    [completion] = fresh.complete("A", sampling=Sampling(max_tokens=2))
+    assert len(completion.ids) == 2
+
+
 def test_a_gpt_made_here_recommends_to_leave_out_what_is_hardly_possible(
     fresh: Policy, tmp_path: Path
 ) -> None:
