@@ -30,6 +30,8 @@ _DELIMITERS = {
     "|": "bars",
     ",": "commas",
 }
+_SUFFIXES = {"\t": ".tsv", ",": ".csv"}
+"""The ends of the names of files with these characters between cells."""
 
 
 def check_first_line(line: bytes, file: str) -> None:
@@ -119,9 +121,12 @@ def check_names(names: list[str], delimiter: str, file: str) -> None:
     for other, word in _DELIMITERS.items():
         if other != delimiter and other in names[0]:
             divider = _DELIMITERS[delimiter]
+            advice = f"Write the file with {divider}"
+            suffix = _SUFFIXES.get(other)
+            if suffix is not None:
+                advice += f", or name a file with {word} {suffix}"
             raise DataError(
-                f"{file}: {word} divide its first line, and {divider} none. Write the file with "
-                f"{divider}, or name a file with tabs .tsv."
+                f"{file}: {word} divide its first line, and {divider} none. {advice}."
             )
 
 
@@ -147,6 +152,12 @@ _PARTS = {
     "UltraFeedback": ("instruction", "completions"),
     "OpenAssistant": ("message_id", "parent_id", "text", "role", "rank"),
     "pairs": ("chosen", "rejected"),
+    "KTO": ("prompt", "completion", "label"),
+    "OpenAI's preferences": (
+        "input",
+        "preferred_output",
+        "non_preferred_output",
+    ),
     "ms-swift": ("messages", "rejected_response"),
     "TL;DR comparisons": ("info", "summaries", "choice"),
     "Stack Exchange paired": ("question", "response_j", "response_k"),

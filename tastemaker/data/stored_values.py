@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_NESTED = 100
 """Levels of lists and objects in one value. More are an error."""
 
+MOST_VALUES = 1_000_000
+"""Brackets and commas of one value. Each may be an object of 200 bytes, so more are an error."""
+
 _CHUNK = 2**20  # bytes read at once
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LINE_ENDS = ("", "\n", "\r\n")
@@ -28,7 +31,11 @@ _LONGEST_PIECE = 12
 
 
 def decoded(text: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError for no JSON, or too deep nesting."""
+    """Return the value of a JSON text.
+
+    Raises ValueError for no JSON, for too deep nesting and for too many values.
+    """
+    check_count(text)
     try:
         value = _of_line(text)
     except RecursionError as error:
@@ -44,6 +51,16 @@ def _of_line(text: str) -> Any:
         if text[end:] in _LINE_ENDS:
             return value
     return json.loads(text)
+
+
+def check_count(text: str, start: int = 0) -> None:
+    """Raise ValueError for the text of a value that holds more than MOST_VALUES."""
+    if len(text) - start <= MOST_VALUES:
+        return
+    if sum(text.count(mark, start) for mark in "[{,") > MOST_VALUES:
+        raise ValueError(
+            f"it holds more than {MOST_VALUES:,} values. Divide it into several rows"
+        )
 
 
 def check_depth(value: object, brackets: int) -> None:
@@ -183,12 +200,23 @@ class _Text:
                 raise DataError(
                     f"{self.name}: JSON that cannot be read: {reason}."
                 ) from error
+            self._check_count(start)
             if len(self.text) - start > self.most:
                 line, _ = self.place(start)
                 raise DataError(
                     f"{self.name}: an item of more than {self.most >> 20} MiB at line {line}."
                 )
             self.more(len(self.text) - start)
+
+    def _check_count(self, start: int) -> None:
+        """Raise DataError if the text from here on, all of one value, holds too many of them."""
+        try:
+            check_count(self.text, start)
+        except ValueError as error:
+            line, _ = self.place(start)
+            raise DataError(
+                f"{self.name}: JSON that cannot be read at line {line}: {error}."
+            ) from error
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         """Return whether the value may be whole once more of the file is read."""

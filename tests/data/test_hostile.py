@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,22 @@ def test_a_small_archive_of_a_large_array_takes_little_memory(tmp_path: Path) ->
     assert "bomb.json.gz" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert int(mebibytes) < 300  # torch among them
+
+
+@pytest.mark.parametrize("piece", ["{}", "[]", "1"])
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_a_row_of_a_million_values_is_refused_before_it_is_decoded(
+    tmp_path: Path, piece: str, suffix: str
+) -> None:
+    path = tmp_path / f"many.{suffix}"
+    row = '{"text": "a b", "label": 1, "x": [' + ",".join([piece] * 1_100_000) + "]}"
+    path.write_text(f"[{row}]" if suffix == "json" else row + "\n")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"more than 1,000,000 values.*several rows\.$"):
+        tm.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 * 2**20
 
 
 def test_bad_rows_that_are_skipped_do_not_fill_the_memory(

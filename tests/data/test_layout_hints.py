@@ -33,6 +33,12 @@ PARTS: list[tuple[str, str, dict[str, Any]]] = [
         {"message_id": "1", "parent_id": None, "text": "Hi you", "role": "prompter"},
     ),
     ("pairs", "rejected", {"prompt": "Q", "chosen": "a b"}),
+    ("KTO", "label", {"prompt": "Q", "completion": "a b"}),
+    (
+        "OpenAI's preferences",
+        "non_preferred_output",
+        {"input": {"messages": CHAT[:1]}, "preferred_output": CHAT[1:]},
+    ),
     ("TL;DR comparisons", "choice", {"info": {"post": "p"}, "summaries": []}),
     ("Stack Exchange paired", "response_k", {"question": "Q", "response_j": "a b"}),
     ("SHP", "labels", {"history": "Q", "human_ref_A": "a b", "human_ref_B": "b c"}),
@@ -82,3 +88,30 @@ def test_humps_of_a_layout_are_matched_loosely(tmp_path: Path) -> None:
     pair = tm.Comparison("b", "a", prompt="Q")
     assert tm.read(tmp_path / "r.jsonl", report=report) == [pair]
     assert report[0].unused == ("Note",)
+
+
+def test_pairs_as_openai_writes_them() -> None:
+    row = {
+        "input": {"messages": CHAT[:1], "tools": []},
+        "preferred_output": CHAT[1:],
+        "non_preferred_output": [{"role": "assistant", "content": "No"}],
+    }
+    (pair,) = tm.read([row])
+    assert pair.texts == ("Yes", "No")
+    assert pair.prompt == (tm.Message("user", "Hi"),)
+
+
+def test_the_end_of_a_files_name_that_fits_its_first_line_is_named(
+    tmp_path: Path,
+) -> None:
+    for suffix, line, advice in (
+        ("tsv", "text,label", "name a file with commas .csv"),
+        ("csv", "text\tlabel", "name a file with tabs .tsv"),
+        ("csv", "text;label", "Write the file with commas."),
+    ):
+        path = tmp_path / f"r.{suffix}"
+        path.write_text(f"{line}\na\n")
+        with pytest.raises(DataError) as refused:
+            tm.read(path)
+        assert advice in str(refused.value)
+        assert (".tsv" in advice) == ("tabs .tsv" in str(refused.value))

@@ -125,6 +125,15 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
 
 
+def _openai(row: Row, metadata: Metadata) -> list[Judgement]:
+    prompt = row["input"]
+    if isinstance(prompt, dict):
+        prompt = prompt.get("messages")
+    sides = {"chosen": "preferred_output", "rejected": "non_preferred_output"}
+    pair = {side: row[column] for side, column in sides.items()}
+    return _trl({"prompt": prompt, **pair}, metadata)
+
+
 def _said_once(
     prompt: str, chosen: str, rejected: str
 ) -> tuple[str, str, str]:
@@ -361,6 +370,14 @@ register_format(
     )
 )
 register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
+register_format(
+    Format(
+        "openai",
+        ("input", "preferred_output", "non_preferred_output"),
+        _openai,
+        (Comparison,),
+    )
+)
 register_format(
     Format(
         "helpsteer3",
