@@ -260,8 +260,6 @@ def _has_scales(weight: Tensor) -> bool:
     return getattr(weight, "quant_state", None) is not None
 
 
-FULL_AT_THE_END = "full precision at the end"
-"""What `--dry-run` calls the layers that take the place of those of 4 bits."""
 _BYTES_OF_4_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight: itself, a scale of a byte for 64, and one of 4 bytes for 256 of these."""
 

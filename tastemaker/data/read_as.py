@@ -315,9 +315,9 @@ def _may_label(
     values = {word_of(cell) for cell in cells if isinstance(cell, str | bool)}
     if len(values) != 2 or not all(isinstance(c, str | bool) for c in cells):
         return False
-    negative_first = [pair for pair in LABEL_PAIRS if values == set(pair)]
+    pairs = [pair for pair in LABEL_PAIRS if values == set(pair)]
     is_plain = values & {"good", "pos", "positive"}
-    return bool(negative_first) and bool(is_plain or _VERDICTS & {*words})
+    return bool(pairs) and bool(is_plain or _VERDICTS & {*words})
 
 
 def _words_in(

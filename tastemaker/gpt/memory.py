@@ -10,7 +10,6 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tastemaker.adapters import (
-    FULL_AT_THE_END,
     WRITER,
     Lora,
     add_adapters,
@@ -48,6 +47,8 @@ from tastemaker.huggingface import (
 )
 from tastemaker.settings import settings_from
 from tastemaker.train.memory import (
+    ACTIVATIONS,
+    FULL_AT_THE_END,
     Memory,
     activation_bytes,
     memory_of,
@@ -216,7 +217,7 @@ class _Planned:
         rows = max(1, tokens // length)
         vocabulary = module.get_input_embeddings().num_embeddings
         with quiet_transformers():
-            parts["activations, about"] = activation_bytes(
+            parts[ACTIVATIONS] = activation_bytes(
                 module.train(),
                 rows,
                 length,
@@ -225,7 +226,7 @@ class _Planned:
                 precision=precision,
             )
         if is_own:
-            parts["activations, about"] += 8 * _HEAD_ROWS * vocabulary
+            parts[ACTIVATIONS] += 8 * _HEAD_ROWS * vocabulary
         return memory_of(parts, learned, parameters, device)
 
 

@@ -69,8 +69,8 @@ def estimated_seconds(
         tokens = completions * most * _WRITTEN
         work = weights * float(tokens) * _OF_A_STEERED_TOKEN
         return _START + work / _STEERING
-    is_unknown = task in ("pretrain_gpt", "steer_gpt")
-    return None if is_unknown else _SECONDS[task]
+    depends_on_gpt = task in ("pretrain_gpt", "steer_gpt")
+    return None if depends_on_gpt else _SECONDS[task]
 
 
 def _weights(policy: Mapping[str, Any]) -> float:

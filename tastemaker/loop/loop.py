@@ -206,7 +206,7 @@ class Loop:
         """Return the name or folder of the GPT before any steering."""
         if not self.file.has_gpt:
             return None
-        return str(self.file.top.get("policy", folder.stage("gpt")))
+        return folder.first_policy(self.file.top)
 
     def _run(self, folder: RunFolder, each: Planned, say: Say) -> Record:
         """Do one stage, and give it its record."""

@@ -76,6 +76,10 @@ class RunFolder:
         """Return where a finished stage is."""
         return self.folder / name
 
+    def first_policy(self, top: Mapping[str, Any]) -> str:
+        """Return the name or folder of the GPT before any steering. top: what the file says."""
+        return str(top.get("policy", self.stage("gpt")))
+
     def work(self, name: str) -> Path:
         """Return where a stage is made."""
         return self.folder / _WORK / name

@@ -146,7 +146,7 @@ def start_of(work: Work) -> str:
         pointer = work.result("write") / POLICY
         name = json.loads(pointer.read_text(encoding="utf-8"))["policy"]
         return str(work.folder.stage(name))
-    return str(work.file.top.get("policy", work.folder.stage("gpt")))
+    return work.folder.first_policy(work.file.top)
 
 
 def steer_gpt(work: Work) -> Result:
@@ -201,7 +201,7 @@ def _from_first(
     `steer` measures from the policy of the round before. Returns what replaces its figures, and
     adds a note to `steering.json`.
     """
-    reference = str(work.file.top.get("policy", work.folder.stage("gpt")))
+    reference = work.folder.first_policy(work.file.top)
     values, seed = work.settings["values"], work.settings["seed"]
     prompts = prompts_of(values, reference, seed) or [""]
     figures = compared(

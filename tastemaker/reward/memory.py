@@ -8,7 +8,6 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tastemaker.adapters import (
-    FULL_AT_THE_END,
     add_adapters,
     base_of,
     bytes_in_full,
@@ -42,6 +41,8 @@ from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH, source_of
 from tastemaker.reward.backbones.reading import OF_NEW_HEADS, saved_reading
 from tastemaker.settings import settings_from
 from tastemaker.train.memory import (
+    ACTIVATIONS,
+    FULL_AT_THE_END,
     Memory,
     activation_bytes,
     memory_of,
@@ -110,7 +111,7 @@ def fit_memory(
     chosen_device = choose_device(device)
     length, rows = _places(config, encoder, settings)
     with quiet_transformers():
-        parts["activations, about"] = activation_bytes(
+        parts[ACTIVATIONS] = activation_bytes(
             module.train(),
             rows,
             length,

@@ -256,7 +256,7 @@ class RewardModel:
         anchor: Sequence[Scorable] | None = None,
     ) -> "RewardModel":
         """Open a saved reward model, or a published one: see `load`."""
-        folder = _here(folder)
+        folder = _local_copy(folder)
         if _is_published(folder):
             # a linear model must not wait for transformers to be imported
             from tastemaker.reward.adopting import adopt
@@ -387,7 +387,7 @@ def load(
     )
 
 
-def _here(source: str | Path) -> str | Path:
+def _local_copy(source: str | Path) -> str | Path:
     """Return the local copy of a hub name whose repository holds our contract, else the source.
 
     A repository that the hub refuses now is also opened from its local copy.

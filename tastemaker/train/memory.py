@@ -21,6 +21,11 @@ _STEP_BYTES = 4  # AdamW counts the steps of each parameter
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _OUTSIDE = -1
 
+FULL_AT_THE_END = "full precision at the end"
+"""What `--dry-run` calls the layers that take the place of those of 4 bits."""
+ACTIVATIONS = "activations, about"
+_WHILE_LEARNING = ("gradients", ACTIVATIONS)
+
 
 def in_words(size: float) -> str:
     """Return a number of bytes with a unit."""
@@ -47,8 +52,11 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All bytes."""
-        return sum(self.parts.values())
+        """The most bytes at one time: while it learns, or at the end, when there are others."""
+        at_end = self.parts.get(FULL_AT_THE_END, 0)
+        while_learning = sum(self.parts.values()) - at_end
+        freed = sum(self.parts.get(name, 0) for name in _WHILE_LEARNING)
+        return max(while_learning, while_learning - freed + at_end)
 
     @property
     def fits(self) -> bool:
@@ -74,7 +82,8 @@ class Memory:
         ]
         for name, size in self.parts.items():
             lines.append(f"  {name:24} {in_words(size):>10}")
-        lines.append(f"  {'together':24} {in_words(self.total):>10}")
+        name = "at one time" if FULL_AT_THE_END in self.parts else "together"
+        lines.append(f"  {name:24} {in_words(self.total):>10}")
         verdict = "it fits" if self.fits else "it does NOT fit"
         lines.append(
             f"{self.device} has {in_words(self.free)} free: {verdict}."

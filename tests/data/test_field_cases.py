@@ -1,13 +1,17 @@
 """The files of users themselves, in the folder beside the checkout: each is read as it means it."""
 
 import shutil
+import subprocess
+import sys
+import tracemalloc
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tastemaker as tm
-from tastemaker.data import Comparison, Message
+from tastemaker.data import Comparison, Message, rows
 from tastemaker.errors import DataError
 from tastemaker.gpt import documents
 
@@ -84,6 +88,60 @@ def test_classes_without_an_order_are_refused(field_data: Path) -> None:
     path = field_data / "07_nominal_classes_as_grades" / "nominal3.jsonl"
     with pytest.raises(DataError, match="--order 0,1,2"):
         tm.read(path)
+
+
+@pytest.mark.parametrize("folder", ["hf3", "encoded"])
+def test_words_of_three_classes_are_no_grades(
+    field_data: Path, tmp_path: Path, folder: str
+) -> None:
+    """Three names as ClassLabel, and low/medium/high as `class_encode_column` numbers them."""
+    make = field_data / "07_nominal_classes_as_grades" / "make.py"
+    subprocess.run([sys.executable, make], cwd=tmp_path, check=True)
+    orders = {"hf3": "bearish,bullish,neutral", "encoded": "low,medium,high"}
+    with pytest.raises(DataError, match=f"--order {orders[folder]}"):
+        tm.read(tmp_path / folder)
+    grades = tm.read(tmp_path / folder, order=orders[folder].split(","))
+    assert {grade.kind for grade in grades} == {"grade"}
+
+
+@pytest.mark.parametrize("name", ["deep_list_500.jsonl", "deep_object_900.jsonl"])
+def test_the_deep_files_of_users_are_one_line(
+    run: Any, field_data: Path, tmp_path: Path, name: str
+) -> None:
+    path = field_data.parent / "hostile" / name
+    code, out, err = run("fit", path, "--out", tmp_path / "out", "-q")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert f"{name}:1: " in err
+    assert "100 deep" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("date32_out_of_range.parquet", "when"),
+        ("timestamp_out_of_range.parquet", "time"),
+    ],
+)
+def test_the_times_of_users_that_python_has_not_are_read_round(
+    field_data: Path, name: str, column: str
+) -> None:
+    path = field_data.parent / "hostile" / name
+    assert [one.kind for one in tm.read(path)] == ["label", "label"]
+    with pytest.raises(DataError, match=column):
+        tm.read(path, time=column)
+
+
+def test_the_large_array_of_a_user_is_read_item_by_item(field_data: Path) -> None:
+    path = field_data.parent / "hostile" / "array_bomb_100MB.json.gz"
+    tracemalloc.start()
+    try:
+        first = list(islice(rows(path), 1000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(first) == 1000
+    assert peak < 20_000_000
 
 
 def test_chats_written_as_text_are_chats(field_data: Path) -> None:

@@ -369,6 +369,7 @@ register_format(
         numbers=("margin",),
     )
 )
+register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
 register_format(
     Format(
         "openai",
@@ -377,7 +378,6 @@ register_format(
         (Comparison,),
     )
 )
-register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
 register_format(
     Format(
         "helpsteer3",

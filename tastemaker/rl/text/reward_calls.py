@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError
 from tastemaker.gpt.writing import Completion
+from tastemaker.serve.client import as_json
 
 _NAMED = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -187,7 +187,7 @@ def _all_keywords(
     keywords: dict[str, Any] = {}
     for column in _columns(completions):
         keywords[column] = [c.columns.get(column) for c in completions]
-    keywords["prompts"] = [json_prompt(c.prompt) for c in completions]
+    keywords["prompts"] = [as_json(c.prompt) for c in completions]
     keywords["completions"] = answers
     if all(c.ids or not c.text for c in completions):
         # texts that no policy wrote here have no tokens
@@ -208,10 +208,3 @@ def _as_messages(completion: Completion) -> Any:
     if isinstance(completion.prompt, str):
         return completion.text
     return [{"role": "assistant", "content": completion.text}]
-
-
-def json_prompt(prompt: Prompt) -> Any:
-    """Return a prompt as JSON: a text, or a list of messages."""
-    if isinstance(prompt, str):
-        return prompt
-    return [{"role": m.role, "content": m.content} for m in prompt]
