@@ -42,9 +42,10 @@ CLOCKS = ("seconds", "_per_second")
 COST = ("cost.json", ".digests.json")
 """Files of times. A run that was killed costs more than a whole one, and digests of inputs are kept
 once the inputs are older than a few seconds."""
-OTHER = ("cost", "files")
-"""What else differs in the record of a stage: its cost, and the sizes of its files, logs of times
-among them. The files are compared themselves."""
+OTHER = ("cost", "files", "lines")
+"""What else differs in the record of a stage: its cost, the sizes of its files, logs of times among
+them, and the lines that it printed: one that goes on prints only the rest. The files are compared
+themselves."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70

@@ -169,8 +169,16 @@ class RunFolder:
             shutil.rmtree(self.work(name), ignore_errors=True)
 
     def take_finished(self, name: str, key: str) -> None:
-        """Give a stage its name that a killed process had finished except for that."""
+        """Give a stage its name that a killed process had finished except for that.
+
+        What a process left of a stage that has its name is removed.
+        """
         work, made = self.work(name), self.work(name) / "out"
+        if work.is_dir() and not made.is_dir():
+            record = self.record(name)
+            if record is not None and record.key == key:
+                shutil.rmtree(work, ignore_errors=True)
+            return
         try:
             content = json.loads((made / RECORD).read_text(encoding="utf-8"))
             if content["key"] != key:

@@ -208,6 +208,17 @@ def test_a_full_disk_is_said_and_the_next_call_goes_on(
     assert computed(again(run, loop)) == ["compare"]
 
 
+def test_what_a_killed_process_left_of_a_finished_stage_is_removed(
+    run: Run, loop: Path
+) -> None:
+    left = loop / "run" / ".work" / "steer-rloo"
+    left.mkdir(parents=True)
+    stage = json.loads((loop / "run" / "steer-rloo" / "stage.json").read_text())
+    (left / "key").write_text(stage["key"])
+    assert computed(again(run, loop)) == []
+    assert not left.exists()
+
+
 def test_another_round_judges_what_the_steered_policy_wrote(
     run: Run, loop: Path
 ) -> None:
