@@ -52,6 +52,7 @@ _FIRST = 10**12  # more than there are judgements
 _WRONG = {"right_labels": "wrong_labels", "right_pairs": "wrong_pairs"}
 _CLEAR_LENGTH = 0.3  # Spearman's correlation of score and length
 _SHOWN_PROBLEMS = 2
+_SHOWN_ADVICE = 2
 
 Tile = tuple[str, str, str]
 """Name, value and remark of a figure."""
@@ -406,6 +407,8 @@ def summary_of_diagnosis(
 ) -> Summary:
     """Return what the doctor says first."""
     serious = [p for p in diagnosis.problems if p.severity != "note"]
+    # copies are often meant, and neither split nor fit is misled by them: they come last
+    serious.sort(key=lambda problem: problem.name == "near_copies")
     level = "data_good"
     if serious:
         is_error = any(p.severity == "error" for p in serious)
@@ -421,7 +424,7 @@ def summary_of_diagnosis(
         level,
         trust=[] if serious else [Sentence("data_trust")],
         caution=caution,
-        next=advice[:1],
+        next=advice[:_SHOWN_ADVICE],
         tiles=tiles[:_MOST_TILES],
     )
 
