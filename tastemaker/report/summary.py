@@ -314,10 +314,13 @@ def _of_100(share: float) -> str:
 
 _REAL = ("real gain", "steered by truth")
 _NOT_REAL = ("over-optimised", "collapsed", "not real")
-_TRUTHS_ZH = {"held_out": "第二个模型的评分", "gold": "真实评分"}
+_TRUTHS_ZH = {
+    "held_out": "第二个模型的评分",
+    "gold": "真实评分（由固定规则给出）",
+}
 _TRUTHS = {
     "held_out": "the score of a second model",
-    "gold": "the true score (gold)",
+    "gold": "the true score (gold, which a fixed rule gives)",
 }
 
 
