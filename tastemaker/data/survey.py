@@ -91,12 +91,17 @@ class Survey:
     def settle(self, columns: Columns) -> None:
         """Decide, after the last cell, which values mean that nobody judged.
 
-        They are words such as null, unless somebody named them, and −1 below numbers from 0 up, but
-        not on a scale such as −1, 0, 1.
+        They are words such as null, unless somebody named them or the only other class. So is −1
+        below numbers from 0 up, but not on a scale such as −1, 0, 1 or −1, 0.3, 0.9, and not where
+        all are −1.
         """
         named = {word_of(name) for name in (*columns.order, columns.positive)}
         if not _is_no_class(self.words):
             named.add("none")
+        # spam and null, of which somebody says that spam is positive
+        positive = word_of(columns.positive)
+        if len(self.empties) == 1 and set(self.words) == {positive}:
+            named |= self.empties.keys()
         for word in named & self.empties.keys():
             where = self.words[str(word)] = self.empties.pop(str(word))
             self.first_odd = self.first_odd or (word, where)
@@ -104,7 +109,7 @@ class Survey:
         if not self.has_minus_one:
             return
         is_on_scale = columns.scale is not None and columns.scale[0] < 0
-        if self.lowest >= 0 and self.highest != 1 and not is_on_scale:
+        if self.lowest >= 0 and self.highest > 1 and not is_on_scale:
             self.unlabelled |= {UNLABELLED}
         else:
             self.lowest = min(self.lowest, -1.0)

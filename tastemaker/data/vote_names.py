@@ -24,6 +24,8 @@ _WORSE_WORDS = "worse worst loser losing lost rejected bad"
 WORSE = frozenset(_WORSE_WORDS.split())
 """Words of the name of a column, or of a value, that point at the worse answer."""
 _NEGATIONS = WORSE | {"not", "no"}
+_COMPARING = frozenset(["than", "over", "to", "against", "vs", "versus"])
+"""Words after which a name is the one that another is compared with: better_than_b."""
 _BETTER_WORDS = (
     "better best winner winning wins win won preferred chosen selected"
 )
@@ -106,7 +108,7 @@ def wins_of_one(
     if all(part.isdigit() for part in parts):
         parts = [plain_name(name) for name in answers]
     named = _named_in(tokens, parts)
-    if len(named) != 1 or _NEGATIONS & set(tokens):
+    if len(named) != 1 or _NEGATIONS & set(tokens) or _compares(tokens, parts):
         return None
     best = named[0]
     for no, yes in _YES_OR_NO:
@@ -147,7 +149,7 @@ def _mentioned(
 ) -> int | None:
     """Return the only answer at whose name a value ends; None for another value."""
     tokens = TOKEN.findall(word)
-    if not tokens or _NEGATIONS & set(tokens):
+    if not tokens or _NEGATIONS & set(tokens) or _compares(tokens, parts):
         return None
     named = _named_in(tokens, parts)
     letter = NUMBERED.fullmatch("_".join(tokens))
@@ -169,6 +171,12 @@ def _named_in(tokens: Sequence[str], parts: Sequence[str]) -> list[int]:
         if f" {' '.join(TOKEN.findall(part))} " in spelled:
             named.append(number)
     return named
+
+
+def _compares(tokens: Sequence[str], parts: Sequence[str]) -> bool:
+    """Return whether words say that one answer is compared with another, as `better than b`."""
+    of_names = {token for part in parts for token in TOKEN.findall(part)}
+    return bool((_COMPARING - of_names) & set(tokens))
 
 
 def _joined(name: str) -> str:

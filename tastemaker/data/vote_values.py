@@ -4,6 +4,7 @@ The meaning is taken from the names of the answers. Where it could be either way
 for and never guessed.
 """
 
+import math
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +25,10 @@ from tastemaker.errors import DataError
 
 _RANGE = re.compile(r"\s*([-+]?[\d.]*\d)\s*\.\.\s*([-+]?\d[\d.]*)\s*")
 """Numbers from one to another: 1..3."""
+
+_ENDS = dict.fromkeys(("neg", "negative"), -math.inf)
+_ENDS |= dict.fromkeys(("pos", "positive"), math.inf)
+"""Words for an end of a scale."""
 
 _SHOWN = 7
 _MOST = 50
@@ -90,14 +95,21 @@ class _Choice:
 
     @property
     def span(self) -> tuple[float, float] | None:
-        """The lowest and highest of these numbers; None unless all are numbers."""
+        """The lowest and highest of these numbers and ends; None where there are other words."""
         ends = [end for ends in self.ranges for end in ends]
         for word in self.words:
-            number = parse_number(word)
+            number = _ENDS.get(word, parse_number(word))
             if number is None:
                 return None
             ends.append(number)
         return (min(ends), max(ends)) if ends else None
+
+    def side_of(self, middle: tuple[float, float]) -> float:
+        """Return on which side of the middle of a scale these are: −1, 1, or 0 for neither."""
+        if self.span is None:
+            return 0.0
+        lowest, highest = self.span
+        return float(lowest > middle[1]) - float(highest < middle[0])
 
 
 @dataclass
@@ -141,7 +153,8 @@ class VotesReader:
         """Return how to read the column. Raises DataError where its values can mean either way.
 
         is_named: the user named the answers. Then 0/1 and 1/2 mean the first and second answer, and
-        of signed whole numbers those below 0 the first.
+        of signed whole numbers those below 0 the first. −1, 0 and 1 alone may be either: a sign, or
+        0 and 1 where −1 is not judged.
         """
         survey = self._survey()
         first, second, tie = (
@@ -155,7 +168,7 @@ class VotesReader:
         words = list(survey.words)
         ties = [word for word in words if tie.holds(word) or word in TIES]
         rest = [word for word in words if word not in ties]
-        unjudged = self._unjudged(rest, first)
+        unjudged = self._unjudged(rest, first, second, tie)
         rest = [word for word in rest if word not in unjudged]
         is_scale = first.is_given and bool(tie.ranges)
         wins = None
@@ -167,8 +180,9 @@ class VotesReader:
         numbers = [parse_number(word) for word in rest]
         are_signed = any(one is not None and one < 0 for one in numbers)
         is_pair = len(self.answers) == 2
-        if first.span and is_pair and None not in numbers:
-            votes = self._by_number(rest, first, tie, survey)
+        end = first.span if first.is_given else second.span
+        if end and is_pair and None not in numbers:
+            votes = self._by_number(rest, first, second, tie, survey)
             ties = [word for word in ties if parse_number(word) is None]
             wins = dict.fromkeys(ties, -1)
             return Votes(
@@ -177,7 +191,9 @@ class VotesReader:
                 *votes,
                 unjudged=unjudged,
             )
-        if is_named and is_pair and are_signed and _are_whole(numbers):
+        is_sign = are_signed and _are_whole(numbers) and not _are_signs(rest)
+        is_asked = first.is_given or second.is_given
+        if is_named and is_pair and is_sign and not is_asked:
             wins = dict.fromkeys(ties, -1)
             return Votes(self.column, wins, -1.0, unjudged=unjudged)
         if first.is_given:
@@ -205,13 +221,21 @@ class VotesReader:
         return survey
 
     def _unjudged(
-        self, words: Collection[str], first: _Choice
+        self,
+        words: Collection[str],
+        first: _Choice,
+        second: _Choice,
+        tie: _Choice,
     ) -> frozenset[str]:
-        """Return the values that mean that nobody judged: empty words, and −1 beside codes."""
+        """Return the values that mean that nobody judged: empty words, and −1 beside codes.
+
+        −1 is also one where the options explain all other values, or a scale has a middle above 0.
+        """
         unjudged = UNJUDGED_WORDS.intersection(words)
         rest = [word for word in words if word not in unjudged]
         others = {word for word in rest if word != "-1"}
-        if "-1" not in rest or not others or first.holds("-1"):
+        is_vote = first.holds("-1") or second.holds("-1")
+        if "-1" not in rest or not others or is_vote:
             return unjudged
         numbers = [parse_number(word) for word in others]
         if any(number is not None and number < 0 for number in numbers):
@@ -221,7 +245,13 @@ class VotesReader:
         if "0" in codes:
             are_codes = others <= codes
         is_beside_words = None in numbers or len(self.answers) > 2
-        if are_codes or is_beside_words or first.holds("0"):
+        has_zero = first.holds("0") or second.holds("0")
+        are_explained = second.is_given and all(
+            first.holds(word) or second.holds(word) for word in others
+        )
+        is_scale = tie.span is not None and tie.span[0] > 0
+        is_code = are_codes or is_beside_words or has_zero
+        if is_code or is_scale or (first.is_given and are_explained):
             return unjudged | {"-1"}
         return unjudged
 
@@ -260,7 +290,10 @@ class VotesReader:
         numbers = [parse_number(word) for word in rest]
         if len(self.answers) > 2:
             return _counted_from(first, numbers, len(self.answers))
-        if any(number is not None and number < 0 for number in numbers):
+        are_signed = any(
+            number is not None and number < 0 for number in numbers
+        )
+        if are_signed and None not in numbers:
             return None
         wins = {}
         others = []
@@ -286,6 +319,7 @@ class VotesReader:
         self,
         words: Collection[str],
         first: _Choice,
+        second: _Choice,
         tie: _Choice,
         survey: _Survey,
     ) -> tuple[float, tuple[float, float]]:
@@ -295,16 +329,23 @@ class VotesReader:
         if middle is None and min(numbers.values(), default=0) < 0:
             middle = (0.0, 0.0)
         if middle is None and survey.are_few:
-            firsts = [numbers[word] for word in words if first.holds(word)]
-            others = [numbers[word] for word in words if not first.holds(word)]
-            middle = _between(firsts, others) if len(firsts) > 1 else None
-        lowest, highest = first.span or (0.0, 0.0)
-        if middle is not None and highest < middle[0]:
-            return -1.0, middle
-        if middle is not None and lowest > middle[1]:
-            return 1.0, middle
-        option = self.columns.first
-        raise self._choice_error("--first", option, first, list(words))
+            choice = first if first.is_given else second
+            chosen = [numbers[word] for word in words if choice.holds(word)]
+            others = [
+                numbers[word] for word in words if not choice.holds(word)
+            ]
+            middle = _between(chosen, others) if len(chosen) > 1 else None
+        sides = [0.0, 0.0]
+        if middle is not None:
+            sides = [first.side_of(middle), second.side_of(middle)]
+        if first.is_given and not (middle and sides[0]):
+            option = self.columns.first
+            raise self._choice_error("--first", option, first, list(words))
+        is_opposite = not first.is_given or sides[0] == -sides[1]
+        if second.is_given and not (middle and sides[1] and is_opposite):
+            option = self.columns.second
+            raise self._choice_error("--second", option, second, list(words))
+        return sides[0] or -sides[1], middle or (0.0, 0.0)
 
     def _too_many(self) -> DataError:
         return DataError(
@@ -358,6 +399,8 @@ class VotesReader:
         advice = ""
         if any(number is not None and number < 0 for number in numbers):
             choices = "--first -1 (below 0) or --first 1 (above 0)"
+            if _are_signs(words):
+                choices += ", or --first 0 or --second 0 (-1: not judged)"
         elif len(self.answers) > 2 and "0" in words:
             choices = "--first 0 or --tie 0"
         elif len(words) > 2 and None not in numbers:
@@ -375,6 +418,10 @@ class VotesReader:
 
 def _are_whole(numbers: Sequence[float | None]) -> bool:
     return all(one is not None and one.is_integer() for one in numbers)
+
+
+def _are_signs(words: Collection[str]) -> bool:
+    return {parse_number(word) for word in words} == {-1.0, 0.0, 1.0}
 
 
 def _middle_of(words: Collection[str]) -> str:

@@ -157,6 +157,25 @@ def test_minus_one_of_a_scale_is_a_value(tmp_path: Path) -> None:
     assert values_of(read(path, scale=(-1, 5))) == [-1, 0, 5]
 
 
+@pytest.mark.parametrize(
+    "cells", [(-1, -1), (-1, 0.3, 0.9), (-1, 0, 0), (-1, -0.5), (-1.0, 0.5, 1.0)]
+)
+def test_minus_one_that_is_no_code_is_a_value(
+    tmp_path: Path, cells: tuple[float, ...]
+) -> None:
+    rows = [{"text": f"t{number}", "rating": cell} for number, cell in enumerate(cells)]
+    assert values_of(read(write(tmp_path / "r.jsonl", *rows))) == list(cells)
+
+
+@pytest.mark.parametrize("words", [("yes", "none"), ("spam", "null"), ("spam", "n/a")])
+def test_an_empty_word_is_the_other_class_of_a_positive_label(
+    tmp_path: Path, words: tuple[str, str]
+) -> None:
+    rows = [{"text": f"a {word}", "label": word} for word in (*words, "")]
+    path = write(tmp_path / "r.jsonl", *rows)
+    assert values_of(read(path, positive=words[0])) == [True, False]
+
+
 def test_none_may_be_the_name_of_a_class(tmp_path: Path) -> None:
     rows = [{"text": f"a {word}", "label": word} for word in ("none", "toxic")]
     path = write(tmp_path / "r.jsonl", *rows)
