@@ -44,8 +44,8 @@ COST = ("cost.json", ".digests.json")
 once the inputs are older than a few seconds."""
 RECORD = "stage.json"
 OTHER = ("cost", "files", "lines")
-"""What else differs in the record of a stage of a loop: its cost; the sizes of its files, some of
-which are logs; and the lines that it printed, of which a stage that goes on prints only the rest."""
+"""What else differs in the record of a stage of a loop: its cost; the sizes of its files, of
+which some are logs; the lines that it printed, of which one that goes on prints only the rest."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70
