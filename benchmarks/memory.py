@@ -122,7 +122,7 @@ def child(folder: Path, way: str, tokens: int) -> None:
     training = tm.Training(
         batch_size=rows,
         batch_tokens=tokens,
-        epochs=2,
+        epochs=4,  # a step each: two are measured, and two fill checkpoints
         gradient_checkpointing=is_lora,
         evaluations=1,
     )
