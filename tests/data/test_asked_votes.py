@@ -143,3 +143,12 @@ def test_numbers_come_before_marks_of_answers() -> None:
     assert won(table, report) == "two2 one2 tie"
     assert report[0].roles["better"] == "score_a+score_b"
     assert won([{**LETTERED, **marks}]) == "one"
+
+
+@pytest.mark.parametrize(("word", "expected"), [("tie", ["tie"]), ("null", [])])
+def test_a_tie_or_null_beside_many_numbers(word: str, expected: list[str]) -> None:
+    values = [number / 4 for number in range(1, 71)]
+    table = rows(ANSWERS, "preference", *values, word, -3)
+    result = won(table, first="-1", **DESCRIBED).split()
+    assert result[70:] == [*expected, "one3"]
+    assert result[0] == "two0.25"
