@@ -42,10 +42,10 @@ CLOCKS = ("seconds", "_per_second")
 COST = ("cost.json", ".digests.json")
 """Files of times. A run that was killed costs more than a whole one, and digests of inputs are kept
 once the inputs are older than a few seconds."""
+RECORD = "stage.json"
 OTHER = ("cost", "files", "lines")
-"""What else differs in the record of a stage: its cost, the sizes of its files, logs of times among
-them, and the lines that it printed: one that goes on prints only the rest. The files are compared
-themselves."""
+"""What else differs in the record of a stage of a loop: its cost; the sizes of its files, of
+which some are logs; the lines that it printed, of which one that goes on prints only the rest."""
 GROWING = ("metrics.jsonl", "tensorboard")
 """Logs of a run: they grow, and the next run cuts off what it measures again."""
 FAILED = 70
@@ -276,7 +276,10 @@ def is_log(path: Path) -> bool:
 def content_of(path: Path) -> Any:
     """Return what a file holds, without clocks. Raises an error where it cannot be read."""
     if path.suffix == ".json":
-        return _timeless(json.loads(path.read_text(encoding="utf-8")))
+        content = _timeless(json.loads(path.read_text(encoding="utf-8")))
+        if path.name == RECORD:
+            content = {key: content[key] for key in content if key not in OTHER}
+        return content
     if path.suffix == ".jsonl":
         lines = path.read_text(encoding="utf-8").splitlines()
         return [_timeless(json.loads(line)) for line in lines]
@@ -320,7 +323,7 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         steady = {}
         for key, each in value.items():
-            if not key.endswith(CLOCKS) and key not in OTHER:
+            if not key.endswith(CLOCKS):
                 steady[key] = _timeless(each)
         return steady
     if isinstance(value, list):

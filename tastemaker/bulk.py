@@ -28,7 +28,7 @@ from tastemaker.data.first_rows import telling_rows
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.prompts import may_prompt
 from tastemaker.data.read_as import ReadAs, texts_read_as
-from tastemaker.data.roles import Columns
+from tastemaker.data.roles import Columns, described_file
 from tastemaker.data.stored_values import cells_of
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
@@ -147,6 +147,7 @@ def score_file(
     *,
     text_column: str | None = None,
     prompt_column: str | None = None,
+    system_column: str | None = None,
     score_column: str = "score",
     precision: ScoringChoice = "float32",
     caution: Caution = 0.0,
@@ -165,17 +166,19 @@ def score_file(
     `score_column`. uncertainty: add `uncertainty` or `NAME_uncertainty`, the standard deviation of
     an ensemble's members. has_meanings: add `probability` and `rating`, or `NAME_…`, where the
     model has them. Of `tastemaker_score` the other columns begin with `tastemaker_`, and are never
-    read back as judgements. text_column, prompt_column: None: recognised by name. caution: see
-    `Scores.cautious`. chunk: how many rows the model is given at a time. part: only
-    this part of the rows; the parts, one after the other, are all rows. engine: what computes the
-    model's scores, in its place. say: takes a remark.
+    read back as judgements. source may be described: `reviews.csv:text=body`. text_column,
+    prompt_column, system_column: None: recognised by name. caution: see `Scores.cautious`. chunk:
+    how many rows the model is given at a time. part: only this part of the rows; the parts, one
+    after the other, are all rows. engine: what computes the model's scores, in its place. say:
+    takes a remark.
 
     Raises UsageError where the source has a column of a new name already. Raises DataError, with
     the row, for a file or text that cannot be read, or cannot be written in the target's format.
     Raises StorageError for a full disk. On any error `target` is as it was before.
     """
     kind = format_of(target)
-    columns = Columns(text=text_column, prompt=prompt_column)
+    columns = Columns(text_column, prompt_column, system=system_column)
+    source, columns = described_file(source, columns)
     table = _look(source, columns, is_typed=kind == "parquet")
     meanings = _meanings_of(model) if has_meanings else []
     new = _new_columns(table, score_column, meanings, uncertainty=uncertainty)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
-from tastemaker.bulk import score_file
+from tastemaker.bulk import Written, complete_file, score_file
 from tastemaker.bulk_lines import LineScore, score_lines
 from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, StorageError, UsageError
@@ -59,6 +59,30 @@ def test_columns_can_be_named(model: Lengths, tmp_path: Path) -> None:
     assert model.calls == [[Example("abcde", "ab"), Example("abc")]]
     assert model.precisions == ["fast"]
     assert [row["score"] for row in read_jsonl(tmp_path / "out.jsonl")] == [1.0, 1.0]
+
+
+def test_a_source_may_name_its_columns(model: Lengths, tmp_path: Path) -> None:
+    rows = [{"q": "ab", "s": "be brief", "a": "abcde", "text": "not this"}]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    described = Path(f"{source}:text=a,prompt=q,system=s")
+    score_file(model, described, tmp_path / "out.jsonl")
+    chat = (Message("system", "be brief"), Message("user", "ab"))
+    assert model.calls == [[Example("abcde", chat)]]
+    with pytest.raises(UsageError, match="grade is about judgements"):
+        score_file(model, Path(f"{source}:grade=a"), tmp_path / "out.jsonl")
+
+
+def test_a_file_of_prompts_may_name_its_column(tmp_path: Path) -> None:
+    rows = [{"prompt": "not this", "ask": "How was it?"}]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    asked: list[Any] = []
+
+    def complete(prompts: Sequence[Any], first: int) -> list[list[Written]]:
+        asked.extend(prompts)
+        return [[] for _ in prompts]
+
+    complete_file(complete, Path(f"{source}:prompt=ask"), tmp_path / "out.jsonl")
+    assert asked == ["How was it?"]
 
 
 def test_prompts_are_recognised_as_in_fitting(model: Lengths, tmp_path: Path) -> None:

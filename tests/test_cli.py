@@ -374,7 +374,7 @@ def test_bad_usage_is_one_line_and_exit_2(
         ("empty.jsonl", "", ("empty.jsonl",)),
         ("utf8.csv", b"text,label\n\xff\xfe,1\n", ("utf8.csv", "UTF-8")),
         ("blank.csv", "text,label\ngood,1\n  ,0\n", ("blank.csv:3",)),
-        ("nan.csv", "text,rating\ngood,7.5\nbad,nan\n", ("nan.csv:3",)),
+        ("inf.csv", "text,rating\ngood,7.5\nbad,inf\n", ("inf.csv:3",)),
         (
             "inf.jsonl",
             '{"text": "a", "rating": 1.5}\n{"text": "b", "rating": Infinity}\n',

@@ -421,4 +421,6 @@ def test_a_later_process_of_the_same_number_keeps_nothing(
         if is_named:
             break
     assert is_named
-    assert holds(tmp_path) == {own.name: "of the living process"}
+    # other processes of this machine may have got the other numbers
+    assert not (tmp_path / left).exists()
+    assert own.read_text() == "of the living process"

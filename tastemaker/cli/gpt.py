@@ -222,6 +222,7 @@ def write(
     """Let a GPT write."""
     import tastemaker as tm
     from tastemaker.bulk import complete_file
+    from tastemaker.data.roles import Columns, described_file
     from tastemaker.data.texts import as_chat
     from tastemaker.errors import UsageError
     from tastemaker.files import check_not_itself
@@ -237,7 +238,8 @@ def write(
     if file is not None and prompts:
         raise UsageError("give either prompts or --file, one of the two.")
     if file is not None and out is not None:
-        check_not_itself(file, out)
+        path, _ = described_file(file, Columns())
+        check_not_itself(path, out)
     if n < 1:
         raise UsageError(
             f"-n {n}: ask for 1 completion of each prompt, or more."

@@ -326,6 +326,12 @@ prompt_column = option(
     shown="recognised",
     panel=DATA,
 )
+system_column = option(
+    "--system-column",
+    help="Column of the system prompt.",
+    shown="recognised",
+    panel=DATA,
+)
 chat = flag(
     "--chat", "The prompts are what a user says, to be answered.", DATA
 )

@@ -214,7 +214,7 @@ def fit(
 @o.option(
     "--file",
     type=o.PATH,
-    help="JSONL, CSV, TSV or Parquet file whose rows are scored.",
+    help="JSONL, CSV, TSV or Parquet file whose rows are scored, also as FILE:text=COLUMN.",
 )
 @o.option(
     "--out",
@@ -258,6 +258,7 @@ def fit(
 )
 @o.text_column
 @o.prompt_column
+@o.system_column
 @o.option(
     "--score-column",
     default="tastemaker_score",
@@ -288,6 +289,7 @@ def score(
     precision: Any,
     text_column: str | None,
     prompt_column: str | None,
+    system_column: str | None,
     score_column: str,
     anchor: str | None,
     json: bool,
@@ -296,6 +298,7 @@ def score(
 ) -> None:
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
+    from tastemaker.data.roles import Columns, described_file
     from tastemaker.errors import UsageError
     from tastemaker.files import check_not_itself
 
@@ -309,6 +312,9 @@ def score(
         )
     if engine == "ray" and file is None:
         raise UsageError("--engine ray scores the rows of a --file.")
+    columns = Columns(text_column, prompt_column, system=system_column)
+    if file is not None:
+        file, columns = described_file(file, columns)
     chosen = None
     if part is not None:
         chosen, out = part_of(part, file, out)
@@ -328,8 +334,9 @@ def score(
             taste,
             file,
             out,
-            text_column=text_column,
-            prompt_column=prompt_column,
+            text_column=columns.text,
+            prompt_column=columns.prompt,
+            system_column=columns.system,
             score_column=score_column,
             uncertainty=uncertainty,
             has_meanings=True,

@@ -35,6 +35,7 @@ from tastemaker.errors import DataError
 
 Target = Literal["label", "rating"]
 
+_FEWEST_CONFIDENCES = 3  # different ones: fewer may be ratings
 _LEAST_AUROC = 0.75
 """A score column is read as a rating beside labels if its AUROC for them is at least this."""
 _LEAST_OF_RATINGS = 0.5
@@ -197,12 +198,15 @@ class JudgementColumns:
         for _, row in islice(rows, _AUROC_ROWS if is_score else _FEWER_ROWS):
             meaning = cells.meanings.get(word_of(row.get(cells.column)) or "")
             number = parse_number(row.get(column))
-            if meaning is not None and number is not None:
+            if meaning is None or number is None:
+                continue
+            if math.isfinite(number):
                 pairs.append((number, meaning))
         numbers = [number for number, _ in pairs]
         are_whole = all(number.is_integer() for number in numbers)
         are_confidences = all(0.5 <= number <= 1 for number in numbers)
-        if are_confidences and (is_score or not are_whole):
+        are_several = len(set(numbers)) >= _FEWEST_CONFIDENCES
+        if are_confidences and (is_score or (are_several and not are_whole)):
             self._leave_out(cells.column, column)
             return None
         auroc = _auroc(pairs)

@@ -302,6 +302,28 @@ def described_source(
     return path, with_roles(columns, roles, path), others
 
 
+OF_TEXTS = ("text", "prompt", "system")
+"""The roles of columns that hold no judgement."""
+
+
+def described_file(source: Path, columns: Columns) -> tuple[Path, Columns]:
+    """Return (file, columns) of a file of texts or prompts, described as judgements are.
+
+    `reviews.csv:text=body,prompt=question`. Raises UsageError for roles of judgements.
+    """
+    path, described, others = described_source(str(source), columns)
+    for field in fields(Columns):
+        is_new = getattr(described, field.name) != getattr(columns, field.name)
+        if is_new and field.name not in OF_TEXTS:
+            others[field.name] = ""
+    for name in others:
+        raise UsageError(
+            f"{source}: {name} is about judgements. Of a file of texts or prompts, name "
+            f"{', '.join(OF_TEXTS)}."
+        )
+    return Path(path), described
+
+
 def _settings(
     text: str,
 ) -> list[tuple[str, str]]:

@@ -35,7 +35,12 @@ from tastemaker.data.prompts import (
     prompt_columns,
 )
 from tastemaker.data.read_as import ReadAs
-from tastemaker.data.roles import TOGETHER, Columns, column_for
+from tastemaker.data.roles import (
+    TOGETHER,
+    Columns,
+    column_for,
+    described_file,
+)
 from tastemaker.data.tables import (
     Row,
     damage_as_data_error,
@@ -228,11 +233,14 @@ class PromptFile:
 def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     """Read a file of prompts once, so that errors come before the work, and return it.
 
+    path: also described, as `questions.csv:prompt=question`.
     prompt_column: the column's name in a table, or several with + between them: they alone are the
     prompt. None: columns are recognised by name ("prompt", "instruction" with "input", "text" …),
     and "system" and "history" make a chat of it.
     Raises DataError for a file without prompts, a missing column, and a prompt that is not a text.
     """
+    path, columns = described_file(path, Columns(prompt=prompt_column))
+    prompt_column = columns.prompt
     named = prompt_column.split(TOGETHER) if prompt_column else []
     telling = telling_rows(_numbered_rows(path), may_prompt, named)
     head = [row for _, row in telling]

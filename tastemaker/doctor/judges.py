@@ -447,9 +447,9 @@ def unreliable_judges(
             catalogue,
             careless,
             "careless_judges",
-            what="careless judges: a model of all judgements hardly predicts their answers",
+            what="careless judges: their answers hardly agree with those of the others",
             severity="warning",
-            advice="A fit gives them little weight. Look at a few of their answers.",
+            advice="Look at a few answers of the careless judges. A fit gives them little weight.",
         )
 
 

@@ -290,8 +290,8 @@ def relatives(catalogue: Catalogue) -> Iterator[Problem]:
             "near-copies: texts that differ from another one in a few characters",
             len(copies),
             "warning",
-            "Remove copies that nobody judged again. "
-            "tastemaker.split and fit keep near-copies on one side; a split of your own must too.",
+            "Remove a copy where it stands twice by mistake. tastemaker.split and fit never put "
+            "one copy into training and another into the test; your own split must not either.",
             catalogue.places(_rows_of(catalogue, copies)),
             examples,
         )

@@ -52,6 +52,7 @@ _FIRST = 10**12  # more than there are judgements
 _WRONG = {"right_labels": "wrong_labels", "right_pairs": "wrong_pairs"}
 _CLEAR_LENGTH = 0.3  # Spearman's correlation of score and length
 _SHOWN_PROBLEMS = 2
+_SHOWN_ADVICE = 2
 
 Tile = tuple[str, str, str]
 """Name, value and remark of a figure."""
@@ -313,10 +314,13 @@ def _of_100(share: float) -> str:
 
 _REAL = ("real gain", "steered by truth")
 _NOT_REAL = ("over-optimised", "collapsed", "not real")
-_TRUTHS_ZH = {"held_out": "第二个模型的评分", "gold": "真实评分"}
+_TRUTHS_ZH = {
+    "held_out": "第二个模型的评分",
+    "gold": "真实评分（由固定规则给出）",
+}
 _TRUTHS = {
     "held_out": "the score of a second model",
-    "gold": "the true score (gold)",
+    "gold": "the true score (gold, which a fixed rule gives)",
 }
 
 
@@ -406,6 +410,8 @@ def summary_of_diagnosis(
 ) -> Summary:
     """Return what the doctor says first."""
     serious = [p for p in diagnosis.problems if p.severity != "note"]
+    # copies are often meant, and neither split nor fit is misled by them: they come last
+    serious.sort(key=lambda problem: problem.name == "near_copies")
     level = "data_good"
     if serious:
         is_error = any(p.severity == "error" for p in serious)
@@ -421,7 +427,7 @@ def summary_of_diagnosis(
         level,
         trust=[] if serious else [Sentence("data_trust")],
         caution=caution,
-        next=advice[:1],
+        next=advice[:_SHOWN_ADVICE],
         tiles=tiles[:_MOST_TILES],
     )
 

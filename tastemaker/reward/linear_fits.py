@@ -39,10 +39,11 @@ from tastemaker.reward.observation import (
 
 _MOST_ITERATIONS = 500
 _TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
-# a share of the prior's precision, for the weights of the 48 repetition counts. Every text bears on
-# them, so they need next to no prior. Naive Bayes would hold them back: its ratios come from texts
-# of all worths, and a repetition costs a good text most
+# a share of the prior's precision, for the weights of the repetition counts. Naive Bayes, whose
+# ratios come from texts of all worths, would hold them back: a repetition costs a good text most
 _COUNTS_SHARE = 0.001
+# the share of the texts that have a count beyond which few texts tell what lacking it is worth
+_OFTEN = 0.9
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 
@@ -72,9 +73,12 @@ def fit_linear(
         scales = inverse_document_frequencies(occurrences)
     strengths = np.full(len(names), strength)
     if settings.repeats:
+        texts_with = np.bincount(occurrences.indices, minlength=len(names))
+        share = texts_with / len(corpus)
         is_count = np.isin(names, repetition_counts())
-        scales[is_count] = 1.0
-        strengths[is_count] *= _COUNTS_SHARE
+        is_free = is_count & (share < _OFTEN)
+        scales[is_free] = 1.0
+        strengths[is_free] *= _COUNTS_SHARE
     objective = Objective(
         features(occurrences, settings, scales), corpus, model, strengths
     )
@@ -105,9 +109,9 @@ class Objective:
     """The objective per text, and its gradient, at one vector: weights, then other parameters.
 
     rows: float64 [n, f], the texts' features. strengths: float64 [f], the precision of each
-    weight's prior. The observation model's parameters are scaled so that
-    a step in one changes the scores about as much as a step in the weight of the strongest n-gram:
-    L-BFGS then needs a fifth of the steps.
+    weight's prior. The observation model's parameters are scaled so that a step in one changes the
+    scores about as much as a step in the weight of the strongest n-gram: L-BFGS then needs a fifth
+    of the steps.
     """
 
     def __init__(

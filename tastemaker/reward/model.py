@@ -196,14 +196,15 @@ class RewardModel:
 
     @property
     def meaning_names(self) -> tuple[str, ...]:
-        """The names of `meanings`."""
+        """The names of `meanings`, each once."""
         names = [link.predicts for link in self.links.values()]
-        return tuple(name for name in names if name is not None)
+        return tuple(name for name in dict.fromkeys(names) if name is not None)
 
     def meanings(self, scores: Scores) -> dict[str, list[float]]:
         """Return the mean judgements of texts with these scores: `probabilities`, `ratings`.
 
-        Only what the model learned is in the result.
+        Only what the model learned is in the result. Where it learned grades and ratings, ratings
+        are those of its ratings.
         """
         values = torch.from_numpy(scores.values)
         meanings: dict[str, list[float]] = {}

@@ -56,6 +56,16 @@ ANSWER, NO_ANSWER = says("assistant", GOOD), says("assistant", BAD)
 PAIR = {"chosen": GOOD, "rejected": BAD}
 
 LAYOUTS: dict[str, Layout] = {
+    "OpenAI, preferences": Layout(
+        [
+            {
+                "input": {"messages": BY_USER},
+                "preferred_output": [ANSWER],
+                "non_preferred_output": [NO_ANSWER],
+            }
+        ],
+        [better(CHAT)],
+    ),
     "TRL, plain": Layout([{"prompt": ASK, **PAIR}], [better()]),
     "TRL, chat": Layout(
         [{"prompt": BY_USER, "chosen": [ANSWER], "rejected": [NO_ANSWER]}],

@@ -116,7 +116,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     rows = sp.csr_matrix(
         draw.normal(size=(len(corpus), 6)) * (draw.random((len(corpus), 6)) < 0.5)
     )
-    objective = Objective(rows, corpus, model, strength=0.7)
+    objective = Objective(rows, corpus, model, strengths=np.linspace(0.2, 1.2, 6))
     point = objective.start() + draw.normal(scale=0.3, size=len(objective.start()))
     assert (
         len(point) == 6 + 1 + 5 + 1
@@ -138,7 +138,8 @@ def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
     corpus = Corpus.of(judgements, links)
     rows = sp.csr_matrix([[1.0], [-1.0]])
     model = ObservationModel(links, Likelihood(), corpus)
-    value, gradient = Objective(rows, corpus, model, strength=0.5)(np.array([1.2, 0.0]))
+    objective = Objective(rows, corpus, model, strengths=np.array([0.5]))
+    value, gradient = objective(np.array([1.2, 0.0]))
     assert value == pytest.approx((2 * np.log1p(np.exp(-1.2)) + 0.25 * 1.2**2) / 2)
     assert gradient[0] == pytest.approx((-2 / (1 + np.exp(1.2)) + 0.5 * 1.2) / 2)
 

@@ -40,7 +40,7 @@ FILES = {
 }
 ENDS = {"compare", "report"}
 STEERED = {"steer-rloo", "steer-dpo"}
-SECOND = {"write", "judge", "fit", "watcher", "evaluate", "steer-2-rloo"}
+SECOND = {"write", "judge", "fit", "evaluate", "steer-2-rloo"}
 SECOND |= {"steer-2-dpo"}
 ROUND = {f"round-2/{name}" for name in SECOND}
 ALL_STEERED = STEERED | ROUND | ENDS

@@ -235,3 +235,20 @@ def test_a_full_disk_leaves_nothing_half_written(saved: Path, tmp_path: Path) ->
         finally:
             subprocess.run(["umount", small], check=True)
     assert outcomes[0] == "full"
+
+
+def test_a_model_of_grades_and_ratings_writes_one_column_of_ratings(
+    tmp_path: Path,
+) -> None:
+    judged: list[tm.Judgement] = []
+    for number in range(12):
+        good, bad = f"A warm film, number {number}.", f"A dull film, number {number}."
+        judged += [tm.Grade(good, 5), tm.Grade(bad, 1)]
+        judged += [tm.Rating(f"{good} Yes.", 9.5), tm.Rating(f"{bad} No.", 0.5)]
+    model = tm.fit(judged, backbone=tm.Linear(min_count=1), held_out=None)
+    assert model.meaning_names == ("ratings",)
+    source = tmp_path / "in.csv"
+    source.write_text("text\nA warm film.\n")
+    tm.score_file(model, source, tmp_path / "out.csv", has_meanings=True)
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header == "text,score,truncated,rating"

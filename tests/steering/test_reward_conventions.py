@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from nano import nano
 
 from tastemaker.data import Message
@@ -137,8 +138,14 @@ def scaled(scale: float, completions: Any, **kwargs: Any) -> Score:
     return [scale * length for length in lengths(completions)]
 
 
+class Module(torch.nn.Module):
+    def forward(self, asked: Any, answers: Any) -> Score:
+        return lengths(answers)
+
+
 RIGHT: list[Any] = [
     Callable1(),
+    Module(),
     Callable1().by_method,
     by_decorator,
     only_keywords,

@@ -254,7 +254,7 @@ def test_ctrl_c_leaves_a_policy_and_a_run_that_goes_on(
     expected = steered(out=tmp_path / "whole", **settings)
     with pytest.raises(KeyboardInterrupt, match=r"after step 3; .*--resume") as stopped:
         steered(pressing_at(4), out=tmp_path / "torn", **settings)
-    assert "The best policy so far is in" in str(stopped.value)
+    assert "The best policy within the limit of the KL is in" in str(stopped.value)
     assert "stopping after this step" in capsys.readouterr().err
     assert Policy.load(tmp_path / "torn").complete("A", samples=1)
     assert not (tmp_path / "torn" / "steering.json").exists()

@@ -171,8 +171,10 @@ async def _awaited(result: Any) -> Any:
 
 def _parameters(function: Callable[..., Any]) -> Parameters:
     """Return a function's parameters by name; none for one that does not tell them."""
+    # a torch module is called as (*args, **kwargs); what it takes stands at `forward`
+    forward = getattr(function, "forward", None)
     try:
-        return inspect.signature(function).parameters
+        return inspect.signature(forward or function).parameters
     except (TypeError, ValueError):
         return {}
 

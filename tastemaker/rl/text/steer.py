@@ -15,7 +15,7 @@ from torch import Tensor
 from tastemaker import processes
 from tastemaker.costs import stage, versions
 from tastemaker.data.judgements import Judgement, Prompt, plain
-from tastemaker.errors import RewardError, UsageError
+from tastemaker.errors import TastemakerError, UsageError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
@@ -288,7 +288,7 @@ def _keep_best(
         steered = _measured_after(task, before)
     except KeyboardInterrupt:
         return "The best policy so far is in the checkpoint only."
-    except RewardError as error:
+    except TastemakerError as error:
         return f"The best policy so far could not be measured and is not saved: {error}"
     steered.figures.update(about())
     steered.figures["stopped_because"] = (
@@ -296,7 +296,7 @@ def _keep_best(
     )
     if processes.is_first():
         steered.policy.save(out, card=_card(steered, is_last=False))
-    return f"The best policy so far is in {out}."
+    return f"The best policy within the limit of the KL is in {out}."
 
 
 def _measured_after(task: SteerTask, before: _Before) -> Steered:
