@@ -17,7 +17,6 @@ from published_rows import (
 )
 
 from tastemaker.data import Comparison, Grade, Label, Rating, ReadAs, read
-from tastemaker.data.tables import Table
 from tastemaker.errors import DataError
 
 BEAVERTAILS = {"prompt": "Q", "response": "a", "is_safe": True}
@@ -91,25 +90,6 @@ def test_a_second_column_that_does_not_parse_is_left_out(
     option = "grade" if column == "stars" else "rating"
     with pytest.raises(DataError):
         read(tmp_path / "r.jsonl", **{option: column})  # type: ignore[arg-type]
-
-
-def test_a_column_that_does_not_parse_costs_no_pass_over_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows_past, passes = Table.rows_past, []
-
-    def counted(table: Table, errors: Any) -> Any:
-        passes.append(table)
-        return rows_past(table, errors)
-
-    monkeypatch.setattr(Table, "rows_past", counted)
-    counts = []
-    for column in ("note", "rating"):
-        row = {"text": "a", "label": 1, column: "far"}
-        read(write(tmp_path / "r.jsonl", row, {**row, "label": 0}))
-        counts.append(len(passes))
-        passes.clear()
-    assert counts[0] == counts[1]
 
 
 def test_stars_that_do_not_parse_beside_a_rating(tmp_path: Path) -> None:
