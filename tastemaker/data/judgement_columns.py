@@ -120,8 +120,10 @@ class JudgementColumns:
             )
             if not column or not problem:
                 continue
-            is_wanted = target == "rating" or self._has_numbers(kind, column)
-            if not self.past_bad or not is_wanted:
+            is_wanted = self.past_bad and (
+                target == "rating" or self._has_numbers(kind, column)
+            )
+            if not is_wanted:
                 problems[kind] = (
                     f"column {column!r} is not used: {problem}. "
                     f"If it judges the texts, name it with --{kind}-column."

@@ -36,6 +36,8 @@ RECOGNISED = (
 )
 """Names of a column with the prompt, the likeliest first."""
 
+_FIRST_CHINESE = "\u2e80"
+"""Characters from here on are of scripts that are written without spaces."""
 _SHORTEST_REPEATED = 8
 """Characters. Two answers may begin with the same short word by accident."""
 
@@ -313,11 +315,17 @@ def without_prompt(
     rests = []
     for text in texts:
         body = text.lstrip()
-        rest = body.removeprefix(head).lstrip()
-        if not body.startswith(head) or not rest:
+        rest = body.removeprefix(head)
+        is_repeated = body.startswith(head) and rest.strip()
+        if not is_repeated or _is_one_word(head[-1] + rest[0]):
             return list(texts)
-        rests.append(rest)
+        rests.append(rest.lstrip())
     return rests
+
+
+def _is_one_word(characters: str) -> bool:
+    """Return whether a word goes on from one character to the next; Chinese has no such marks."""
+    return all(one.isalnum() and one < _FIRST_CHINESE for one in characters)
 
 
 def _last_turn(prompt: Prompt | None) -> str:

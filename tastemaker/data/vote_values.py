@@ -114,10 +114,22 @@ class _Choice:
 
 @dataclass
 class _Survey:
-    """The values of a column. are_few: words holds all of them."""
+    """The values of a column. are_few: words holds all of them.
+
+    Of many numbers, words holds the first ones, the lowest and the highest.
+    """
 
     words: dict[str, None] = field(default_factory=dict)
     are_few: bool = True
+    ends: list[str] = field(default_factory=list)
+
+    def add_one_of_many(self, word: str) -> None:
+        """Add a number beyond the first ones."""
+        self.are_few = False
+        numbers = sorted(
+            [*self.ends, word], key=lambda one: parse_number(one) or 0.0
+        )
+        self.ends = [numbers[0], numbers[-1]]
 
     def chosen(self, option: str | None) -> _Choice:
         """Return what an option names: one value, or several with commas, or ranges."""
@@ -211,13 +223,15 @@ class VotesReader:
             word = word_of(row.get(self.column))
             if word is None or word in survey.words:
                 continue
-            if len(survey.words) < _MOST:
+            is_kept = word in TIES or word in UNJUDGED_WORDS
+            if is_kept or len(survey.words) < _MOST:
                 survey.words[word] = None
                 continue
-            survey.are_few = False
             # numbers may be many; other values cannot all be explained
-            if parse_number(word) is None and word not in TIES:
+            if parse_number(word) is None:
                 raise self._too_many()
+            survey.add_one_of_many(word)
+        survey.words |= dict.fromkeys(survey.ends)
         return survey
 
     def _unjudged(

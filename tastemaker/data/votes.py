@@ -38,7 +38,8 @@ _BETTER_WORDS = (
     "selected verdict judgement judgment"
 )
 _BETTER = frozenset(_BETTER_WORDS.split())
-_STRONG = _BETTER - {"label", "labels", "judgement", "judgment", "selected"}
+_LABELS = frozenset(["label", "labels"])
+_STRONG = _BETTER - _LABELS - {"judgement", "judgment", "selected"}
 """Words of the names of columns that say that answers are compared, whatever these are called."""
 _OTHER_WORDS = (
     "id user judge annotator rater worker agent position order rank index row "
@@ -51,7 +52,8 @@ _MARK_WORDS = (
     "thumbs thumb like liked upvoted good helpful correct accepted approved"
 )
 """Words of the names of columns that hold yes or no for each answer: thumbs_a, thumbs_b."""
-_NUMBERS = frozenset(f"{_NUMBER_WORDS} {_MARK_WORDS}".split())
+_MARKS = frozenset(_MARK_WORDS.split())
+_NUMBERS = frozenset(_NUMBER_WORDS.split())
 """Words of the names of columns that hold a number for each answer: votes_a, votes_b."""
 _COUNT_WORDS = "votes vote upvotes upvote likes wins"
 _COUNTS = frozenset(f"{_COUNT_WORDS} {_MARK_WORDS}".split())
@@ -80,10 +82,23 @@ def numbered_answers(
     head: Sequence[Row],
 ) -> tuple[str, ...]:
     """Return two columns of texts whose names differ in a number or letter; () for none."""
+    at_the_end = _numbered_pairs(names, head, NUMBERED)
+    answers = _only_answers(at_the_end, head)
+    if answers and not _may_be_models(answers):
+        return answers
+    within = _numbered_pairs(names, head, _NUMBERED_WITHIN)
+    return _only_answers([*at_the_end, *within], head)
+
+
+def _numbered_pairs(
+    names: Collection[str],
+    head: Sequence[Row],
+    pattern: re.Pattern[str],
+) -> list[tuple[str, ...]]:
     groups: dict[str, dict[str, str]] = {}
     for name in names:
         plain = plain_name(name)
-        match = NUMBERED.fullmatch(plain) or _NUMBERED_WITHIN.fullmatch(plain)
+        match = pattern.fullmatch(plain)
         if match and _holds_answers(name, head):
             stem = (
                 f"{plain[: match.start('part')]}*{plain[match.end('part') :]}"
@@ -94,7 +109,14 @@ def numbered_answers(
         for parts in (("1", "2"), ("0", "1"), ("a", "b")):
             if set(group) == set(parts):
                 pairs.append(tuple(group[part] for part in parts))
-    # names of models may stand beside the answers
+    return pairs
+
+
+def _only_answers(
+    pairs: Sequence[tuple[str, ...]],
+    head: Sequence[Row],
+) -> tuple[str, ...]:
+    """Return the only pair of answers; names of models may stand beside them."""
     with_words = [pair for pair in pairs if _has_words(pair, head)]
     answers = []
     for pair in pairs:
@@ -141,9 +163,39 @@ def _are_compared(
     rest = [name for name in names if name not in answers]
     if any(map(_is_strong, rest)) or number_columns(answers, rest, head, ()):
         return True
-    return bool(
-        _unambiguous_columns(_short_columns(rest, head, ()), answers, head)
+    return any(
+        _names_answers(name, answers, head)
+        for name in _short_columns(rest, head, ())
     )
+
+
+def _names_answers(
+    name: str,
+    answers: tuple[str, ...],
+    head: Sequence[Row],
+) -> bool:
+    """Return whether the values of a column are the names of the answers, and no classes.
+
+    Numbers, A and B may mean anything, and so may a label: the column must be called a vote then.
+    """
+    if _is_label(name) or not _unambiguous_columns([name], answers, head):
+        return False
+    words = _votes_in(name, head)
+    if any(parse_number(word) is not None for word in words):
+        return False
+    tokens = {token for word in words for token in TOKEN.findall(word)}
+    parts = differing_parts(answers)
+    return any(set(TOKEN.findall(part)) <= tokens for part in parts)
+
+
+def _votes_in(name: str, head: Sequence[Row]) -> set[str]:
+    """Return the different values of a column, without ties and cells that nobody judged."""
+    words = {word_of(row.get(name)) or "" for row in head}
+    return words - {"", "-1", *TIES, *UNJUDGED_WORDS}
+
+
+def _is_label(name: str) -> bool:
+    return bool(_LABELS & set(plain_name(name).split("_")))
 
 
 def _is_strong(name: str) -> bool:
@@ -172,8 +224,10 @@ def answers_of_votes(
             texts.append(name)
     pairs: dict[tuple[str, ...], None] = {}
     for column in _short_columns(voting or names, head, used):
-        words = {word_of(row.get(column)) or "" for row in head}
-        words -= {"", "-1", *TIES, *UNJUDGED_WORDS}
+        words = _votes_in(column, head)
+        are_numbers = any(parse_number(word) is not None for word in words)
+        if not voting and (are_numbers or _is_label(column)):
+            continue
         others = [name for name in texts if name != column]
         if words and 2 <= len(others) <= _MOST_TEXTS:
             is_alone = bool(voting) and among is None
@@ -214,7 +268,8 @@ def _named_pairs(
 
 def _may_be_models(names: Sequence[str]) -> bool:
     plain = plain_name(names[0])
-    return plain.startswith("model") and bool(NUMBERED.fullmatch(plain))
+    is_model = plain.startswith("model") and bool(NUMBERED.fullmatch(plain))
+    return is_model or plain.endswith("_model")
 
 
 def _has_words(
@@ -250,27 +305,44 @@ def number_columns(
     head: Sequence[Row],
     used: Collection[str],
 ) -> tuple[str, ...]:
-    """Return a column of numbers for each answer, such as votes_a and votes_b; () for none."""
+    """Return a column of numbers for each answer, such as votes_a and votes_b; () for none.
+
+    Marks such as correct_a and correct_b count only where there are no other numbers.
+    """
+    columns, sorts = _columns_of(answers, names, head, used, _NUMBERS)
+    if not sorts:
+        columns, sorts = _columns_of(answers, names, head, used, _MARKS)
+    are_pairs = all(len(several) == 1 for several in columns)
+    # the lower rank is better, and the higher rating: one does not go with the other
+    if not are_pairs or len(sorts) > 1:
+        return ()
+    return tuple(several[0] for several in columns)
+
+
+def _columns_of(
+    answers: tuple[str, ...],
+    names: Iterable[str],
+    head: Sequence[Row],
+    used: Collection[str],
+    numbers: Collection[str],
+) -> tuple[list[list[str]], set[str]]:
+    """Return the columns of numbers of each answer, and which of these words name them."""
     parts = differing_parts(answers)
     fillers = _NUMBER_FILLERS | set(STEMS.split())
     columns: dict[str, list[str]] = {part: [] for part in parts}
-    sorts = set()
+    sorts: set[str] = set()
     for name in names:
         tokens = re.findall(r"[a-z]+|\d+", plain_name(name))
         rest = [token for token in tokens if token not in fillers]
-        words = [token for token in rest if token in _NUMBERS]
-        others = [token for token in rest if token not in _NUMBERS]
+        words = [token for token in rest if token in numbers]
+        others = [token for token in rest if token not in numbers]
         is_named = len(words) == 1 and len(others) == 1
         if not is_named or others[0] not in columns or name in used:
             continue
         if _holds_numbers(name, head):
             columns[others[0]].append(name)
             sorts.update(words)
-    are_pairs = all(len(several) == 1 for several in columns.values())
-    # the lower rank is better, and the higher rating: one does not go with the other
-    if not are_pairs or len(sorts) > 1:
-        return ()
-    return tuple(columns[part][0] for part in parts)
+    return [columns[part] for part in parts], sorts
 
 
 def _holds_numbers(

@@ -99,3 +99,56 @@ def test_minus_one_besides_values_that_options_explain_is_no_vote(
 def test_minus_one_that_an_option_names_is_a_vote() -> None:
     table = rows(LETTERS, "preference", "A", "-1")
     assert won(table, first="A", second="-1") == "one two"
+
+
+LETTERED = {"response_a": "one", "response_b": "two"}
+BESIDE = [
+    (
+        LETTERED,
+        "winner",
+        ("model_a", "model_b"),
+        {"response_a_model": "GPT 4", "response_b_model": "Llama 3"},
+    ),
+    (
+        {"response_1": "one", "response_2": "two"},
+        "preferred",
+        (1, 2),
+        {"response_1_summary": "it is 1", "response_2_summary": "it is 2"},
+    ),
+    (
+        {"model_a_output": "one is", "model_b_output": "two is"},
+        "winner",
+        ("model_a", "model_b"),
+        {"output_a_model": "gpt", "output_b_model": "llama"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("answers", "column", "values", "beside"), BESIDE)
+def test_answers_beside_other_numbered_texts(
+    answers: dict[str, Any], column: str, values: Any, beside: dict[str, Any]
+) -> None:
+    table = [{**answers, column: value, **beside} for value in values]
+    report: list[ReadAs] = []
+    assert won(table, report).replace(" is", "") == "one two"
+    assert report[0].roles["answers"] == "+".join(answers)
+
+
+def test_numbers_come_before_marks_of_answers() -> None:
+    marks = {"correct_a": True, "correct_b": False}
+    table = []
+    for score in (3, 7, 5):
+        table.append({**LETTERED, "score_a": score, "score_b": 5, **marks})
+    report: list[ReadAs] = []
+    assert won(table, report) == "two2 one2 tie"
+    assert report[0].roles["better"] == "score_a+score_b"
+    assert won([{**LETTERED, **marks}]) == "one"
+
+
+@pytest.mark.parametrize(("word", "expected"), [("tie", ["tie"]), ("null", [])])
+def test_a_tie_or_null_beside_many_numbers(word: str, expected: list[str]) -> None:
+    values = [number / 4 for number in range(1, 71)]
+    table = rows(ANSWERS, "preference", *values, word, -3)
+    result = won(table, first="-1", **DESCRIBED).split()
+    assert result[70:] == [*expected, "one3"]
+    assert result[0] == "two0.25"

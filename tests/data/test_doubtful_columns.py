@@ -71,6 +71,26 @@ def test_notes_of_a_format_name_only_options_that_work_there() -> None:
     assert tm.read([row], judge="rater")[0].judge == "ann"
 
 
+CUT_WORDS = [
+    ("Fibonacci function", "Fibonacci functions are fun", None),
+    ("What about a cat ", "What about a category?", None),
+    ("What about a cat ", "What about a cat it is?", "it is?"),
+    ("What about a cat", "What about a cat: it is.", ": it is."),
+    ("Why? Because (", "Why? Because (so it is).", "so it is)."),
+    ("为什么天空是蓝色的呢", "为什么天空是蓝色的呢因为散射", "因为散射"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "text", "rest"), CUT_WORDS)
+def test_a_prompt_is_no_half_of_a_word(
+    prompt: str, text: str, rest: str | None
+) -> None:
+    rows = []
+    for number in range(4):
+        rows.append({"prompt": prompt, "text": text, "stars": number})
+    assert reported(rows)[0][0].texts == (rest or text,)
+
+
 PROMPTS = [
     "Why is it so?\n",
     "  Why is it so?",

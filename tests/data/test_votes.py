@@ -194,7 +194,8 @@ TWO = [
     ("first_response,second_response", "choice", ("second_response",), "2"),
     ("generated_text_1,generated_text_2", "better", (2, 1), "2 1"),
     ("model_a_output,model_b_output", "winner", ("model_b", "model_a"), "2 1"),
-    ("essay_1,essay_2", "label", (1, 2), "1 2"),
+    ("essay_1,essay_2", "vote", (1, 2), "1 2"),
+    ("left_text,right_text", "picked", ("left", "right"), "1 2"),
     ("Essay 1,Essay 2", "best", ("essay_2",), "2"),
     ("response_left,response_right", "winner", ("left", "right"), "1 2"),
     ("gpt4_response,claude_response", "winner", ("claude", "gpt4"), "2 1"),
@@ -245,7 +246,13 @@ def test_a_direction_of_two_texts_of_any_name_is_asked_for() -> None:
 
 NO_ANSWERS = [
     ("sentence1,sentence2", "label", (0, 1)),
+    ("sentence1,sentence2", "label", (0, 1, 2)),
     ("sentence1,sentence2", "label", ("entailment", "neutral")),
+    ("sentence1,sentence2", "group", (1, 2)),
+    ("sentence1,sentence2", "group", ("A", "B")),
+    ("question1,question2", "difficulty", (1, 2)),
+    ("source,target", "label", ("source", "target")),
+    ("essay_1,essay_2", "label", (1, 2)),
     ("question1,question2", "is_duplicate", (0, 1)),
     ("choice1,choice2", "label", (0, 1)),
     ("article,headline", "leaning", ("left", "right")),
