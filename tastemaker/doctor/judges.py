@@ -440,7 +440,8 @@ def unreliable_judges(
             "reversed_judges",
             what="reversed judges: they prefer what a model of all judgements calls worse",
             severity="warning",
-            advice="Ask whether they mixed up the scale. A fit turns their judgements round.",
+            advice="Ask the reversed judges whether they mixed up the scale. "
+            "A fit turns their judgements round.",
         )
     if careless:
         yield _about_judges(
