@@ -441,7 +441,7 @@ def unreliable_judges(
             what="reversed judges: they prefer what a model of all judgements calls worse",
             severity="warning",
             advice="Ask the reversed judges whether they mixed up the scale. "
-            "A fit turns their judgements round.",
+            "Training reverses their answers by itself.",
         )
     if careless:
         yield _about_judges(
@@ -450,7 +450,7 @@ def unreliable_judges(
             "careless_judges",
             what="careless judges: their answers hardly agree with those of the others",
             severity="warning",
-            advice="Look at a few answers of the careless judges. A fit gives them little weight.",
+            advice="Look at a few answers of the careless judges. Training gives them little weight by itself.",
         )
 
 
