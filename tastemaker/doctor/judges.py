@@ -450,7 +450,8 @@ def unreliable_judges(
             "careless_judges",
             what="careless judges: their answers hardly agree with those of the others",
             severity="warning",
-            advice="Look at a few answers of the careless judges. Training gives them little weight by itself.",
+            advice="Look at a few answers of the careless judges. "
+            "Training gives them little weight by itself.",
         )
 
 
