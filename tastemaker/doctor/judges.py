@@ -441,7 +441,7 @@ def unreliable_judges(
             what="reversed judges: they prefer what a model of all judgements calls worse",
             severity="warning",
             advice="Ask the reversed judges whether they mixed up the scale. "
-            "Training reverses their answers by itself.",
+            "Training reverses their answers.",
         )
     if careless:
         yield _about_judges(
@@ -450,8 +450,7 @@ def unreliable_judges(
             "careless_judges",
             what="careless judges: their answers hardly agree with those of the others",
             severity="warning",
-            advice="Look at a few answers of the careless judges. "
-            "Training gives them little weight by itself.",
+            advice="Read a few answers of the careless judges. Training gives them little weight.",
         )
 
 
