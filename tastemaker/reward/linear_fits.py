@@ -39,11 +39,11 @@ from tastemaker.reward.observation import (
 
 _MOST_ITERATIONS = 500
 _TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
-# a share of the prior's precision, for the weights of the repetition counts. Naive Bayes, whose
-# ratios come from texts of all worths, would hold them back: a repetition costs a good text most
-_COUNTS_SHARE = 0.001
-# the share of the texts that have a count beyond which few texts tell what lacking it is worth
-_OFTEN = 0.9
+# the prior's precision for the weights of repetition counts, as a share of the usual one: naive
+# Bayes takes its ratios from texts of all worths, but a repetition costs a good text most
+_COUNTS_PRIOR = 0.001
+# a count that a larger share of the texts has keeps the usual prior: too few texts lack it
+_MOST_TEXTS = 0.9
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 
@@ -76,9 +76,9 @@ def fit_linear(
         texts_with = np.bincount(occurrences.indices, minlength=len(names))
         share = texts_with / len(corpus)
         is_count = np.isin(names, repetition_counts())
-        is_free = is_count & (share < _OFTEN)
+        is_free = is_count & (share < _MOST_TEXTS)
         scales[is_free] = 1.0
-        strengths[is_free] *= _COUNTS_SHARE
+        strengths[is_free] *= _COUNTS_PRIOR
     objective = Objective(
         features(occurrences, settings, scales), corpus, model, strengths
     )
