@@ -28,7 +28,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # On a busy machine a thread that spins for long takes away the core that it waits for.
 # torch's wheels bring libgomp on Linux, libomp elsewhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # libgomp
+os.environ.setdefault("GOMP_SPINCOUNT", "15000")  # libgomp
 # libomp and MKL's libiomp5; milliseconds
 os.environ.setdefault("KMP_BLOCKTIME", "1")
 

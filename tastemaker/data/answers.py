@@ -42,7 +42,13 @@ from tastemaker.data.prompts import (
 from tastemaker.data.read_as import Layout
 from tastemaker.data.roles import TOGETHER, Columns, plain_name
 from tastemaker.data.tables import Metadata, Row, Table
-from tastemaker.data.values import bad_cell, is_missing, number_of, word_of
+from tastemaker.data.values import (
+    bad_cell,
+    is_missing,
+    number_of,
+    word_count,
+    word_of,
+)
 from tastemaker.data.vote_values import Votes, VotesReader
 from tastemaker.data.votes import (
     answers_of_votes,
@@ -344,7 +350,7 @@ def _has_text(
     if column is None or plain_name(column) in RECOGNISED["text"]:
         return column is not None
     cells = [row.get(column) for row in head]
-    return any(len(str(cell).split()) > 1 for cell in cells)
+    return any(word_count(str(cell)) > 1 for cell in cells)
 
 
 def _layout(

@@ -40,6 +40,7 @@ from tastemaker.data.survey import Survey
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     is_missing,
+    word_count,
     word_of,
 )
 from tastemaker.errors import DataError, UsageError
@@ -261,7 +262,7 @@ def _check_beside_chats(
     cells = [row.get(text) for row in head]
     words = {cell for cell in cells if isinstance(cell, str)}
     are_words = all(isinstance(cell, str | None) for cell in cells) and all(
-        len(word.split()) < 2 for word in words
+        word_count(word) < 2 for word in words
     )
     repeats = len(cells) > len(words)
     if not are_words or not repeats or len(words) > _FEW_WORDS:

@@ -13,6 +13,7 @@ from tastemaker.data.read_as import ReadAs
 from tastemaker.data.reading import read
 from tastemaker.data.roles import Columns, Roles, with_roles
 from tastemaker.data.source_names import is_several
+from tastemaker.data.values import word_count
 from tastemaker.errors import DataError, UsageError
 from tastemaker.readable import notebook_html
 
@@ -197,7 +198,7 @@ def _prose(shown: ReadAs) -> list[str]:
     """Return the text column, and the columns not used that hold texts of several words."""
     columns = [shown.roles["text"]] if "text" in shown.roles else []
     for column, cell in shown.cells.items():
-        if cell[:1] in {"'", '"'} and " " in cell:
+        if cell[:1] in {"'", '"'} and word_count(cell) > 1:
             columns.append(column)
     return columns
 

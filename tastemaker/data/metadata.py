@@ -16,6 +16,7 @@ from tastemaker.data.values import (
     number_of,
     parse_number,
     show,
+    word_count,
 )
 from tastemaker.errors import DataError
 
@@ -143,7 +144,7 @@ def is_weight(
 def _may_be_judge(cell: object) -> bool:
     """Return whether a cell may name a judge: no part of a number, no sentence, no list."""
     if isinstance(cell, str) and len(cell) > _LONG_NAME:
-        return len(cell.split()) <= _MOST_WORDS
+        return word_count(cell) <= _MOST_WORDS
     number = parse_number(cell)
     is_part = number is not None and not number.is_integer()
     return not is_part and not isinstance(cell, dict | list | bool)

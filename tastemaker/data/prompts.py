@@ -18,7 +18,7 @@ from tastemaker.data.roles import (
     plain_name,
 )
 from tastemaker.data.tables import Row
-from tastemaker.data.values import answer_of, bad_cell, is_missing
+from tastemaker.data.values import answer_of, bad_cell, is_missing, word_count
 
 RECOGNISED = (
     "prompt",
@@ -288,7 +288,7 @@ def _system(
     for row in first_rows:
         cell = row.get(column)
         if isinstance(cell, str):
-            is_prose = is_prose or len(cell.split()) > 1
+            is_prose = is_prose or word_count(cell) > 1
         elif not is_missing(cell):
             return None
     is_named_so = plain_name(column) == "system_prompt"

@@ -15,12 +15,13 @@ from typing import Any, TypeAlias
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
-from tastemaker.data.roles import plain_name, written_by_score
+from tastemaker.data.roles import TOGETHER, plain_name, written_by_score
 from tastemaker.data.values import (
     LABEL_PAIRS,
     is_missing,
     parse_number,
     show,
+    word_count,
     word_of,
 )
 from tastemaker.errors import DataError
@@ -46,6 +47,7 @@ _VERDICT_WORDS = (
 )
 _VERDICTS = _VALUES | frozenset(_VERDICT_WORDS.split())
 """Words in the name of a column of yes or no that may judge."""
+_GOOD_IN_CHINESE = ("正面", "积极", "好评", "推荐")
 _WEIGHTS = frozenset(("weight", "weights"))
 _OF_FORMATS = ("prompt", "judge", "weight")
 """Roles of columns that can be named in every format."""
@@ -62,7 +64,7 @@ class Layout:
     scale. names: all columns, in order. head: the first rows. notes: what a reader should know.
     by_names: what follows from the names of a row's columns alone, by these.
     left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
-    rows_left_out: how many, by reason.
+    rows_left_out: how many, by reason. original_names: a column's name here → in the table.
     """
 
     format: str = "table"
@@ -76,6 +78,18 @@ class Layout:
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
     rows_left_out: Counter[str] = field(default_factory=Counter)
+    original_names: Mapping[str, str] = field(default_factory=dict)
+
+    def roles_in_table(self) -> dict[str, str]:
+        """Return the roles, with the names that the columns have in the table."""
+        names = self.original_names
+        roles = {}
+        for role, columns in self.roles.items():
+            parts = columns.split(TOGETHER)
+            roles[role] = TOGETHER.join(
+                names.get(part, part) for part in parts
+            )
+        return roles
 
 
 class _WatchedRow(dict[str, Any]):
@@ -192,7 +206,7 @@ def read_as(
 ) -> ReadAs:
     """Return what a source was read as, once its judgements are read."""
     kinds = Counter(judgement.kind for judgement in judgements)
-    roles = dict(layout.roles)
+    roles = layout.roles_in_table()
     for role in layout.left_out:
         roles.pop(role, None)
     used = set(layout.used)
@@ -218,11 +232,16 @@ def read_as(
         layout.format,
         roles,
         dict(layout.details),
-        unused,
+        tuple(layout.original_names.get(name, name) for name in unused),
         sum(kinds.values()),
         dict(kinds),
         tuple(notes[: _MOST_NOTES + len(layout.notes)]),
-        {name: shown_cell(name, layout.head) for name in unused},
+        {
+            layout.original_names.get(name, name): shown_cell(
+                name, layout.head
+            )
+            for name in unused
+        },
         {reason: n for reason, n in layout.rows_left_out.items() if n},
         dict(layout.unlabelled),
     )
@@ -316,14 +335,14 @@ def _may_label(
     if len(values) != 2 or not all(isinstance(c, str | bool) for c in cells):
         return False
     pairs = [pair for pair in LABEL_PAIRS if values == set(pair)]
-    is_plain = values & {"good", "pos", "positive"}
+    is_plain = values & {"good", "pos", "positive", *_GOOD_IN_CHINESE}
     return bool(pairs) and bool(is_plain or _VERDICTS & {*words})
 
 
 def _words_in(
     cells: Sequence[Any],
 ) -> float:
-    return sum(len(str(cell).split()) for cell in cells) / len(cells)
+    return sum(word_count(str(cell)) for cell in cells) / len(cells)
 
 
 def shown_cell(

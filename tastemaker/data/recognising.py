@@ -242,11 +242,8 @@ class Reading:
     ) -> None:
         """Raise DataError for a row of another format, a missing column and a broken chat."""
         name = repr(self.format.name)
-        others = (
-            {format.name for format in _fitting(row, candidates)}
-            - {self.format.name}
-            - self.also
-        )
+        fitting = {format.name for format in _fitting(row, candidates)}
+        others = fitting - {self.format.name} - self.also
         if others:
             raise DataError(
                 f"{where}: a row of the format {min(others)!r} in a file of the format {name}. "
@@ -303,6 +300,7 @@ def recognise(
     also = frozenset(each.name for each in fitting)
     emptied = _emptied(chosen, names, columns)
     layout = _layout(chosen, names, first_rows, columns, prompts)
+    layout.original_names = table.original_names
     return Reading(
         table, chosen, also, names, columns, prompts, emptied, layout
     )
@@ -425,6 +423,7 @@ def _layout(
         lambda row: format.read(row, NO_METADATA),
         [empty | row for row in first_rows],
     )
+    looked_at |= {*format.of_some_rows}
     for name in names:
         is_own = (
             name in of_format or _stem(name) in stems or format.excludes_others

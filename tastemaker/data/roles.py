@@ -7,6 +7,7 @@ switches a role off. Names are compared without case, spaces, hyphens and humps:
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -22,6 +23,66 @@ OFF = "none"
 TOGETHER = "+"
 """Stands between columns that are read as one: `instruction+input`."""
 
+_CHINESE = {
+    "text": "文本 文字 正文",
+    "content": "内容 內容",
+    "review": "评论 評論 影评 書評 书评 评价",
+    "sentence": "句子",
+    "prompt": "提示 提示词",
+    "instruction": "指令",
+    "question": "问题 問題",
+    "input": "输入 輸入",
+    "system_prompt": "系统提示 系统提示词",
+    "history": "历史",
+    "answer": "回答 答案",
+    "response": "回复 回覆 响应",
+    "output": "输出 輸出",
+    "translation": "译文 翻译",
+    "summary": "摘要",
+    "model": "模型",
+    "label": "标签 標籤 标注",
+    "sentiment": "情感 情感倾向 情感标签",
+    "rating": "评分 評分 打分",
+    "score": "分数 分數 得分",
+    "stars": "星级 星數 星数",
+    "grade": "等级 等級",
+    "preference": "偏好",
+    "winner": "胜者 胜出 获胜",
+    "better": "更好 较好 更优",
+    "best": "最好 最佳 最优",
+    "worse": "更差 较差",
+    "chosen": "选中 被选中 优选 采纳",
+    "rejected": "拒绝 被拒绝 落选",
+    "rank": "排名 名次",
+    "vote": "投票",
+    "judge": "评委 評審 评审 评审人",
+    "annotator": "标注员 标注者 标注人",
+    "created_at": "创建时间",
+    "annotated_at": "标注时间",
+    "time": "时间 時間",
+    "weight": "权重 權重",
+    "number": "编号 序号",
+    "user": "用户",
+    "a": "甲",
+    "b": "乙",
+    "first": "第一个 第一",
+    "second": "第二个 第二",
+    "left": "左边 左",
+    "right": "右边 右",
+    "is": "是",
+    "of": "的",
+}
+"""English words of names of columns and of values → the same in Chinese."""
+
+_ENGLISH = {
+    chinese: english
+    for english, several in _CHINESE.items()
+    for chinese in several.split()
+}
+# the longest first, so that 提示词 is not read as 提示 and something else
+_CHINESE_WORD = re.compile(
+    "|".join(sorted(_ENGLISH, key=lambda word: (-len(word), word)))
+)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OWN_COLUMNS = "tastemaker_"
 """What `score` writes begins so, and is never read back as a judgement."""
@@ -213,9 +274,30 @@ def _table_spelling(
 def plain_name(
     name: str,
 ) -> str:
-    """Return a column's name in its plain form: "Created-At" and "createdAt" are "created_at"."""
+    """Return a column's name in its plain form.
+
+    "Created-At" and "createdAt" are "created_at". Usual Chinese words are put into English: 回答A
+    is "answer_a".
+    """
     parted = _HUMP.sub("_", name.strip()).casefold()
-    return parted.replace(" ", "_").replace("-", "_")
+    return in_english(parted.replace(" ", "_").replace("-", "_"), "_")
+
+
+def in_english(
+    text: str,
+    between: str = " ",
+) -> str:
+    """Return a text with English for the Chinese words that columns and values are named by.
+
+    between: stands between the words. A text without such a word is returned as it is.
+    """
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKC", text)
+    english = _CHINESE_WORD.sub(lambda word: f"_{_ENGLISH[word[0]]}_", plain)
+    if english == plain:
+        return text
+    return between.join(part for part in re.split("[_ ]+", english) if part)
 
 
 def column_for(

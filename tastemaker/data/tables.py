@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -74,6 +74,7 @@ class Table:
     rows: yields (number, row). past: as `rows`, but the errors of rows that are not well formed go
     into a list, and reading goes on. is_text: every cell is a text, so that an empty one is missing
     (CSV and TSV files). path: of a file or folder, which tells two of one name apart.
+    original_names: those of renamed columns, by the new name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Table:
     past: Callable[[list[DataError]], Rows] | None = None
     is_text: bool = False
     path: str = ""
+    original_names: Mapping[str, str] = field(default_factory=dict)
 
     def rows_past(self, skipped: list[DataError] | None) -> Rows:
         """Yield (number, row) for every row. skipped: takes the errors of bad rows, if given."""
@@ -101,6 +103,7 @@ class Table:
             self,
             rows=lambda: rows_of(self.rows()),
             past=lambda skipped: rows_of(self.rows_past(skipped)),
+            original_names={new: name for name, new in names.items()},
         )
 
     def read_rows(

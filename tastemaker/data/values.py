@@ -27,8 +27,21 @@ LABEL_PAIRS = (
     ("negative", "positive"),
     ("no", "yes"),
     ("bad", "good"),
+    ("否", "是"),
+    ("负面", "正面"),
+    ("消极", "积极"),
+    ("差评", "好评"),
+    ("不推荐", "推荐"),
 )
 """(negative, positive): the pairs of labels that need no `positive`."""
+
+SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Myanmar, Khmer, kana and Han, for a class of characters in a pattern: no space says
+where a word ends."""
+_SPACELESS_CHARACTER = re.compile(f"[{SPACELESS}]")
 
 UNJUDGED_WORDS = frozenset(("null", "nan", "n/a", "na", "<na>", "#n/a"))
 """Plain forms of cells that spell an empty one."""
@@ -61,6 +74,17 @@ def is_missing(value: object) -> bool:
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def word_count(text: str) -> int:
+    """Return how many words a text has: an estimate where no spaces stand between them.
+
+    Two Han characters, kana or letters of Thai, Lao, Myanmar or Khmer count as a word.
+    """
+    if text.isascii():
+        return len(text.split())
+    rest, characters = _SPACELESS_CHARACTER.subn(" ", text)
+    return len(rest.split()) + (characters + 1) // 2
 
 
 def text_of(value: object, where: str, column: str) -> str:

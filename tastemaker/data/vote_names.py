@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tastemaker.data.roles import plain_name
+from tastemaker.data.roles import in_english, plain_name
 from tastemaker.data.values import parse_number
 
 STEMS = (
@@ -17,12 +17,16 @@ NUMBERED = re.compile(
 
 _TIE_WORDS = (
     "=,tie,ties,tied,both,equal,equally good,same,draw,neither,none,both good,both bad,bothbad,"
-    "tie (bothbad),tie (both bad),no preference,unsure,平,平局,平手,一样,一样好,都好,都不好"
+    "tie (bothbad),tie (both bad),no preference,unsure,"
+    "平,平局,平手,持平,一样,一样好,差不多,都好,都不好,都差"
 )
 TIES = frozenset(_TIE_WORDS.split(","))
 _WORSE_WORDS = "worse worst loser losing lost rejected bad"
 WORSE = frozenset(_WORSE_WORDS.split())
 """Words of the name of a column, or of a value, that point at the worse answer."""
+_PRAISE_WORDS = "is was much far clearly slightly better best wins win won preferred chosen"
+_PRAISE = frozenset(_PRAISE_WORDS.split())
+"""Words behind the name of the better answer."""
 _NEGATIONS = WORSE | {"not", "no"}
 _COMPARING = frozenset(["than", "over", "to", "against", "vs", "versus"])
 """Words after which a name is the one that another is compared with: better_than_b."""
@@ -53,12 +57,26 @@ def wins_by_name(
     """Return the index of the answer that each value means; None if any value is ambiguous.
 
     Unambiguous values are the names of the answers, the parts in which these names differ (1 and 2
-    of response_1 and response_2), or pairs such as A and B. Words of a tie are passed over.
+    of response_1 and response_2), or pairs such as A and B. Words of a tie are passed over. Usual
+    Chinese words are put into English first.
     """
-    parts = differing_parts(answers)
-    rest = [word for word in words if word not in TIES]
-    if not rest:
+    english = {word: in_english(word) for word in words if word not in TIES}
+    if not english:
         return None
+    wins = _wins([*english.values()], answers, is_named=is_named)
+    if wins is None:
+        return None
+    return {word: wins[spelled] for word, spelled in english.items()}
+
+
+def _wins(
+    rest: Sequence[str],
+    answers: tuple[str, ...],
+    *,
+    is_named: bool,
+) -> dict[str, int] | None:
+    """Return the index of the answer that each value means. No value is a tie."""
+    parts = differing_parts(answers)
     wins = {}
     for word in rest:
         best = _best_of(word, parts, answers)
@@ -147,8 +165,13 @@ def _mentioned(
     parts: Sequence[str],
     answers: Sequence[str],
 ) -> int | None:
-    """Return the only answer at whose name a value ends; None for another value."""
+    """Return the only answer that a value names as the better one; None for another value.
+
+    The value ends at the name, or has words such as "is better" behind it.
+    """
     tokens = TOKEN.findall(word)
+    while tokens and tokens[-1] in _PRAISE:
+        tokens.pop()
     if not tokens or _NEGATIONS & set(tokens) or _compares(tokens, parts):
         return None
     named = _named_in(tokens, parts)

@@ -14,6 +14,7 @@ from tastemaker.data.values import (
     UNJUDGED_WORDS,
     is_missing,
     parse_number,
+    word_count,
     word_of,
 )
 from tastemaker.data.vote_names import (
@@ -278,7 +279,7 @@ def _has_words(
 ) -> bool:
     """Return whether some cell of these columns holds more than one word."""
     return any(
-        len(str(row.get(name)).split()) > 1 for name in names for row in head
+        word_count(str(row.get(name))) > 1 for name in names for row in head
     )
 
 
@@ -426,7 +427,7 @@ def _short_columns(
         is_scalar = not any(
             isinstance(row.get(name), list | dict) for row in head
         )
-        are_short = all(len((word or "").split()) <= _WORDS for word in words)
+        are_short = all(word_count(word or "") <= _WORDS for word in words)
         parts = set(plain_name(name).split("_"))
         is_vote = may_vote(name) or not parts & _OTHER
         is_few = 0 < len(words) <= _FEW and are_short and is_vote

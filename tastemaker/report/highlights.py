@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.data.judgements import Example
+from tastemaker.data.values import SPACELESS
 from tastemaker.errors import TastemakerError
 from tastemaker.reward.explain import pieces_of, without_each
 from tastemaker.reward.model import RewardModel
@@ -29,7 +30,7 @@ EFFECTS, DIFFERENCES = "effects", "differences"
 _CONTRACT, _LINEAR = "tastemaker.json", "linear.safetensors"
 _NEAR = 1e-3  # of a stored score
 _LEAST = 0.25  # of the largest effect in a run; weaker ones get no mark
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"[^\W{SPACELESS}]+|[{SPACELESS}]")
 
 
 def marked(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tastemaker.data.judgements import Example, joined
+from tastemaker.data.values import SPACELESS
 from tastemaker.errors import UsageError
 from tastemaker.maths.statistics import Floats
 from tastemaker.readable import notebook_html
@@ -34,10 +35,7 @@ _MOST_PARTS = 200
 _NOTEBOOK_PARTS = 10
 # a longer text is explained by its sentences
 _MOST_WORDS = 60
-_SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-)
-_WORD = re.compile(rf"\s*(?:[{_SPACELESS}]|[^\s{_SPACELESS}]+)\s*")
+_WORD = re.compile(rf"\s*(?:[{SPACELESS}]|[^\s{SPACELESS}]+)\s*")
 _SENTENCE = re.compile(
     r"\S.*?(?:[.!?…]+(?=\s|$)|[。！？]+|\n|$)\s*", re.DOTALL
 )

@@ -164,3 +164,27 @@ def test_a_late_prompt_beside_another_one_is_not_used(tmp_path: Path) -> None:
     assert len(judgements) == 159
     (read_as,) = report
     assert any("column 'prompt' is not used" in note for note in read_as.notes)
+
+
+def test_no_column_of_our_own_judgements_is_called_unused() -> None:
+    """A frame or a file may have every column in every row, mostly empty."""
+    columns = (
+        "kind",
+        "prompt",
+        "tiers",
+        "text",
+        "rating",
+        "chosen",
+        "rejected",
+        "note",
+    )
+    rows: list[dict[str, Any]] = []
+    for number in range(_ROWS):
+        ranking = {"kind": "ranking", "tiers": [["good"], ["bad"]]}
+        rating = {"kind": "rating", "text": f"text {number}", "rating": 1.5}
+        row: dict[str, Any] = dict.fromkeys(columns)
+        row |= {"prompt": "Why?", "note": "x"}
+        rows.append(row | (ranking if number < _LATE else rating))
+    report: list[tm.ReadAs] = []
+    assert len(tm.read(rows, report=report)) == _ROWS
+    assert report[0].unused == ("note",)

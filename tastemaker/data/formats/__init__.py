@@ -62,6 +62,7 @@ class Format:
     numbers: optional columns of numbers from 0. A cell that holds anything else leaves the column
     out, because nobody named it.
     own_prompt: whether a column `prompt` holds the prompt and nothing else.
+    of_some_rows: columns that only some rows are read from, perhaps none of the first ones.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Format:
     judging: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     own_prompt: bool = True
+    of_some_rows: tuple[str, ...] = ()
 
     def role_of(
         self,

@@ -232,5 +232,8 @@ register_format(
         (Judgement,),
         matches=_matches_judgements,
         excludes_others=True,
+        of_some_rows=tuple(
+            name for record in RECORDS.values() for name in _columns(record)
+        ),
     )
 )

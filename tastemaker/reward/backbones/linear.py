@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tastemaker.data.judgements import TEMPLATE, Example, joined
+from tastemaker.data.values import SPACELESS
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.maths.statistics import Floats
@@ -41,21 +42,15 @@ from tastemaker.settings import (
     settings_class,
 )
 
-# Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word
-# ends.
-_SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-
 NgramNames = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 """Names while they are computed; `NgramNames` are the same bits."""
 TextNumbers = NDArray[np.int32]
 
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
+# Of a script without spaces, every character is a token.
 _TOKEN = re.compile(
-    rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
+    rf"[^\W{SPACELESS}]+(?:'[^\W{SPACELESS}]+)*|[{SPACELESS}]|\.\.\.|[^\w\s]"
 )
 _LINE_BREAK = re.compile(r"<br\s*/?>")
 # added to the names of repeated tokens, and of the ordinals of repeated tokens and n-grams
