@@ -2,10 +2,12 @@
 
     python benchmarks/busy_machine.py
     python benchmarks/busy_machine.py --verbs steer play --size 0.25 --repeats 1
+    python benchmarks/busy_machine.py --verbs steer --spin 30000
 
 A verb does a fixed piece of work in a process of its own, which times it after a warm-up. Threads
 wait for each other in one of two ways. "default" is what `import tastemaker` sets: a short spin,
-then sleep. "spinning" is the long spin of libgomp and libomp without it. The two take turns.
+then sleep; --spin tries another length. "spinning" is the long spin of libgomp and libomp without
+it. The two take turns, and take turns at being first.
 
 Reported are the medians over repeats: seconds, `ratio` (busy ÷ idle seconds, "default") and
 `idle_speed` (idle seconds, "spinning" ÷ "default": 1 is as fast, above 1 is faster). Nothing else
@@ -129,16 +131,20 @@ def busy_cores() -> Iterator[None]:
             process.wait()
 
 
-def measured(verb: str, size: float, repeats: int) -> dict[str, Any]:
+def measured(verb: str, size: float, repeats: int, spin: int | None) -> dict[str, Any]:
     """Return the medians of a verb's seconds, and their ratios."""
     seconds: dict[str, list[float]] = {}
+    settings = dict(SETTINGS)
+    if spin is not None:
+        settings["default"] = {"GOMP_SPINCOUNT": str(spin)}
     for _ in range(repeats):
-        for name, variables in SETTINGS.items():
+        settings = dict(reversed(settings.items()))
+        for name, variables in settings.items():
             seconds.setdefault(f"idle_{name}", []).append(
                 seconds_of(verb, size, variables)
             )
         with busy_cores():
-            for name, variables in SETTINGS.items():
+            for name, variables in settings.items():
                 seconds.setdefault(f"busy_{name}", []).append(
                     seconds_of(verb, size, variables)
                 )
@@ -161,12 +167,17 @@ def main() -> None:
         "--size", type=float, default=1.0, help="of the work; 1 is 5 to 60 s a run"
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--spin", type=int, help="GOMP_SPINCOUNT instead of the default"
+    )
     parser.add_argument("--work", choices=list(VERBS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
         work(given.work, given.size)
         return
-    verbs = {verb: measured(verb, given.size, given.repeats) for verb in given.verbs}
+    verbs = {}
+    for verb in given.verbs:
+        verbs[verb] = measured(verb, given.size, given.repeats, given.spin)
     cores = len(os.sched_getaffinity(0))
     figures = {"benchmark": "busy_machine", "cores": cores, "verbs": verbs}
     sys.stdout.write(json.dumps(figures) + "\n")

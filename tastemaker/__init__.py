@@ -25,10 +25,11 @@ __version__ = "0.1.0"
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # Threads that wait for each other spin for some tenths of a millisecond and then sleep. On an idle
 # machine the wait is mostly shorter, and waking up a sleeping thread would cost a tenth of a step.
-# On a busy machine a thread that spins for long takes away the core that it waits for.
+# On a busy machine a thread that spins for long takes away the core that it waits for. 18,000 is
+# between what suits an idle machine (20,000) and what a busy one allows (EXPERIMENTS.md).
 # torch's wheels bring libgomp on Linux, libomp elsewhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "15000")  # libgomp
+os.environ.setdefault("GOMP_SPINCOUNT", "18000")  # libgomp
 # libomp and MKL's libiomp5; milliseconds
 os.environ.setdefault("KMP_BLOCKTIME", "1")
 

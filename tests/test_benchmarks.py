@@ -121,18 +121,19 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_busy_machine_is_measured_verb_by_verb(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A verb's work runs; from known seconds, in the order of the runs, follow the figures."""
+    """A verb's work runs; from known seconds follow the figures. The first setting changes."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     import busy_machine  # type: ignore[import-not-found]
 
     assert busy_machine.seconds_of("play", 0.0, {}) > 0
-    seconds = iter([1.0, 2.0, 3.0, 5.0])
+    # idle, busy; spinning first, then the default first
+    seconds = iter([2.0, 1.0, 5.0, 3.0, 1.0, 2.0, 3.0, 5.0])
     monkeypatch.setattr(busy_machine, "seconds_of", lambda *_: next(seconds))
-    command = ["busy_machine.py", "--verbs", "play", "--repeats", "1"]
+    command = ["busy_machine.py", "--verbs", "play", "--repeats", "2"]
     monkeypatch.setattr(sys, "argv", command)
     busy_machine.main()
     figures = json.loads(capsys.readouterr().out)["verbs"]["play"]
-    assert (figures["idle_sleeping"], figures["busy_sleeping"]) == (1, 3)
+    assert (figures["idle_default"], figures["busy_default"]) == (1, 3)
     assert (figures["ratio"], figures["idle_speed"]) == (3, 2)
 
 

@@ -120,6 +120,6 @@ def test_waiting_threads_soon_sleep_unless_the_user_chose_otherwise(
 ) -> None:
     code = IMPORT + "\nimport os, sys; sys.stderr.write(os.environ['GOMP_SPINCOUNT'])"
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert run(code)[1] == "15000"
+    assert run(code)[1] == "18000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert run(code)[1] == "7"

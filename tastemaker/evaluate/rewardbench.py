@@ -175,7 +175,9 @@ class RewardBench:
     def __str__(self) -> str:
         width = max(map(len, [*self.subsets, "mean"]))
         lines = []
-        if self.rows_in_training:
+        if self.rows_in_training == sum(self.counts.values()):
+            lines.append("every row has an answer of the training data:")
+        elif self.rows_in_training:
             lines.append(
                 f"{100 * self.score_without:.1f} without rows of the training data; with them:"
             )

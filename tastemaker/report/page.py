@@ -6,6 +6,7 @@ itself to run or fetch anything.
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -224,13 +225,17 @@ def _title_of(parts: Sequence[Part]) -> str:
 
 
 def _chips(parts: Sequence[Part], language: str) -> Iterable[dict[str, str]]:
-    """Yield the verdict of each part that has one."""
+    """Yield the verdict of each part that has one, with its label where several are of a kind."""
+    counted = Counter(part.kind for part in parts)
+    several = [kind for kind, count in counted.items() if count > 1]
     for part in parts:
         has_verdict = part.kind in ("evaluation", "steering", "data")
         if has_verdict or (part.kind == "gpt" and _speaks(part, parts)):
             name = text(language, part.summary.level)
             if _has_several(parts):
                 heading = text(language, f"part_{part.kind}")
+                if part.label and part.kind in several:
+                    heading += f" {part.label}"
                 name = f"{heading}{_COLON[language]}{name}"
             yield {"look": part.summary.look, "name": name}
 

@@ -103,6 +103,7 @@ def parts_of_runs(
         raise UsageError("a report needs at least one run folder.")
     steered: list[Path] = []
     parts: list[Part] = []
+    folders_of: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UsageError(
@@ -118,12 +119,31 @@ def parts_of_runs(
                 "--report, doctor --report, pretrain or steer wrote."
             )
         parts += of_folder
+        folders_of += [folder] * len(of_folder)
+    parts = _labelled(parts, folders_of)
     if steered:
         parts.append(steering_part(frontier(steered, best_of=best_of)))
     if any(part.kind == "evaluation" for part in parts):
         # its summary says more than those of the models
         parts = [_without_summary(part) for part in parts]
     return parts + list(_cost_parts([*map(Path, folders)], stages))
+
+
+def _labelled(parts: Sequence[Part], folders: Sequence[Path]) -> list[Part]:
+    """Return the parts; where several are evaluations, each is labelled by its folder.
+
+    folders: of each part.
+    """
+    is_evaluation = [part.kind == "evaluation" for part in parts]
+    if sum(is_evaluation) < 2:
+        return list(parts)
+    names = distinct_names(folders)
+    labelled = []
+    for part, folder, is_it in zip(parts, folders, is_evaluation, strict=True):
+        name = names.get(folder, folder.resolve().name)
+        is_new = is_it and not part.label
+        labelled.append(replace(part, label=name) if is_new else part)
+    return labelled
 
 
 def _cost_parts(folders: Sequence[Path], stages: Costs = ()) -> Iterator[Part]:

@@ -141,6 +141,21 @@ def test_all_runs_are_on_one_page(taste: Path, tmp_path: Path) -> None:
     assert page.text.count("What you can rely on") == 1
 
 
+def test_several_evaluations_are_told_apart_by_their_folders(
+    table_model: Any, tmp_path: Path
+) -> None:
+    folders = []
+    for name, wrong in (("first-round", 50), ("second-round", 5)):
+        scores, judgements = order_world(wrong)
+        model = table_model({Comparison: ComparisonLink()}, scores)
+        write_report(evaluate(model, judgements), tmp_path / name)
+        folders.append(tmp_path / name)
+    text = Page(html(report_runs(folders, tmp_path / "out"))).text
+    first = text[: text.index("What you can rely on")]
+    places = [first.index(name) for name in ("first-round", "second-round")]
+    assert places[0] < first.index("not usable") < places[1]
+
+
 def test_a_model_alone_shows_the_figures_of_its_contract(
     taste: Path, tmp_path: Path
 ) -> None:

@@ -197,6 +197,8 @@ def test_what_was_trained_on_is_said_first(table_model) -> None:
     alone = evaluate_rewardbench(model, rows[1:], known)
     assert alone.verdict().startswith("Not to be believed: each of the 1 rows")
     assert alone.as_dict()["score_without"] is None
+    assert "nan" not in str(alone)
+    assert str(alone).startswith("every row has an answer of the training data")
     unknown = evaluate_rewardbench(model, rows)
     none = evaluate_rewardbench(model, rows, fingerprints(["unrelated"]))
     assert (unknown.rows_in_training, none.rows_in_training) == (None, 0)
