@@ -198,7 +198,7 @@ def _prose(shown: ReadAs) -> list[str]:
     """Return the text column, and the columns not used that hold texts of several words."""
     columns = [shown.roles["text"]] if "text" in shown.roles else []
     for column, cell in shown.cells.items():
-        if cell[:1] in {"'", '"'} and word_count(cell) > 1:
+        if cell[:1] in {"'", '"'} and word_count(cell[1:-1]) > 1:
             columns.append(column)
     return columns
 

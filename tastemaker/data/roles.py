@@ -26,7 +26,7 @@ TOGETHER = "+"
 _CHINESE = {
     "text": "文本 文字 正文",
     "content": "内容 內容",
-    "review": "评论 評論 影评 書評 书评 评价",
+    "review": "评论 評論 影评 書評 书评 用户评价 商品评价",
     "sentence": "句子",
     "prompt": "提示 提示词",
     "instruction": "指令",
@@ -34,23 +34,29 @@ _CHINESE = {
     "input": "输入 輸入",
     "system_prompt": "系统提示 系统提示词",
     "history": "历史",
-    "answer": "回答 答案",
+    "answer": "回答",
     "response": "回复 回覆 响应",
     "output": "输出 輸出",
     "translation": "译文 翻译",
     "summary": "摘要",
     "model": "模型",
-    "label": "标签 標籤 标注",
+    "label": "标签 標籤",
     "sentiment": "情感 情感倾向 情感标签",
     "rating": "评分 評分 打分",
     "score": "分数 分數 得分",
     "stars": "星级 星數 星数",
-    "grade": "等级 等級",
     "preference": "偏好",
     "winner": "胜者 胜出 获胜",
     "better": "更好 较好 更优",
     "best": "最好 最佳 最优",
-    "worse": "更差 较差",
+    "worse": "更差 较差 更糟 较弱",
+    "worst": "最差 最糟",
+    "loser": "败者 输家",
+    "which": "哪个 哪一个",
+    "whether": "是否",
+    "result": "结果",
+    "verdict": "结论 裁决",
+    "choice": "选择",
     "chosen": "选中 被选中 优选 采纳",
     "rejected": "拒绝 被拒绝 落选",
     "rank": "排名 名次",
@@ -72,7 +78,10 @@ _CHINESE = {
     "is": "是",
     "of": "的",
 }
-"""English words of names of columns and of values → the same in Chinese."""
+"""English words of names of columns and of values → the same in Chinese.
+
+Words with several meanings, such as 评价 (a review or a verdict), are left out.
+"""
 
 _ENGLISH = {
     chinese: english
@@ -287,15 +296,16 @@ def in_english(
     text: str,
     between: str = " ",
 ) -> str:
-    """Return a text with English for the Chinese words that columns and values are named by.
+    """Return a name or value in English, where it is made of usual Chinese words and letters.
 
-    between: stands between the words. A text without such a word is returned as it is.
+    Any other text is returned as it is: a part that is not known may turn the meaning round.
+    between: stands between the words.
     """
     if text.isascii():
         return text
     plain = unicodedata.normalize("NFKC", text)
     english = _CHINESE_WORD.sub(lambda word: f"_{_ENGLISH[word[0]]}_", plain)
-    if english == plain:
+    if not english.isascii():
         return text
     return between.join(part for part in re.split("[_ ]+", english) if part)
 
@@ -310,9 +320,17 @@ def column_for(
     names: the columns of the table; used: those of them that hold something else.
     """
     by_plain_name: dict[str, str] = {}
+    doubtful = set()
     for name in names:
-        if name not in used:
-            by_plain_name.setdefault(plain_name(name), name)
+        if name in used:
+            continue
+        plain = plain_name(name)
+        if plain in by_plain_name and not name.isascii():
+            # 回复 and 响应 are both "response"
+            doubtful.add(plain)
+        by_plain_name.setdefault(plain, name)
+    for plain in doubtful:
+        del by_plain_name[plain]
     for name in recognised:
         if name in by_plain_name:
             return by_plain_name[name]

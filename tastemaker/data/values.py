@@ -41,7 +41,7 @@ SPACELESS = (
 )
 """Thai, Lao, Myanmar, Khmer, kana and Han, for a class of characters in a pattern: no space says
 where a word ends."""
-_SPACELESS_CHARACTER = re.compile(f"[{SPACELESS}]")
+SPACELESS_CHARACTER = re.compile(f"[{SPACELESS}]")
 
 UNJUDGED_WORDS = frozenset(("null", "nan", "n/a", "na", "<na>", "#n/a"))
 """Plain forms of cells that spell an empty one."""
@@ -83,8 +83,9 @@ def word_count(text: str) -> int:
     """
     if text.isascii():
         return len(text.split())
-    rest, characters = _SPACELESS_CHARACTER.subn(" ", text)
-    return len(rest.split()) + (characters + 1) // 2
+    rest, characters = SPACELESS_CHARACTER.subn(" ", text)
+    others = [part for part in rest.split() if any(map(str.isalnum, part))]
+    return len(others) + (characters + 1) // 2
 
 
 def text_of(value: object, where: str, column: str) -> str:

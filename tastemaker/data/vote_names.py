@@ -44,7 +44,7 @@ PLAIN_PAIRS = (
     ("one", "two"),
 )
 """Values that say which of two answers is better, whatever the answers are called."""
-_YES_OR_NO = (("0", "1"), ("false", "true"), ("no", "yes"))
+_YES_OR_NO = (("0", "1"), ("false", "true"), ("no", "yes"), ("否", "是"))
 TOKEN = re.compile(r"[^\W\d_]+|\d+")
 
 
@@ -63,7 +63,8 @@ def wins_by_name(
     english = {word: in_english(word) for word in words if word not in TIES}
     if not english:
         return None
-    wins = _wins([*english.values()], answers, is_named=is_named)
+    rest = [*dict.fromkeys(english.values())]
+    wins = _wins(rest, answers, is_named=is_named)
     if wins is None:
         return None
     return {word: wins[spelled] for word, spelled in english.items()}
@@ -170,7 +171,8 @@ def _mentioned(
     The value ends at the name, or has words such as "is better" behind it.
     """
     tokens = TOKEN.findall(word)
-    while tokens and tokens[-1] in _PRAISE:
+    of_names = {token for part in parts for token in TOKEN.findall(part)}
+    while tokens and tokens[-1] in _PRAISE - of_names:
         tokens.pop()
     if not tokens or _NEGATIONS & set(tokens) or _compares(tokens, parts):
         return None

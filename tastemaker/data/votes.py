@@ -11,6 +11,7 @@ from tastemaker.data.roles import plain_name
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     LABEL_PAIRS,
+    SPACELESS_CHARACTER,
     UNJUDGED_WORDS,
     is_missing,
     parse_number,
@@ -429,7 +430,9 @@ def _short_columns(
         )
         are_short = all(word_count(word or "") <= _WORDS for word in words)
         parts = set(plain_name(name).split("_"))
-        is_vote = may_vote(name) or not parts & _OTHER
+        # of a Chinese name that is not known, no one can say what its values mean
+        is_known = not SPACELESS_CHARACTER.search(plain_name(name))
+        is_vote = may_vote(name) or (is_known and not parts & _OTHER)
         is_few = 0 < len(words) <= _FEW and are_short and is_vote
         if name not in used and is_scalar and is_few:
             short_columns.append(name)

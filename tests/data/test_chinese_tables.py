@@ -16,7 +16,7 @@ VOTES: list[tuple[str, str, str, tuple[str, str, str]]] = [
     ("回答A", "回答B", "偏好", ("回答A", "回答B", "一样好")),
     ("回答1", "回答2", "更好的回答", ("回答1", "回答2", "平")),
     ("回复甲", "回复乙", "胜者", ("甲", "乙", "平手")),
-    ("回答甲", "回答乙", "标注结果", ("甲更好", "乙更好", "都差")),
+    ("回答甲", "回答乙", "结果", ("甲更好", "乙更好", "都差")),
     ("左边", "右边", "哪个更好", ("左", "右", "差不多")),
     ("輸出A", "輸出B", "偏好", ("A较好", "B较好", "持平")),
     ("response_a", "response_b", "preference", ("A is better", "B is better", "tie")),
@@ -43,6 +43,10 @@ def test_votes_are_read(
 
 NEGATED = [
     ("A不好", "B不好"),
+    ("不是A", "不是B"),
+    ("A更差", "B更差"),
+    ("A不如B", "B不如A"),
+    ("A比B更好", "B比A更好"),
     ("response_a is not better", "response_b is not better"),
     ("better than A", "better than B"),
 ]
@@ -56,6 +60,54 @@ def test_a_value_with_a_negation_is_asked_about(values: tuple[str, str]) -> None
     ]
     with pytest.raises(tm.DataError, match=r"--(first|better)"):
         tm.read(rows)
+
+
+ASKED: list[dict[str, tuple[Any, Any]]] = [
+    {"回答A毒性分数": (5, 1), "回答B毒性分数": (1, 5)},
+    {"回答A比回答B更好": (1, 0)},
+    {"甲未选中": (1, 0)},
+    {"最差的回答": ("A", "B")},
+    {"未被选中的回答": ("A", "B")},
+    {"不偏好的回答": ("A", "B")},
+    {"标注": ("不如A", "不如B")},
+    {"偏好": ("最差的是A", "最差的是B")},
+    {"偏好": ("回答A优于回答B", "回答B优于回答A")},
+]
+
+
+@pytest.mark.parametrize("votes", ASKED)
+def test_a_name_or_value_that_is_known_in_part_is_asked_about(
+    votes: dict[str, tuple[Any, Any]],
+) -> None:
+    rows = []
+    for number in range(2):
+        row: dict[str, Any] = {"问题": QUESTION, "回答A": GOOD, "回答B": BAD}
+        rows.append(row | {name: values[number] for name, values in votes.items()})
+    with pytest.raises(tm.DataError, match=r"--(first|better)"):
+        tm.read(rows)
+
+
+def test_two_columns_of_one_meaning_are_asked_about() -> None:
+    rows = [{"回复": GOOD, "响应": BAD, "评分": 3.5}]
+    with pytest.raises(tm.DataError, match="--text-column"):
+        tm.read(rows)
+    (rating,) = tm.read(rows, text="响应")
+    assert rating.texts == (BAD,)
+    (other,) = tm.read([{"答案": BAD, "回答": GOOD, "评分": 3.5}])
+    assert other.texts == (GOOD,), "a reference is not what was rated"
+
+
+def test_levels_and_yes_or_no_are_votes() -> None:
+    values = ("A更好", "A较好", "一样", "B较好", "B更好")
+    rows = [{"回答A": GOOD, "回答B": BAD, "偏好": value} for value in values]
+    judgements = tm.read(rows)
+    chosen = [each.chosen for each in judgements if not each.tie]  # type: ignore[attr-defined]
+    assert chosen == [GOOD, GOOD, BAD, BAD]
+    asked = [
+        {"回答A": GOOD, "回答B": BAD, "回答A是否更好": "是"},
+        {"回答A": BAD, "回答B": GOOD, "回答A是否更好": "否"},
+    ]
+    assert [each.chosen for each in tm.read(asked)] == [GOOD, GOOD]  # type: ignore[attr-defined]
 
 
 PAIRS = [("选中", "拒绝"), ("优选", "落选")]
@@ -144,3 +196,11 @@ def test_texts_without_spaces_are_texts_not_single_words() -> None:
     assert asked.prompt is not None
     assert not isinstance(asked.prompt, str)
     assert [turn.role for turn in asked.prompt] == ["system", "user"]
+
+
+def test_names_of_answers_that_are_words_of_praise_are_read() -> None:
+    rows = [
+        {"answer_best": GOOD, "answer_second": BAD, "winner": "best"},
+        {"answer_best": BAD, "answer_second": GOOD, "winner": "second"},
+    ]
+    assert [each.chosen for each in tm.read(rows)] == [GOOD, GOOD]  # type: ignore[attr-defined]
