@@ -81,7 +81,8 @@ class Reading:
             except SaysNothing:
                 raise
             except DataError as error:
-                raise DataError(f"{error} ({hint})") from error
+                message = self.table.in_own_names(f"{error}")
+                raise DataError(f"{message} ({hint})") from error
 
         return self.table.read_rows(read, skipped, self.layout.rows_left_out)
 

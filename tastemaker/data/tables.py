@@ -106,6 +106,12 @@ class Table:
             original_names={new: name for name, new in names.items()},
         )
 
+    def in_own_names(self, message: str) -> str:
+        """Return a message about renamed columns with the names that the table has."""
+        for new, name in self.original_names.items():
+            message = message.replace(f"column {new!r}", f"column {name!r}")
+        return message
+
     def read_rows(
         self,
         read: Callable[[int, Row], Iterable[_Item]],

@@ -204,3 +204,9 @@ def test_names_of_answers_that_are_words_of_praise_are_read() -> None:
         {"answer_best": BAD, "answer_second": GOOD, "winner": "second"},
     ]
     assert [each.chosen for each in tm.read(rows)] == [GOOD, GOOD]  # type: ignore[attr-defined]
+
+
+def test_an_error_names_the_column_as_the_table_does() -> None:
+    good = {"问题": QUESTION, "选中": GOOD, "拒绝": BAD}
+    with pytest.raises(tm.DataError, match="column '拒绝'"):
+        tm.read([good, good | {"拒绝": None}])
