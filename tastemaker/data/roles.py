@@ -325,7 +325,8 @@ def column_for(
         if name in used:
             continue
         plain = plain_name(name)
-        if plain in by_plain_name and not name.isascii():
+        other = by_plain_name.get(plain, "")
+        if other and not (name + other).isascii():
             # 回复 and 响应 are both "response"
             doubtful.add(plain)
         by_plain_name.setdefault(plain, name)

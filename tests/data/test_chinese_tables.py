@@ -88,6 +88,9 @@ def test_a_name_or_value_that_is_known_in_part_is_asked_about(
 
 
 def test_two_columns_of_one_meaning_are_asked_about() -> None:
+    for names in (("response", "响应"), ("响应", "response")):
+        with pytest.raises(tm.DataError, match="--text-column"):
+            tm.read([{names[0]: GOOD, names[1]: BAD, "评分": 3.5}])
     rows = [{"回复": GOOD, "响应": BAD, "评分": 3.5}]
     with pytest.raises(tm.DataError, match="--text-column"):
         tm.read(rows)
